@@ -1,0 +1,101 @@
+"""The tree of errors that a user can act on. Anything else that is raised is a bug and keeps its traceback.
+
+Every message is one line: where, what was got, what is allowed, what to do next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+class RanbenchError(Exception):
+    """A condition that the user can mend; printed as one line, without a traceback."""
+
+    exit_code = 2
+
+
+class UsageError(RanbenchError):
+    """A command line that cannot be carried out."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One fault of a suite or protocol file, with its place (line and column count from 1)."""
+
+    file: str
+    line: int
+    column: int
+    key: str
+    text: str
+
+    def __str__(self) -> str:
+        key = f" {self.key}:" if self.key else ""
+        return f"{self.file}:{self.line}:{self.column}:{key} {self.text}"
+
+
+class SuiteError(RanbenchError):
+    """A suite or protocol that does not hold; carries every problem found."""
+
+    def __init__(self, problems: Sequence[Problem] | str):
+        self.problems: tuple[Problem, ...] = () if isinstance(problems, str) else tuple(problems)
+        super().__init__(problems if isinstance(problems, str) else self._one_line())
+
+    def _one_line(self) -> str:
+        more = len(self.problems) - 1
+        tail = f" (and {more} more: see 'ranbench validate')" if more else ""
+        return f"{self.problems[0]}{tail}"
+
+
+class SpecError(RanbenchError):
+    """A net, dataset or option that does not exist or does not fit."""
+
+
+class StoreError(RanbenchError):
+    """A database that cannot be used."""
+
+    exit_code = 7
+
+
+class ClaimLost(StoreError):
+    """A write for an attempt that another process has taken over."""
+
+
+class DataError(RanbenchError):
+    """A dataset that is missing or damaged."""
+
+    exit_code = 7
+
+
+class EnvironmentProblem(RanbenchError):
+    """A device or library that this machine does not have."""
+
+    exit_code = 7
+
+
+class CheckpointError(RanbenchError):
+    """A checkpoint that is damaged or belongs to another run."""
+
+    exit_code = 7
+
+
+class Divergence(RanbenchError):
+    """Training produced a loss that is not finite."""
+
+    exit_code = 3
+
+    def __init__(self, step: int, loss: float):
+        self.step = step
+        super().__init__(f"the training loss became {loss} at iteration {step}")
+
+
+def one_line(error: BaseException) -> str:
+    """Return an exception's text on one line, or its class name where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean 'x'?`` for the known name closest to ``name``, or an empty string."""
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{found[0]}'?" if found else ""

@@ -1,0 +1,175 @@
+"""What a run produces, as plain frozen values. The store keeps them, claims and reports read them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class State(StrEnum):
+    """Where an attempt stands. A run without an attempt is planned."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+class Reason(StrEnum):
+    """Why an attempt failed."""
+
+    DIVERGED = "diverged"
+    OUT_OF_MEMORY = "out_of_memory"
+    TIMEOUT = "timeout"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measured quantity: its column heading, unit, meaning and whether less of it is better."""
+
+    name: str
+    label: str
+    unit: str
+    meaning: str
+    lower_is_better: bool = True
+
+
+# Every metric that ranbench itself records. Series are kept over iterations, the last three kinds once per attempt.
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("error_pct", "test error", "percent", "top-1 test error after the last iteration"),
+        Metric("loss", "test loss", "nats", "mean cross-entropy on the test images after the last iteration"),
+        Metric("best_error_pct", "best test error", "percent", "lowest of all evaluations (chosen on the test set)"),
+        Metric("best_iteration", "iteration of the best", "iterations", "iteration of best_error_pct"),
+        Metric("test_error_pct", "test error", "percent", "top-1 test error, a series over iterations"),
+        Metric("test_loss", "test loss", "nats", "mean cross-entropy on the test images, a series"),
+        Metric("train_loss", "training loss", "nats", "mean cross-entropy since the last point, a series"),
+        Metric("train_error_pct", "training error", "percent", "the same for the error, augmented, in training mode"),
+        Metric("lr", "learning rate", "1", "learning rate of the step, a series"),
+        Metric("noise_realised_pct", "wrong labels", "percent", "share of training labels that were changed"),
+        Metric("train_seconds", "training time", "seconds", "time in training steps, without evaluation"),
+        Metric("images_per_s", "rate", "images/s", "training images per train_seconds", lower_is_better=False),
+        Metric("peak_memory_bytes", "peak memory", "bytes", "largest memory of the process or the device"),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MetricPoint:
+    """One value of a series: ``step`` is the number of iterations done."""
+
+    name: str
+    step: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predicted class of every test image of the final evaluation, in the dataset's order (one byte an image)."""
+
+    classes: bytes
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """Size of a net: ``parameters`` that are trained, ``macs`` of one forward pass on one image."""
+
+    parameters: int
+    macs: int
+    by_module: Mapping[str, Mapping[str, int]]
+    uncounted: Mapping[str, int]
+    convention: str
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where an attempt ran. Host, user, paths and the patch are provenance only and are never exported."""
+
+    device: str
+    device_name: str
+    cpu: str
+    cores: int
+    memory_bytes: int
+    threads: int
+    engine_path: str
+    python: str
+    platform: str
+    versions: Mapping[str, str]
+    commit: str | None
+    dirty: bool
+    patch: str | None
+    host: str
+    user: str
+    command: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who works on an attempt: ``token`` is secret to the process, ``pid_started`` guards against reused pids."""
+
+    token: str
+    host: str
+    pid: int
+    pid_started: float
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One execution of a run from its first step; a resume continues it, a rerun opens the next."""
+
+    id: int
+    fingerprint: str
+    number: int
+    state: State
+    reason: Reason | None
+    error: str | None
+    code_id: str
+    step: int
+    iterations: int
+    resumes: int
+    resumed_inexactly: bool
+    started: datetime
+    updated: datetime
+    ended: datetime | None
+    owner: Owner | None
+    environment: Environment
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run with its attempts, oldest first. ``counted`` is the latest done one, the others are superseded."""
+
+    fingerprint: str
+    cell_id: str
+    seed: int
+    spec: Mapping[str, Any]
+    attempts: tuple[Attempt, ...]
+    suites: tuple[str, ...] = ()
+
+    @property
+    def counted(self) -> Attempt | None:
+        """The attempt whose numbers count, or None."""
+        return next((attempt for attempt in reversed(self.attempts) if attempt.state is State.DONE), None)
+
+    @property
+    def latest(self) -> Attempt | None:
+        """The newest attempt, or None where nothing was started."""
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def state(self) -> str:
+        """``done`` where an attempt counts, else the newest attempt's state, else ``planned``."""
+        if self.counted:
+            return State.DONE.value
+        return self.latest.state.value if self.latest else "planned"

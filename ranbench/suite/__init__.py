@@ -1,0 +1,21 @@
+"""YAML -> Suite -> run specs. The only part that reads YAML."""
+
+from ranbench.suite.load import find_suite, load_protocol, load_suite, protocol_files, shipped_suites
+from ranbench.suite.values import AXES, Axes, Better, Cell, Claim, Published, Suite, Value, words
+
+__all__ = [
+    "AXES",
+    "Axes",
+    "Better",
+    "Cell",
+    "Claim",
+    "Published",
+    "Suite",
+    "Value",
+    "find_suite",
+    "load_protocol",
+    "load_suite",
+    "protocol_files",
+    "shipped_suites",
+    "words",
+]

@@ -1,0 +1,117 @@
+"""The form of suite and protocol files: every key, once, with its meaning. No loading, no resolving."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ranbench.spec import Count, Evaluation, Spec
+
+Scalar = str | int | float
+
+
+class Paper(Spec):
+    """The paper that a suite reproduces."""
+
+    arxiv: str = Field(description="arXiv number, in quotes")
+    table: int | None = Field(None, description="number of the table")
+    figure: int | None = Field(None, description="number of the figure")
+
+
+class Split(Spec):
+    """Sizes of a stratified split."""
+
+    train: Count
+    test: Count
+
+
+class CellsBlock(Spec):
+    """The product of ``matrix`` over ``fixed`` values, and further cells one by one."""
+
+    fixed: dict[str, Scalar] = Field(default_factory=dict, description="axis values that hold for every cell")
+    matrix: dict[str, Annotated[list[Scalar], Field(min_length=1)]] = Field(
+        default_factory=dict, description="axis -> its values; every combination is a cell"
+    )
+    include: list[dict[str, Scalar]] = Field(
+        default_factory=list, description="single cells, added to the fixed values"
+    )
+
+
+class PublishedEntry(Spec):
+    """A number that the paper prints."""
+
+    cell: dict[str, Scalar]
+    metric: str
+    value: float
+    unit: str
+    where: str = Field(description="the table or figure it stands in")
+    approximate: bool = Field(False, description="read off a plot")
+    note: str | None = None
+
+
+class BetterEntry(Spec):
+    """Claim: a has the better metric than b."""
+
+    id: str
+    kind: Literal["better"]
+    says: str | None = Field(None, description="the claim as a sentence")
+    where: str | None = Field(None, description="where the paper says it")
+    a: dict[str, Scalar]
+    b: dict[str, Scalar]
+    metric: str
+    min_effect: Annotated[float, Field(ge=0.0)] = Field(
+        0.0, description="smallest difference that counts, in the metric's unit"
+    )
+    allow_scaled: bool = Field(False, description="runs of scaled fidelity may decide it")
+
+
+class ValueEntry(Spec):
+    """Claim: the cell's metric is the published number, within a margin."""
+
+    id: str
+    kind: Literal["value"]
+    says: str | None = None
+    where: str | None = None
+    cell: dict[str, Scalar]
+    metric: str
+    margin: Annotated[float, Field(gt=0.0)] = Field(description="largest difference that still counts as reproduced")
+    allow_scaled: bool = False
+
+
+ClaimEntry = Annotated[BetterEntry | ValueEntry, Field(discriminator="kind")]
+
+
+class DeviationEntry(Spec):
+    """Something changed from, or left open by, the paper."""
+
+    id: str
+    text: str
+    cell: dict[str, Scalar] | None = Field(None, description="only the cells with these axis values")
+
+
+class SuiteFile(Spec):
+    """A suite: one table of a paper."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="equal to the file's name")
+    title: str
+    about: str | None = Field(None, description="a paragraph for the head of the report")
+    paper: Paper | None = None
+    reference: str = Field(description="the protocol that the published numbers were made with")
+    protocol: str = Field(description="the protocol that is run unless --protocol says otherwise")
+    seeds: Annotated[int, Field(ge=1, le=1000)] = Field(description="seeds 0 to N-1 of every cell")
+    datasets: dict[str, Split] = Field(
+        default_factory=dict, description="split of datasets that have none of their own"
+    )
+    cells: CellsBlock
+    published: list[PublishedEntry] = Field(default_factory=list)
+    claims: list[ClaimEntry] = Field(default_factory=list)
+    deviations: list[DeviationEntry] = Field(default_factory=list)
+
+
+class Reduction(Spec):
+    """A protocol derived from a suite's reference: fewer iterations, drops scaled along, part of the test set."""
+
+    of: Literal["reference"]
+    iterations: Count
+    evaluation: Evaluation
