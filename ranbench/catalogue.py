@@ -47,7 +47,7 @@ NETS: Mapping[str, NetInfo] = {
     "resnet-164": NetInfo("pre-activation ResNet of 164 layers (tables 5 and 6, figure 4)", {}),
 }
 
-_ATTENTION_NAME = re.compile(r"attention-([1-9]\d{0,3})")
+_ATTENTION_NAME = re.compile(r"attention-([1-9][0-9]{0,3})")
 
 
 def attention_modules(name: str) -> Modules | None:
@@ -87,6 +87,22 @@ def net_info(name: str) -> NetInfo:
         f"model {name!r} is not known{nearest(name, NETS)} "
         "('ranbench list models' prints all; attention-N takes N = 36m + 20)"
     )
+
+
+def check_option(model: str, option: str, value: object) -> None:
+    """Check one option of the net ``model``.
+
+    Raises:
+        SpecError: no such net, it has no such option, or the option does not take ``value``.
+    """
+    options = net_info(model).options
+    if option not in options:
+        has = f"it has: {', '.join(options)}" if options else "it has no options"
+        raise SpecError(f"model {model!r} has no option {option!r} ({has})")
+    allowed = options[option]
+    if value not in allowed:
+        hint = nearest(str(value), allowed)
+        raise SpecError(f"{option} {value!r} is not known{hint} (allowed: {', '.join(allowed)})")
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,36 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from ranbench.catalogue import attention_modules, dataset_info, net_info
-from ranbench.errors import SpecError, nearest
+from ranbench.catalogue import attention_modules, check_option, dataset_info, net_info
+from ranbench.errors import SpecError
 
 
 class Spec(BaseModel):
     """A frozen, strict value: unknown keys, NaN and infinity are refused."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _one_zero(cls, value: Any) -> Any:
+        """Turn -0.0 into 0.0: equal values must have one canonical form."""
+        return value + 0.0 if isinstance(value, float) else value
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with changes, checked like any other; pydantic's own neither checks nor drops cached ids.
+
+        Raises:
+            ValidationError: the changed value does not hold.
+        """
+        del deep  # frozen all the way down
+        kept = {name: getattr(self, name) for name in type(self).model_fields}
+        return self.model_validate({**kept, **(update or {})})
 
 
 Count = Annotated[int, Field(gt=0)]
@@ -43,17 +60,11 @@ class ModelSpec(Spec):
             return values
         try:
             info = net_info(values["name"])
+            given = {key: value for key, value in values.items() if key != "name" and value is not None}
+            for option, value in given.items():
+                check_option(values["name"], option, value)
         except SpecError as error:
             raise ValueError(str(error)) from None
-        given = {key: value for key, value in values.items() if key != "name" and value is not None}
-        for option, value in given.items():
-            if option not in info.options:
-                has = f"it has: {', '.join(info.options)}" if info.options else "it has no options"
-                raise ValueError(f"model {values['name']!r} has no option {option!r} ({has})")
-            allowed = info.options[option]
-            if value not in allowed:
-                hint = nearest(str(value), allowed)
-                raise ValueError(f"{option} {value!r} is not known{hint} (allowed: {', '.join(allowed)})")
         return {"name": values["name"], **{option: allowed[0] for option, allowed in info.options.items()}, **given}
 
     @property
@@ -176,11 +187,13 @@ class Protocol(Spec):
     initialisation: Literal["he-fan-in", "he-fan-out"]
     precision: Literal["float32"]
 
-    @model_validator(mode="after")
-    def _drops_inside(self) -> Self:
-        if isinstance(self.schedule, Steps) and any(drop >= self.iterations for drop in self.schedule.drops):
-            raise ValueError(f"drops must lie before the last of {self.iterations} iterations")
-        return self
+    @field_validator("schedule", mode="after")
+    @classmethod
+    def _drops_inside(cls, schedule: Schedule, info: ValidationInfo) -> Schedule:
+        iterations = info.data.get("iterations")  # missing where it was refused itself
+        if iterations and isinstance(schedule, Steps) and any(drop >= iterations for drop in schedule.drops):
+            raise ValueError(f"drops must lie before the last of {iterations} iterations")
+        return schedule
 
 
 class RunSpec(Spec):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from torch import nn
 
-from ranbench.catalogue import attention_modules, net_info
+from ranbench.catalogue import attention_modules, check_option, net_info
 from ranbench.models.baselines import resnet_164
 from ranbench.models.layers import initialise
 from ranbench.models.ran import attention_net
@@ -24,9 +24,11 @@ def build(name: str, options: Mapping[str, str], shape: tuple[int, int, int], nu
         options: the net's options; those left out take the catalogue's default.
 
     Raises:
-        SpecError: there is no such net, or it has no form for images of this size.
+        SpecError: there is no such net or option, or the net has no form for images of this size.
     """
     info = net_info(name)
+    for option, value in options.items():
+        check_option(name, option, value)
     chosen = {option: options.get(option, values[0]) for option, values in info.options.items()}
     modules = attention_modules(name)
     if modules is None:

@@ -17,7 +17,8 @@ class PreActivationResNet(nn.Module):
     """Pre-activation ResNet for 32x32 images (He et al. 2016, "Identity Mappings"): (B, C, H, W) -> (B, classes).
 
     9n + 2 layers: a 3x3 convolution, three stages of n bottleneck units (inner 16, 32, 64; maps of 32, 16, 8), a
-    fully connected layer. The stem has no BN: the first unit brings its own.
+    fully connected layer. The stem has no BN: the first unit brings its own. Strides and projections stand where the
+    definition published with that paper has them (resnet-1k-layers, resnet-pre-act.lua).
     """
 
     def __init__(self, units_per_stage: int, channels: int, num_classes: int):
@@ -26,7 +27,7 @@ class PreActivationResNet(nn.Module):
         stages: list[nn.Module] = []
         inputs = STEM_CHANNELS
         for index, inner in enumerate(RESNET_WIDTHS):
-            first = PreActivationUnit(inputs, inner, stride=1 if index == 0 else 2)
+            first = PreActivationUnit(inputs, inner, stride=1 if index == 0 else 2, stride_first=True)
             rest = (PreActivationUnit(EXPANSION * inner, inner) for _ in range(units_per_stage - 1))
             stages.append(nn.Sequential(first, *rest))
             inputs = EXPANSION * inner

@@ -1,6 +1,7 @@
 """YAML -> Suite -> run specs. The only part that reads YAML."""
 
-from ranbench.suite.load import find_suite, load_protocol, load_suite, protocol_files, shipped_suites
+from ranbench.suite.files import find_suite, load_protocol, protocol_files, shipped_suites
+from ranbench.suite.load import load_suite
 from ranbench.suite.values import AXES, Axes, Better, Cell, Claim, Published, Suite, Value, words
 
 __all__ = [

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from ranbench.spec import Count, Evaluation, Spec
+from ranbench.suite.document import say
+
+
+def _text_or_number(value: Any) -> Any:
+    """Refuse all else in one message, where the members of a union would each have their own."""
+    finite = not isinstance(value, float) or math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or not finite:
+        raise ValueError(f"expected text or a number, got {say(value)}")
+    return value
+
 
 Scalar = str | int | float
+AxisValue = Annotated[Scalar, BeforeValidator(_text_or_number)]
+Selector = dict[str, AxisValue]
+Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 
 
 class Paper(Spec):
@@ -29,19 +43,17 @@ class Split(Spec):
 class CellsBlock(Spec):
     """The product of ``matrix`` over ``fixed`` values, and further cells one by one."""
 
-    fixed: dict[str, Scalar] = Field(default_factory=dict, description="axis values that hold for every cell")
-    matrix: dict[str, Annotated[list[Scalar], Field(min_length=1)]] = Field(
+    fixed: Selector = Field(default_factory=dict, description="axis values that hold for every cell")
+    matrix: dict[str, Annotated[list[AxisValue], Field(min_length=1)]] = Field(
         default_factory=dict, description="axis -> its values; every combination is a cell"
     )
-    include: list[dict[str, Scalar]] = Field(
-        default_factory=list, description="single cells, added to the fixed values"
-    )
+    include: list[Selector] = Field(default_factory=list, description="single cells, added to the fixed values")
 
 
 class PublishedEntry(Spec):
     """A number that the paper prints."""
 
-    cell: dict[str, Scalar]
+    cell: Selector
     metric: str
     value: float
     unit: str
@@ -53,12 +65,12 @@ class PublishedEntry(Spec):
 class BetterEntry(Spec):
     """Claim: a has the better metric than b."""
 
-    id: str
+    id: Id
     kind: Literal["better"]
     says: str | None = Field(None, description="the claim as a sentence")
     where: str | None = Field(None, description="where the paper says it")
-    a: dict[str, Scalar]
-    b: dict[str, Scalar]
+    a: Selector
+    b: Selector
     metric: str
     min_effect: Annotated[float, Field(ge=0.0)] = Field(
         0.0, description="smallest difference that counts, in the metric's unit"
@@ -69,11 +81,11 @@ class BetterEntry(Spec):
 class ValueEntry(Spec):
     """Claim: the cell's metric is the published number, within a margin."""
 
-    id: str
+    id: Id
     kind: Literal["value"]
     says: str | None = None
     where: str | None = None
-    cell: dict[str, Scalar]
+    cell: Selector
     metric: str
     margin: Annotated[float, Field(gt=0.0)] = Field(description="largest difference that still counts as reproduced")
     allow_scaled: bool = False
@@ -85,15 +97,15 @@ ClaimEntry = Annotated[BetterEntry | ValueEntry, Field(discriminator="kind")]
 class DeviationEntry(Spec):
     """Something changed from, or left open by, the paper."""
 
-    id: str
+    id: Id
     text: str
-    cell: dict[str, Scalar] | None = Field(None, description="only the cells with these axis values")
+    cell: Selector | None = Field(None, description="only the cells with these axis values")
 
 
 class SuiteFile(Spec):
     """A suite: one table of a paper."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="equal to the file's name")
+    name: Id = Field(description="equal to the file's name")
     title: str
     about: str | None = Field(None, description="a paragraph for the head of the report")
     paper: Paper | None = None

@@ -1,46 +1,20 @@
-"""Finding and loading: YAML -> Suite, or every problem of the file with its place."""
+"""A suite file -> Suite, or every problem of the file with its place."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from ranbench.errors import Problem, SpecError, SuiteError, UsageError, nearest
-from ranbench.records import METRICS
-from ranbench.spec import DataSpec, ModelSpec, NoiseSpec, Protocol, Steps
-from ranbench.suite.document import Document, Path_, read
-from ranbench.suite.form import BetterEntry, Reduction, Scalar, SuiteFile
-from ranbench.suite.values import AXES, MODEL_AXES, Axes, Better, Cell, Claim, Published, Suite, Value, words
-
-
-def shipped_suites() -> Path:
-    """Return the folder of the package's own suites (inside the wheel, or beside the package in a checkout)."""
-    here = Path(__file__).resolve().parent.parent
-    inside = here / "suites"
-    return inside if inside.is_dir() else here.parent / "suites"
-
-
-def find_suite(argument: str) -> Path:
-    """Return the file that ``argument`` means: a path, or the name of a suite in ./suites or of the package.
-
-    Raises:
-        SuiteError: there is no such suite.
-    """
-    path = Path(argument)
-    if path.suffix or path.exists() or len(path.parts) > 1:
-        return path
-    folders = (Path("suites"), shipped_suites())
-    for folder in folders:
-        if (folder / f"{argument}.yaml").is_file():
-            return folder / f"{argument}.yaml"
-    known = sorted({file.stem for folder in folders for file in folder.glob("*.yaml")})
-    raise SuiteError(
-        f"suite {argument!r} is not known{nearest(argument, known)} (allowed: a file, or {', '.join(known)})"
-    )
+from ranbench.errors import Problem, SuiteError, UsageError, nearest
+from ranbench.spec import Protocol
+from ranbench.suite.cells import Cells
+from ranbench.suite.document import Document, clean
+from ranbench.suite.files import find_suite, load_protocol, protocol_files, reduced
+from ranbench.suite.form import SuiteFile
+from ranbench.suite.reading import read
+from ranbench.suite.statements import Statements
+from ranbench.suite.values import AXES, Cell, Suite
 
 
 def load_suite(argument: str | Path, *, protocol: str | None = None, seeds: int | None = None) -> Suite:
@@ -53,258 +27,111 @@ def load_suite(argument: str | Path, *, protocol: str | None = None, seeds: int 
 
     Raises:
         SuiteError: with every problem of the file, each with line, column and key.
+        UsageError: there is no protocol ``protocol``, or ``seeds`` is out of range.
     """
-    path = find_suite(str(argument))
-    document = read(path)
+    if seeds is not None and not 1 <= seeds <= 1000:
+        raise UsageError(f"--seeds {seeds}: must be between 1 and 1000")
+    document = read(find_suite(str(argument)))
     try:
         content = SuiteFile.model_validate(document.value)
     except ValidationError as error:
         raise SuiteError(document.problems(error, SuiteFile.model_json_schema())) from None
-    if seeds is not None and not 1 <= seeds <= 1000:
-        raise UsageError(f"--seeds {seeds}: must be between 1 and 1000")
-    loader = _Loader(document, content)
-    suite = loader.load(protocol)
-    return suite if seeds is None else replace(suite, seeds=tuple(range(seeds)))
-
-
-def protocol_files(folder: Path) -> dict[str, Path]:
-    """List the protocols by name: those beside the suite first, then the package's."""
-    found: dict[str, Path] = {}
-    for place in (folder / "protocols", shipped_suites() / "protocols"):
-        for file in sorted(place.glob("*.yaml")):
-            found.setdefault(file.stem, file)
-    return found
-
-
-def load_protocol(path: Path) -> Protocol | Reduction:
-    """Load one protocol file.
-
-    Raises:
-        SuiteError: with every problem of the file.
-    """
-    document = read(path)
-    kind: type[Protocol | Reduction] = Reduction if "of" in document.value else Protocol
-    try:
-        return kind.model_validate(document.value)
-    except ValidationError as error:
-        raise SuiteError(document.problems(error, kind.model_json_schema())) from None
-
-
-def reduced(reference: Protocol, reduction: Reduction) -> Protocol:
-    """Shorten ``reference`` to the iterations of ``reduction``; learning-rate drops keep their share of the whole."""
-    schedule = reference.schedule
-    if isinstance(schedule, Steps):
-        scaled = (max(1, round(drop * reduction.iterations / reference.iterations)) for drop in schedule.drops)
-        drops = tuple(sorted({drop for drop in scaled if drop < reduction.iterations}))
-        schedule = schedule.model_copy(update={"drops": drops})
-    changes = {"iterations": reduction.iterations, "schedule": schedule, "evaluation": reduction.evaluation}
-    return reference.model_copy(update=changes)
+    return _Loader(document, content, protocol).load(content.seeds if seeds is None else seeds)
 
 
 class _Loader:
-    """Resolves one parsed file; gathers every problem before it gives up."""
+    """Resolves one file whose form is right; gathers every problem before it gives up."""
 
-    def __init__(self, document: Document, content: SuiteFile):
+    def __init__(self, document: Document, content: SuiteFile, protocol: str | None):
         self.document = document
         self.content = content
+        self.asked = protocol
         self.found: list[Problem] = []
+        self.files = protocol_files(Path(document.file).parent)
 
-    def load(self, protocol: str | None) -> Suite:
-        content = self.content
-        stem = Path(self.document.file).stem
+    def load(self, seeds: int) -> Suite:
+        """Resolve everything.
+
+        Raises:
+            SuiteError: with every problem.
+        """
+        content, document = self.content, self.document
+        stem = Path(document.file).stem
         if content.name != stem:
-            self._problem(("name",), f"is {content.name!r}, but the file is called {stem!r}; they must be equal")
-        reference = self._protocol(content.reference, ("reference",))
-        chosen = self._protocol(protocol or content.protocol, None if protocol else ("protocol",), reference)
-        cells = self._cells()
-        published = self._published(cells)
-        claims = self._claims(cells, published)
-        self._deviations(cells)
-        if self.found or reference is None or chosen is None:
+            text = f"is {content.name!r}, but the file is called {stem!r}; they must be equal"
+            self.found.append(document.problem(("name",), text))
+        reference = self._reference()
+        protocol = self._chosen(reference)
+        cells = Cells(document, content, self.found).resolve()
+        statements = Statements(document, content, cells, self.found)
+        published = statements.published()
+        claims = statements.claims(published)
+        deviations = statements.deviations()
+        if self.found or reference is None or protocol is None:
             raise SuiteError(self.found)
         return Suite(
             name=content.name,
             title=content.title,
             about=content.about,
             paper=content.paper,
-            file=self.document.file,
-            text=self.document.text,
+            file=document.file,
+            text=document.text,
             reference_name=content.reference,
             reference=reference,
-            protocol_name=protocol or content.protocol,
-            protocol=chosen,
-            seeds=tuple(range(content.seeds)),
+            protocol_name=self.asked or content.protocol,
+            protocol=protocol,
+            seeds=tuple(range(seeds)),
             cells=cells,
             published=published,
             claims=claims,
-            deviations=tuple(content.deviations),
+            deviations=deviations,
             varying=_varying(cells),
         )
 
-    def _problem(self, path: Path_, text: str) -> None:
-        self.found.append(self.document.problem(path, text))
-
-    def _protocol(self, name: str, place: Path_ | None, reference: Protocol | None = None) -> Protocol | None:
-        files = protocol_files(Path(self.document.file).parent)
-        if name not in files:
-            text = f"protocol {name!r} is not known{nearest(name, files)} (allowed: {', '.join(sorted(files))})"
-            if place is None:
-                raise UsageError(f"--protocol: {text}")
-            self._problem(place, text)
+    def _reference(self) -> Protocol | None:
+        name = self.content.reference
+        if name not in self.files:
+            self.found.append(self.document.problem(("reference",), self._unknown(name)))
             return None
-        loaded = load_protocol(files[name])
+        try:
+            loaded = load_protocol(self.files[name])
+        except SuiteError as error:
+            self._take_over(error, "reference")
+            return None
         if isinstance(loaded, Protocol):
             return loaded
-        if place == ("reference",):
-            self._problem(place, f"protocol {name!r} is derived from a reference and cannot be one")
-            return None
-        return reduced(reference, loaded) if reference else None
-
-    def _cells(self) -> tuple[Cell, ...]:
-        block = self.content.cells
-        names = list(block.matrix)
-        combos = itertools.product(*block.matrix.values()) if names else ([()] if not block.include else [])
-        rows: list[tuple[Path_, dict[str, Scalar]]] = [
-            (("cells", "matrix"), {**block.fixed, **dict(zip(names, combo, strict=True))}) for combo in combos
-        ]
-        rows += [(("cells", "include", i), {**block.fixed, **row}) for i, row in enumerate(block.include)]
-        cells: dict[str, Cell] = {}
-        for place, axes in rows:
-            cell = self._cell(place, axes)
-            if cell is None:
-                continue
-            key = repr(sorted(cell.axes.items()))
-            if key in cells:
-                self._problem(place, f"the cell {words(axes)} stands twice")
-            cells[key] = cell
-        return tuple(cells.values())
-
-    def _cell(self, place: Path_, axes: dict[str, Scalar]) -> Cell | None:
-        for axis in axes:
-            if axis not in AXES:
-                self._refuse(place, axis, f"unknown axis{nearest(axis, AXES)} (allowed: {', '.join(AXES)})")
-                return None
-        for axis in ("model", "dataset"):
-            if not isinstance(axes.get(axis), str):
-                self._refuse(place, axis, f"every cell needs a {axis}, by name; got {axes.get(axis)!r}")
-                return None
-        try:
-            options = {axis: axes[axis] for axis in MODEL_AXES[1:] if axis in axes}
-            model = ModelSpec.model_validate({"name": axes["model"], **options})
-        except ValidationError as error:
-            text = error.errors()[0]["msg"].removeprefix("Value error, ")
-            named = next((axis for axis in MODEL_AXES[1:] if axis in text.split(" ")[0]), "model")
-            self._refuse(place, named, text, axes.get(named))
-            return None
-        try:
-            dataset = str(axes["dataset"])
-            split = self.content.datasets.get(dataset)
-            data = DataSpec.of(dataset, split.train, split.test) if split else DataSpec.of(dataset)
-        except SpecError as error:
-            self._refuse(place, "dataset", str(error), axes["dataset"])
-            return None
-        noise = axes.get("noise", 0)
-        if not isinstance(noise, int | float) or isinstance(noise, bool) or not 0 <= noise < 1:
-            self._refuse(place, "noise", f"got {noise!r}, expected a share from 0 to below 1", noise)
-            return None
-        spelled: dict[str, Scalar] = {"model": model.name, **model.options, "dataset": dataset, "noise": float(noise)}
-        return Cell(spelled, model, data, NoiseSpec(rate=float(noise)) if noise else None)
-
-    def _refuse(self, place: Path_, axis: str, text: str, value: Scalar | None = None) -> None:
-        """Note a problem of an axis at the place where its value stands, once."""
-        block = self.content.cells
-        if place[:2] == ("cells", "include") and (*place, axis) in self.document.places:
-            where: Path_ = (*place, axis)
-        elif axis in block.matrix:
-            index = block.matrix[axis].index(value) if value in block.matrix[axis] else None
-            where = ("cells", "matrix", axis) if index is None else ("cells", "matrix", axis, index)
-        elif axis in block.fixed:
-            where = ("cells", "fixed", axis)
-        else:
-            where = ("cells",)
-        problem = self.document.problem(where, text)
-        if problem not in self.found:
-            self.found.append(problem)
-
-    def _one(self, cells: Sequence[Cell], selector: Axes, place: Path_) -> Cell | None:
-        """Find the one cell that a selector names."""
-        for axis in selector:
-            if axis not in AXES:
-                self._problem((*place, axis), f"unknown axis{nearest(axis, AXES)} (allowed: {', '.join(AXES)})")
-                return None
-        found = [cell for cell in cells if cell.matches(selector)]
-        if len(found) == 1:
-            return found[0]
-        if not cells:
-            return None  # the cells' own problems are told already
-        if not found:
-            self._problem(place, f"no cell of the suite has {words(selector)}")
-        else:
-            axes = [axis for axis in AXES if len({cell.axes.get(axis) for cell in found}) > 1]
-            self._problem(place, f"{words(selector)} names {len(found)} cells; add {' or '.join(axes)}")
+        text = f"protocol {name!r} is derived from a reference and cannot be one"
+        self.found.append(self.document.problem(("reference",), text))
         return None
 
-    def _metric(self, metric: str, place: Path_) -> bool:
-        if metric in METRICS:
-            return True
-        self._problem((*place, "metric"), f"metric {metric!r} is not known{nearest(metric, METRICS)}")
-        return False
+    def _chosen(self, reference: Protocol | None) -> Protocol | None:
+        """The protocol to run; None where a problem is noted already."""
+        name = self.asked or self.content.protocol
+        if name == self.content.reference:
+            return reference
+        if name not in self.files:
+            if self.asked:
+                raise UsageError(clean(f"--protocol: {self._unknown(name)}"))
+            self.found.append(self.document.problem(("protocol",), self._unknown(name)))
+            return None
+        try:
+            loaded = load_protocol(self.files[name])
+        except SuiteError as error:
+            self._take_over(error, "protocol")
+            return None
+        if isinstance(loaded, Protocol):
+            return loaded
+        return reduced(reference, loaded) if reference else None
 
-    def _published(self, cells: Sequence[Cell]) -> tuple[Published, ...]:
-        result = []
-        for index, entry in enumerate(self.content.published):
-            place: Path_ = ("published", index)
-            cell = self._one(cells, entry.cell, (*place, "cell"))
-            known = self._metric(entry.metric, place)
-            if known and entry.unit != METRICS[entry.metric].unit:
-                unit = METRICS[entry.metric].unit
-                self._problem((*place, "unit"), f"{entry.metric} is in {unit}, got {entry.unit!r}")
-            if cell and known:
-                kept = entry.model_dump(exclude={"cell"})
-                result.append(Published(cell=cell, **kept))
-        return tuple(result)
+    def _take_over(self, error: SuiteError, key: str) -> None:
+        """Add a protocol file's problems to the suite's; one without a place is told where the suite names the file."""
+        self.found += error.problems or [self.document.problem((key,), str(error))]
 
-    def _claims(self, cells: Sequence[Cell], published: Iterable[Published]) -> tuple[Claim, ...]:
-        printed = {(id(entry.cell), entry.metric): entry.value for entry in published}
-        result: list[Claim] = []
-        seen: set[str] = set()
-        for index, entry in enumerate(self.content.claims):
-            place: Path_ = ("claims", index)
-            if entry.id in seen:
-                self._problem((*place, "id"), f"claim {entry.id!r} stands twice")
-            seen.add(entry.id)
-            if not self._metric(entry.metric, place):
-                continue
-            if isinstance(entry, BetterEntry):
-                a = self._one(cells, entry.a, (*place, "a"))
-                b = self._one(cells, entry.b, (*place, "b"))
-                if a is not None and a is b:
-                    self._problem((*place, "b"), "a and b are the same cell")
-                elif a and b:
-                    says = entry.says or f"{words(entry.a)} is better than {words(entry.b)}"
-                    result.append(
-                        Better(entry.id, says, entry.where, a, b, entry.metric, entry.min_effect, entry.allow_scaled)
-                    )
-            else:
-                cell = self._one(cells, entry.cell, (*place, "cell"))
-                value = printed.get((id(cell), entry.metric))
-                if cell and value is None:
-                    self._problem(
-                        (*place, "cell"), f"no published {entry.metric} of {words(entry.cell)} to compare with"
-                    )
-                elif cell and value is not None:
-                    says = entry.says or f"{words(entry.cell)} has {entry.metric} {value:g}"
-                    result.append(
-                        Value(entry.id, says, entry.where, cell, entry.metric, value, entry.margin, entry.allow_scaled)
-                    )
-        return tuple(result)
-
-    def _deviations(self, cells: Sequence[Cell]) -> None:
-        for index, entry in enumerate(self.content.deviations):
-            if entry.cell is not None and cells and not any(cell.matches(entry.cell) for cell in cells):
-                self._problem(("deviations", index, "cell"), f"no cell of the suite has {words(entry.cell)}")
+    def _unknown(self, name: str) -> str:
+        names = sorted(self.files)
+        return f"protocol {name!r} is not known{nearest(name, names)} (allowed: {', '.join(names)})"
 
 
-def _varying(cells: Sequence[Cell]) -> tuple[str, ...]:
+def _varying(cells: tuple[Cell, ...]) -> tuple[str, ...]:
     """The axes that tell the cells apart."""
     return tuple(axis for axis in AXES if len({cell.axes.get(axis) for cell in cells}) > 1)

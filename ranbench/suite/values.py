@@ -135,12 +135,16 @@ class Suite:
         return tuple(cell.run(self.protocol, seed) for seed in self.seeds for cell in cells)
 
     def select(self, only: Mapping[str, str]) -> tuple[Cell, ...]:
-        """List the cells that have the given axis values (compared as text)."""
+        """List the cells that have the given axis values, which are text: numbers are compared as numbers.
+
+        Raises:
+            UsageError: an axis that is not known, or values that no cell has.
+        """
         for axis in only:
             if axis not in AXES:
                 raise UsageError(f"--only {axis}: unknown axis{nearest(axis, AXES)} (allowed: {', '.join(AXES)})")
         chosen = tuple(
-            cell for cell in self.cells if all(str(cell.axes.get(axis)) == value for axis, value in only.items())
+            cell for cell in self.cells if all(_reads(cell.axes.get(axis), value) for axis, value in only.items())
         )
         if not chosen:
             wanted = ", ".join(f"{axis}={value}" for axis, value in only.items())
@@ -148,10 +152,20 @@ class Suite:
         return chosen
 
 
+def _reads(value: Scalar | None, text: str) -> bool:
+    """Tell whether an axis value is what ``text`` says; a cell without the axis has no value to match."""
+    if isinstance(value, int | float):
+        try:
+            return value == float(text)
+        except ValueError:
+            return False
+    return value == text
+
+
 def _axis_text(axis: str, value: Scalar) -> str:
     return f"noise {value:g}" if axis == "noise" and isinstance(value, float) else str(value)
 
 
 def words(axes: Axes) -> str:
-    """Say axis values in words: ``model attention-56, learning naive``."""
-    return ", ".join(f"{axis} {value}" for axis, value in axes.items())
+    """Say axis values in words: ``model attention-56, learning naive``; without any, ``an empty selection``."""
+    return ", ".join(f"{axis} {value}" for axis, value in axes.items()) or "an empty selection"

@@ -1,0 +1,34 @@
+"""A dataset in memory, as all loaders return it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images as uint8 (N, C, H, W), labels as int64 (N,)."""
+
+    train_images: torch.Tensor
+    train_labels: torch.Tensor
+    test_images: torch.Tensor
+    test_labels: torch.Tensor
+    num_classes: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width of one image."""
+        channels, height, width = self.train_images.shape[1:]
+        return channels, height, width
+
+    def to(self, device: torch.device) -> ImageSet:
+        """Return the same images on ``device``."""
+        return ImageSet(
+            self.train_images.to(device),
+            self.train_labels.to(device),
+            self.test_images.to(device),
+            self.test_labels.to(device),
+            self.num_classes,
+        )

@@ -1,0 +1,167 @@
+"""What is known of the machine, the code and this process. The only module that looks at them."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import platform
+import re
+import resource
+import shlex
+import socket
+import subprocess
+import sys
+import uuid
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from ranbench.errors import EnvironmentProblem
+from ranbench.records import Environment, Owner
+
+if TYPE_CHECKING:
+    import torch
+
+# The sources that make numbers; a change in any of them gives another code_id.
+NUMBER_SOURCES = ("catalogue.py", "spec.py", "data", "models", "training")
+PACKAGES = ("ranbench", "torch", "torchvision", "numpy", "scikit-learn", "scipy", "safetensors", "sqlalchemy")
+SILENT_SECONDS = 120.0  # an owner on another host is taken for dead after so long without a heartbeat
+
+_URL_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@/\s]*@")
+
+
+@cache
+def code_id() -> str:
+    """Return the sha256 of the sources that make numbers, computed without git."""
+    root = Path(__file__).resolve().parent
+    files = [file for part in NUMBER_SOURCES for file in sorted([root / part, *(root / part).rglob("*.py")])]
+    total = hashlib.sha256()
+    for file in files:
+        if file.is_file():
+            total.update(f"{file.relative_to(root).as_posix()}\0".encode())
+            total.update(hashlib.sha256(file.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device for ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        EnvironmentProblem: there is no such device here.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise EnvironmentProblem("--device cuda: this machine has no usable CUDA device; use --device cpu or auto")
+    return torch.device(name)
+
+
+def describe(device: torch.device, threads: int, engine_path: str) -> Environment:
+    """Describe this machine, process and code. Passwords in URLs are masked."""
+    import torch
+
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
+    commit, patch = _git()
+    return Environment(
+        device=device.type,
+        device_name=name,
+        cpu=_cpu_name(),
+        cores=os.cpu_count() or 1,
+        memory_bytes=psutil.virtual_memory().total,
+        threads=threads,
+        engine_path=engine_path,
+        python=platform.python_version(),
+        platform=f"{platform.system()} {platform.machine()}",
+        versions=_versions(),
+        commit=commit,
+        dirty=bool(patch),
+        patch=patch or None,
+        host=socket.gethostname(),
+        user=_user(),
+        command=mask_passwords(shlex.join(sys.argv)),
+    )
+
+
+def mask_passwords(text: str) -> str:
+    """Replace the password of every URL in ``text`` by ``***``."""
+    return _URL_PASSWORD.sub(r"\1***@", text)
+
+
+def new_owner() -> Owner:
+    """Return this process as the owner of an attempt, with a fresh token."""
+    process = psutil.Process()
+    return Owner(uuid.uuid4().hex, socket.gethostname(), process.pid, process.create_time())
+
+
+def is_alive(owner: Owner, heartbeat: datetime) -> bool:
+    """Tell whether ``owner`` still works: on this host by pid and start time, elsewhere by its last heartbeat."""
+    if owner.host != socket.gethostname():
+        return (datetime.now(UTC) - heartbeat).total_seconds() < SILENT_SECONDS
+    try:
+        process = psutil.Process(owner.pid)
+        # start times are rounded differently from call to call on some systems
+        return abs(process.create_time() - owner.pid_started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Return the largest memory so far: of the device where it has its own, else resident in this process."""
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+@cache
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+@cache
+def _git() -> tuple[str | None, str]:
+    """Commit and uncommitted changes of the repository that this package stands in; (None, '') outside one."""
+    here = Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, check=False, timeout=20)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.decode(errors="replace") if done.returncode == 0 else None
+
+    tracked = git("ls-files", "--error-unmatch", "--", str(here / "environment.py"))
+    commit = git("rev-parse", "HEAD") if tracked else None
+    return (commit.strip(), mask_passwords(git("diff", "HEAD") or "")) if commit else (None, "")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

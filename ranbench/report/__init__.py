@@ -1,0 +1,11 @@
+"""Records -> tables, pictures and a page. Reads values only: no database, no torch, no terminal.
+
+Building (``tables``), laying out (``layout``) and rendering (``markdown``, the templates) are apart, so that a further
+format is one more renderer.
+"""
+
+from ranbench.report.pages import report
+from ranbench.report.tables import tables
+from ranbench.report.values import Tables
+
+__all__ = ["Tables", "report", "tables"]

@@ -1,0 +1,280 @@
+"""Values -> tables of text with fixed precision. No markup: a renderer escapes and draws what stands here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, TypeVar
+
+from ranbench.records import METRICS
+from ranbench.report.collect import EnvironmentRow, RunRow
+from ranbench.report.values import CostRow, ResultRow, Results, Tables, VerdictRow
+from ranbench.statistics import Summary
+
+MARKS: Mapping[str, str] = {
+    "reproduced": "✓",
+    "not reproduced": "✗",
+    "inconclusive": "~",
+    "not comparable": "≠",
+    "not run": "–",
+}
+NONE = "–"
+_DIGITS = {"percent": 2, "percentage points": 2, "nats": 4, "seconds": 1, "iterations": 0, "images/s": 0, "1": 4}
+_T = TypeVar("_T")
+_SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of a table: ``anchor`` names it for links, ``link`` leads to an anchor, ``notes`` go beneath."""
+
+    text: str
+    code: bool = False
+    link: str | None = None
+    anchor: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading and the side on which its entries line up."""
+
+    heading: str
+    align: Literal["left", "right"] = "left"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of text, ready to be rendered."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+
+
+def number(value: float | None, unit: str, *, signed: bool = False) -> str:
+    """Write a value with the digits of its unit, and a dash for None; a rounded zero has no sign."""
+    if value is None:
+        return NONE
+    digits = _DIGITS.get(unit, 2)
+    rounded = round(value, digits) + 0.0
+    text = f"{rounded:+,.{digits}f}" if signed and rounded else f"{rounded:,.{digits}f}"
+    return text.replace("-", "−")
+
+
+def spread(value: Summary, unit: str) -> str:
+    """Write ``mean ± half interval``; without a half interval the mean alone."""
+    mean = number(value.mean, unit)
+    return mean if value.half_interval is None else f"{mean} ± {number(value.half_interval, unit)}"
+
+
+def verdict_grid(rows: Sequence[VerdictRow]) -> Grid:
+    """Lay out the verdicts at a glance."""
+    columns = (
+        Column(""),
+        Column("claim"),
+        Column("verdict"),
+        Column("effect (bounds)", "right"),
+        Column("n of planned", "right"),
+    )
+    scaled = {"scaled": " (scaled)"}
+    lines = (
+        (
+            Entry(MARKS[row.outcome]),
+            Entry(row.says),
+            Entry(f"{row.outcome}{scaled.get(row.fidelity or '', '')}"),
+            Entry(effect(row)),
+            Entry(", ".join(f"{n} of {of}" for n, of in zip(row.n, row.planned, strict=True))),
+        )
+        for row in rows
+    )
+    return Grid(columns, tuple(lines))
+
+
+def effect(row: VerdictRow) -> str:
+    """Write an effect with its bounds and unit, or a dash."""
+    if row.effect is None:
+        return NONE
+    text = number(row.effect, row.unit, signed=True)
+    if row.low is not None and row.high is not None:
+        text += f" ({number(row.low, row.unit, signed=True)} to {number(row.high, row.unit, signed=True)})"
+    return f"{text} {'points' if row.unit == 'percentage points' else row.unit}"
+
+
+def result_grid(results: Results, prefix: str = "cell") -> Grid:
+    """Lay out a results table; n links to the rows of ``run_grid`` with the same ``prefix``.
+
+    Columns that no row fills are left out: the paper's for a suite without published values, best-on-test for other
+    metrics, wrong labels without noise, fidelity where all is full.
+    """
+    unit = METRICS[results.metric].unit
+    head = f" ({'%' if unit == 'percent' else unit})"
+    rows = results.rows
+    scale = {row.fidelity for row in rows} - {"full"}
+    ours = f"ours, {' and '.join(sorted(scale))}" if scale else "ours"
+    columns: list[tuple[Column, Callable[[ResultRow], Entry]]] = _axis_columns(rows)
+    if scale:
+        columns.append((Column("fidelity"), lambda row: Entry(row.fidelity)))
+    if any(row.published is not None for row in rows):
+        columns.append((Column(f"paper{head}", "right"), lambda row: Entry(number(row.published, unit))))
+    columns.append((Column(f"{ours}{head}", "right"), lambda row: _ours(row, unit)))
+    columns.append((Column("n", "right"), lambda row: _count(row, prefix)))
+    columns.append((Column("sd", "right"), lambda row: Entry(number(row.ours.sd if row.ours else None, unit))))
+    if any(row.published is not None for row in rows):
+        columns.append((Column("ours − paper", "right"), lambda row: Entry(number(row.difference, unit, signed=True))))
+    if any(row.best_on_test for row in rows):
+        columns.append((Column(f"best on test{head}", "right"), lambda row: _spread_entry(row.best_on_test, unit)))
+    if any("noise" in row.axes or row.wrong_labels for row in rows):
+        columns.append((Column("wrong labels (%)", "right"), lambda row: _spread_entry(row.wrong_labels, "percent")))
+    return _grid(columns, rows)
+
+
+def run_grid(tables: Tables, runs: Sequence[RunRow], metrics: Sequence[str], prefix: str = "cell") -> Grid:
+    """Lay out every run with its raw values: one line per cell and seed."""
+    labels = {row.cell: row.label for row in tables.results[0].rows}
+    first: dict[int, RunRow] = {}
+    for run in runs:
+        first.setdefault(run.cell, run)
+
+    def cell(run: RunRow) -> Entry:
+        return Entry(labels[run.cell], anchor=f"{prefix}-{run.cell}" if first[run.cell] is run else None)
+
+    columns: list[tuple[Column, Callable[[RunRow], Entry]]] = [
+        (Column("cell"), cell),
+        (Column("seed", "right"), lambda run: Entry(str(run.seed))),
+        (Column("state"), lambda run: Entry(f"failed: {run.reason}" if run.reason else run.state)),
+    ]
+    columns += [(_metric_column(metric), partial(_raw, metric)) for metric in metrics]
+    columns.append((Column("attempt", "right"), lambda run: Entry(str(run.attempt) if run.attempt else NONE)))
+    columns.append((Column("code"), lambda run: _code(run.code_id, 8)))
+    columns.append((Column("machine", "right"), lambda run: _machine(run.environment)))
+    columns.append((Column("run"), lambda run: Entry(run.fingerprint[:12], code=True)))
+    return _grid(columns, runs)
+
+
+def cost_grid(rows: Sequence[CostRow]) -> Grid:
+    """Lay out sizes and measured times, each beside the machine it was measured on."""
+    columns: list[tuple[Column, Callable[[CostRow], Entry]]] = [
+        *_axis_columns(rows),
+        (Column("parameters", "right"), lambda row: Entry(_integer(row.parameters))),
+        (Column("multiply-adds per image (M)", "right"), lambda row: Entry(_millions(row.macs))),
+        (Column("multiply-adds of a run", "right"), lambda row: Entry(_scientific(row.train_macs))),
+        (Column("runs", "right"), lambda row: Entry(str(row.runs))),
+        (Column("training (s)", "right"), lambda row: Entry(number(row.seconds, "seconds"))),
+        (Column("images/s", "right"), lambda row: Entry(number(row.images_per_s, "images/s"))),
+        (Column("peak memory (MiB)", "right"), lambda row: Entry(_mebibytes(row.peak_memory_bytes))),
+        (Column("device"), lambda row: _fact(row.environment, device)),
+        (Column("CPU"), lambda row: _fact(row.environment, lambda at: at.cpu)),
+        (Column("threads", "right"), lambda row: _fact(row.environment, lambda at: str(at.threads))),
+        (Column("torch"), lambda row: _fact(row.environment, lambda at: at.versions.get("torch", NONE))),
+    ]
+    if any(row.fidelity != "full" for row in rows):
+        columns.insert(len(rows[0].axes), (Column("fidelity"), lambda row: Entry(row.fidelity)))
+    return _grid(columns, rows)
+
+
+def environment_grid(rows: Sequence[EnvironmentRow]) -> Grid:
+    """Lay out the distinct environments."""
+    columns: list[tuple[Column, Callable[[EnvironmentRow], Entry]]] = [
+        (Column("machine", "right"), lambda row: Entry(str(row.number), anchor=f"machine-{row.number}")),
+        (Column("device"), lambda row: Entry(device(row))),
+        (Column("CPU"), lambda row: Entry(row.cpu)),
+        (Column("cores", "right"), lambda row: Entry(str(row.cores))),
+        (Column("memory (GiB)", "right"), lambda row: Entry(f"{row.memory_bytes / 2**30:.1f}")),
+        (Column("threads", "right"), lambda row: Entry(str(row.threads))),
+        (Column("engine path"), lambda row: Entry(row.engine_path)),
+        (Column("Python"), lambda row: Entry(row.python)),
+        (Column("platform"), lambda row: Entry(row.platform)),
+        (Column("versions"), lambda row: Entry(", ".join(f"{k} {v}" for k, v in row.versions.items()) or NONE)),
+        (Column("commit"), lambda row: Entry(_commit(row))),
+    ]
+    return _grid(columns, rows)
+
+
+def device(row: EnvironmentRow) -> str:
+    """Name a device; a CPU, which has a column of its own, by its kind alone."""
+    return row.device if row.device_name == row.cpu else f"{row.device_name} ({row.device})"
+
+
+def _grid(columns: Sequence[tuple[Column, Callable[[_T], Entry]]], rows: Sequence[_T]) -> Grid:
+    return Grid(tuple(column for column, _ in columns), tuple(tuple(make(row) for _, make in columns) for row in rows))
+
+
+def _axis_columns(rows: Sequence[ResultRow] | Sequence[CostRow]) -> list[tuple[Column, Callable[[Any], Entry]]]:
+    axes = dict.fromkeys(axis for row in rows for axis in row.axes)
+    return [(Column(axis), partial(_axis_entry, axis)) for axis in axes]
+
+
+def _axis_entry(axis: str, row: ResultRow | CostRow) -> Entry:
+    value = row.axes.get(axis)
+    return Entry(NONE if value is None else f"{value:g}" if isinstance(value, float) else str(value))
+
+
+def _ours(row: ResultRow, unit: str) -> Entry:
+    if row.ours is None:
+        return Entry(row.standing, notes=row.notes)
+    notes = row.notes
+    if row.ours.n == 1:
+        notes = ("one seed only: no spread", *notes)
+    elif row.ours.half_interval is None:
+        notes = ("all seeds have the same value: no interval can be formed", *notes)
+    return Entry(spread(row.ours, unit), notes=notes)
+
+
+def _count(row: ResultRow, prefix: str) -> Entry:
+    return Entry(f"{row.ours.n if row.ours else 0} of {row.planned}", link=f"{prefix}-{row.cell}")
+
+
+def _spread_entry(value: Summary | None, unit: str) -> Entry:
+    return Entry(spread(value, unit) if value else NONE)
+
+
+def _metric_column(name: str) -> Column:
+    metric = METRICS[name]
+    label = "best on test" if name == "best_error_pct" else metric.label
+    return Column(f"{label} ({'%' if metric.unit == 'percent' else metric.unit})", "right")
+
+
+def _raw(metric: str, run: RunRow) -> Entry:
+    if run.state != "done":
+        return Entry(NONE)
+    value = (run.metrics or {}).get(metric)
+    return Entry("missing") if value is None else Entry(number(value, METRICS[metric].unit))
+
+
+def _code(text: str | None, length: int) -> Entry:
+    return Entry(text[:length], code=True) if text else Entry(NONE)
+
+
+def _machine(environment: int | None) -> Entry:
+    return Entry(str(environment), link=f"machine-{environment}") if environment else Entry(NONE)
+
+
+def _fact(row: EnvironmentRow | None, of: Callable[[EnvironmentRow], str]) -> Entry:
+    return Entry(of(row) if row else NONE)
+
+
+def _integer(value: int | None) -> str:
+    return "not counted" if value is None else f"{value:,}"
+
+
+def _millions(value: int | None) -> str:
+    return "not counted" if value is None else f"{value / 1e6:,.2f}"
+
+
+def _mebibytes(value: float | None) -> str:
+    return NONE if value is None else f"{value / 2**20:,.0f}"
+
+
+def _scientific(value: int | None) -> str:
+    """Write a large count with two digits after the point: ``6.10 × 10¹⁵``."""
+    if value is None:
+        return "not counted"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa} × 10{str(int(exponent)).translate(_SUPERSCRIPT)}"
+
+
+def _commit(row: EnvironmentRow) -> str:
+    if row.commit is None:
+        return "not under git"
+    return f"{row.commit[:12]}{' with changes' if row.dirty else ''}"

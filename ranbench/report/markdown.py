@@ -1,0 +1,61 @@
+"""Grids and words -> GitHub markdown. Whatever comes from a suite, a net or a machine is escaped here."""
+
+from __future__ import annotations
+
+import re
+
+from ranbench.report.layout import Entry, Grid
+
+# A star or tilde between spaces and an underscore inside a word mean nothing in GitHub markdown and stay as they are.
+_SPECIAL = re.compile(r"[\\`{}\[\]#|$]|[*~](?=\S)|(?<=\S)[*~]|(?<![^\W_])_|_(?![^\W_])")
+_OPENS_A_BLOCK = re.compile(r"(\d+)([.)])|([-+=*~:])")
+
+
+def text(value: str) -> str:
+    """Escape words for one line of markdown: no markup, no HTML, no line breaks, no invisible characters."""
+    line = " ".join("".join(ch if ch.isprintable() else " " for ch in value).split())
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _SPECIAL.sub(r"\\\g<0>", line)
+
+
+def paragraph(value: str) -> str:
+    """Escape words that begin a line, where a number or a sign could open a list or a rule."""
+    line = text(value)
+    if found := _OPENS_A_BLOCK.match(line):
+        place = found.end() - 1
+        return f"{line[:place]}\\{line[place:]}"
+    return line
+
+
+def code(value: str) -> str:
+    """Write words as a code span; characters that could end it or a table's cell are replaced."""
+    line = " ".join("".join(ch if ch.isprintable() else " " for ch in value).split())
+    plain = line.replace("`", "'").replace("|", "¦")
+    return f"`{plain}`"
+
+
+def table(grid: Grid) -> str:
+    """Write a grid as a table, with its notes as a list beneath; equal notes share a letter."""
+    letters: dict[str, str] = {}
+    head = [text(column.heading) or " " for column in grid.columns]
+    rule = ["---:" if column.align == "right" else ":---" for column in grid.columns]
+    lines = [head, rule, *([_entry(entry, letters) for entry in row] for row in grid.rows)]
+    drawn = [f"| {' | '.join(cells)} |" for cells in lines]
+    notes = [f"- ({letter}) {text(note)}" for note, letter in letters.items()]
+    return "\n".join([*drawn, *(["", *notes] if notes else [])])
+
+
+def _entry(entry: Entry, letters: dict[str, str]) -> str:
+    shown = code(entry.text) if entry.code else text(entry.text)
+    if entry.link:
+        shown = f"[{shown}](#{entry.link})"
+    if entry.anchor:
+        shown = f'<a id="{entry.anchor}"></a>{shown}'
+    marks = [letters.setdefault(note, _letter(len(letters))) for note in entry.notes]
+    return f"{shown} ({', '.join(marks)})" if marks else shown
+
+
+def _letter(index: int) -> str:
+    """Count a, b, ..., z, aa, ab, ..."""
+    rest, last = divmod(index, 26)
+    return (_letter(rest - 1) if rest else "") + chr(ord("a") + last)

@@ -1,0 +1,158 @@
+"""One suite's report as a markdown page with its pictures beside it. What stands in it is made in ``tables``."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ranbench.catalogue import dataset_info
+from ranbench.records import METRICS, RunRecord
+from ranbench.report import markdown
+from ranbench.report.layout import (
+    MARKS,
+    Grid,
+    cost_grid,
+    environment_grid,
+    result_grid,
+    run_grid,
+    verdict_grid,
+)
+from ranbench.report.notes import seeds
+from ranbench.report.pictures import Picture, Series, draw
+from ranbench.report.tables import BEST, PASSES_OF_A_STEP, RESULT, WRONG_LABELS, tables
+from ranbench.report.values import Section, Tables
+from ranbench.spec import Protocol
+from ranbench.suite import Suite, shipped_suites
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+@dataclass(frozen=True)
+class SectionGrids:
+    """A further protocol's heading, words and tables."""
+
+    heading: str
+    fidelity: str
+    differences: str
+    results: Grid
+    notes: tuple[str, ...]
+    runs: Grid
+
+
+def report(suite: Suite, records: Sequence[RunRecord], series: Series, *, out: Path, compare: bool = True) -> Path:
+    """Write ``out/NAME.md`` and its pictures ``out/NAME/*.png``. Equal records give equal bytes.
+
+    Args:
+        suite: what is reported on.
+        records: all runs of the suite's cells, whatever their protocol.
+        series: (attempt id, metric) -> iterations and values; ``test_error_pct`` is drawn.
+        out: folder, made if it is not there.
+        compare: set the paper's values beside ours and judge the claims.
+
+    Returns:
+        The path of the markdown file.
+
+    Raises:
+        SpecError: a stored spec that this version cannot read.
+    """
+    built = tables(suite, records, compare=compare)
+    out.mkdir(parents=True, exist_ok=True)
+    pictures = draw(built, series, out / suite.name)
+    path = out / f"{suite.name}.md"
+    path.write_text(page(suite, built, pictures, compare=compare), encoding="utf-8", newline="\n")
+    return path
+
+
+def page(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare: bool = True) -> str:
+    """Render the page of ``built`` as markdown."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    # Markdown, not HTML: every value passes one of the filters, which escape.
+    engine = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    engine.filters |= {"text": markdown.text, "paragraph": markdown.paragraph, "code": markdown.code}
+    engine.filters |= {"table": markdown.table, "seeds": seeds}
+    return engine.get_template("report.md.j2").render(_content(suite, built, pictures, compare=compare))
+
+
+def _content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare: bool) -> dict[str, Any]:
+    labels = [results.metric for results in built.results]
+    return {
+        "suite": suite,
+        "built": built,
+        "compare": compare,
+        "source": _source(suite),
+        "datasets": [(dataset, dataset_info(dataset.name).summary) for dataset in built.datasets],
+        "outcomes": _outcomes(built),
+        "marks": MARKS,
+        "verdicts": verdict_grid(built.verdicts),
+        "results": [(METRICS[results.metric], results, result_grid(results)) for results in built.results],
+        "published": any(row.published is not None for results in built.results for row in results.rows),
+        "runs": run_grid(built, built.runs, _raw_metrics(built, labels)),
+        "pictures": pictures,
+        "costs": cost_grid(built.costs),
+        "passes": PASSES_OF_A_STEP,
+        "environments": environment_grid(built.environments),
+        "others": [_section(built, section, index) for index, section in enumerate(built.others, 1)],
+        "commands": _commands(suite, compare=compare),
+    }
+
+
+def _raw_metrics(built: Tables, metrics: Sequence[str]) -> tuple[str, ...]:
+    """The columns of raw values: the metrics of the results tables, with best-on-test and wrong labels."""
+    noisy = [WRONG_LABELS] if any(row.wrong_labels for row in built.results[0].rows) else []
+    return tuple(dict.fromkeys((RESULT, BEST, *noisy, *metrics)))
+
+
+def _section(built: Tables, section: Section, index: int) -> SectionGrids:
+    prefix = f"other-{index}-cell"
+    return SectionGrids(
+        heading=f"{section.fidelity}: {protocol_words(section.protocol)}",
+        fidelity=section.fidelity,
+        differences="; ".join(section.differences),
+        results=result_grid(section.results, prefix),
+        notes=section.results.notes,
+        runs=run_grid(built, section.runs, (RESULT, BEST), prefix),
+    )
+
+
+def protocol_words(protocol: Protocol) -> str:
+    """Name a protocol, whose name is not recorded, by its length and evaluation."""
+    part = protocol.evaluation.images
+    tested = "all test images" if part is None else f"the first {part:,} test images"
+    return f"{protocol.iterations:,} iterations of {protocol.batch} images, evaluated on {tested}"
+
+
+def _outcomes(built: Tables) -> list[tuple[str, int]]:
+    counted: Mapping[str, int] = {name: sum(row.outcome == name for row in built.verdicts) for name in MARKS}
+    return [(name, count) for name, count in counted.items() if count]
+
+
+def _source(suite: Suite) -> str:
+    """Say where the paper's numbers stand: ``arXiv 1704.06904, table 3``."""
+    if suite.paper is None:
+        return ""
+    places = [("table", suite.paper.table), ("figure", suite.paper.figure)]
+    return ", ".join([f"arXiv {suite.paper.arxiv}", *(f"{kind} {n}" for kind, n in places if n is not None)])
+
+
+def _commands(suite: Suite, *, compare: bool) -> tuple[str, ...]:
+    """The commands that make this report again; a suite outside the working folder is named without its folder."""
+    path = Path(suite.file)
+    if path.is_absolute():
+        installed = path.parent.resolve() == shipped_suites().resolve()
+        argument = suite.name if installed else f"suites/{suite.name}.yaml"
+    else:
+        argument = path.as_posix()
+    named = shlex.quote(" ".join(argument.split()))
+    options = "" if suite.protocol_name == suite.reference_name else f" --protocol {suite.protocol_name}"
+    return (f"ranbench run {named}{options}", f"ranbench report {named}{options}{' --compare' if compare else ''}")

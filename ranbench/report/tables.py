@@ -1,0 +1,264 @@
+"""Suite + records -> the numbers of a report: results beside the paper's, verdicts, cost, deviations.
+
+Full precision, no text layout: ``layout`` rounds, renderers escape. ``Tables.as_dict`` is what ``--json`` prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+from ranbench.catalogue import dataset_info
+from ranbench.claims import Verdict, judge
+from ranbench.counts import lookup
+from ranbench.records import RunRecord
+from ranbench.report.collect import NOT_RUN, Collected, EnvironmentRow, RunRow, cell_fidelity, collect
+from ranbench.report.notes import mixed, row_notes
+from ranbench.report.values import CostRow, Dataset, DeviationRow, ResultRow, Results, Section, Tables, VerdictRow
+from ranbench.spec import Protocol
+from ranbench.statistics import Summary, summarise
+from ranbench.suite import AXES, Better, Cell, Published, Suite, Value, words
+
+RESULT = "error_pct"
+BEST = "best_error_pct"
+WRONG_LABELS = "noise_realised_pct"
+# Forward once, and backward counted as two forward passes (gradients of inputs and of weights).
+PASSES_OF_A_STEP = 3
+
+
+def tables(suite: Suite, records: Sequence[RunRecord], *, compare: bool = True) -> Tables:
+    """Build every table of the report of ``suite``.
+
+    Args:
+        records: all runs of the suite's cells, whatever their protocol; others are ignored.
+        compare: also set the paper's values beside ours and judge the claims.
+
+    Raises:
+        SpecError: a stored spec that this version cannot read.
+    """
+    suite = replace(suite, varying=_telling_apart(suite))
+    found = collect(suite, records)
+    verdicts = judge(suite, found.records) if compare else ()
+    return Tables(
+        suite=suite.name,
+        title=suite.title,
+        protocol=suite.protocol_name,
+        reference=suite.reference_name,
+        fidelity=suite.fidelity,
+        differences=suite.differences,
+        axes=suite.varying,
+        datasets=_datasets(suite),
+        seeds=suite.seeds,
+        states=_states(found.runs),
+        devices=_devices(found),
+        verdicts=tuple(_verdict(verdict) for verdict in verdicts if verdict.fidelity != "smoke"),
+        claims_without_verdict=tuple(verdict.claim.id for verdict in verdicts if verdict.fidelity == "smoke"),
+        results=tuple(_results(suite, found, metric, compare=compare) for metric in _metrics(suite)),
+        runs=found.runs,
+        costs=_costs(suite, found),
+        deviations=_deviations(suite),
+        environments=found.environments,
+        others=_others(suite, found),
+    )
+
+
+def summary(runs: Sequence[RunRow], metric: str) -> Summary | None:
+    """Average a metric over the runs that have it, or None where none has."""
+    values = [run.metrics[metric] for run in runs if run.metrics and metric in run.metrics]
+    return summarise(values) if values else None
+
+
+def _telling_apart(suite: Suite) -> tuple[str, ...]:
+    """The axes that differ among the cells that have them: a net without masks does not make ``mask`` a column."""
+    values = {axis: {cell.axes[axis] for cell in suite.cells if axis in cell.axes} for axis in AXES}
+    return tuple(axis for axis in AXES if len(values[axis]) > 1) or ("model",)
+
+
+def _metrics(suite: Suite) -> tuple[str, ...]:
+    """The result itself first, then what the paper or a claim speaks of besides."""
+    named = (*suite.published, *suite.claims)
+    return tuple(dict.fromkeys((RESULT, *(entry.metric for entry in named))))
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """What the rows of one results table share."""
+
+    suite: Suite
+    metric: str
+    protocol: Protocol
+    environments: tuple[EnvironmentRow, ...]
+    extra_seeds: Mapping[int, tuple[int, ...]]
+
+
+def _results(suite: Suite, found: Collected, metric: str, *, compare: bool) -> Results:
+    printed = [entry for entry in suite.published if compare and entry.metric == metric]
+    published = {suite.cells.index(entry.cell) + 1: entry for entry in printed}
+    scope = _Scope(suite, metric, suite.protocol, found.environments, found.extra_seeds)
+    numbers = range(1, len(suite.cells) + 1)
+    rows = tuple(_result(scope, number, _of(found.runs, number), published.get(number)) for number in numbers)
+    return Results(metric, rows, tuple(mixed(found.runs, found.environments)))
+
+
+def _result(scope: _Scope, number: int, runs: Sequence[RunRow], published: Published | None) -> ResultRow:
+    cell = scope.suite.cells[number - 1]
+    standing = cell_fidelity(scope.suite, cell, scope.protocol)
+    printed = None if standing == "smoke" else published
+    ours = summary(runs, scope.metric)
+    counted = [run for run in runs if run.metrics and scope.metric in run.metrics]
+    return ResultRow(
+        cell=number,
+        label=scope.suite.label(cell),
+        axes=_axes(scope.suite, cell),
+        fidelity=standing,
+        published=printed.value if printed else None,
+        published_where=printed.where if printed else None,
+        ours=ours,
+        standing="done" if ours else _standing(runs),
+        difference=ours.mean - printed.value if ours and printed else None,
+        best_on_test=summary(counted, BEST) if scope.metric == RESULT else None,
+        wrong_labels=summary(counted, WRONG_LABELS) if cell.noise else None,
+        planned=len(runs),
+        failed=sum(run.state == "failed" for run in runs),
+        notes=(
+            *_paper_notes(printed),
+            *row_notes(runs, scope.metric, scope.environments, scope.extra_seeds.get(number, ())),
+        ),
+    )
+
+
+def _axes(suite: Suite, cell: Cell) -> dict[str, str | int | float]:
+    return {axis: cell.axes[axis] for axis in suite.varying if axis in cell.axes}
+
+
+def _paper_notes(published: Published | None) -> list[str]:
+    if published is None:
+        return []
+    notes = ["the paper's value is read off a plot"] if published.approximate else []
+    return notes + ([f"on the paper's value: {published.note}"] if published.note else [])
+
+
+def _standing(runs: Sequence[RunRow]) -> str:
+    """Say why a cell has no value; what was done weighs more than what failed, and that more than what waits."""
+    states = {run.state for run in runs}
+    for state, word in (("done", "missing"), ("failed", "failed"), ("running", "unfinished")):
+        if state in states:
+            return word
+    return "unfinished" if "interrupted" in states else NOT_RUN
+
+
+def _others(suite: Suite, found: Collected) -> tuple[Section, ...]:
+    sections = []
+    for other in found.others:
+        scope = _Scope(suite, RESULT, other.protocol, found.environments, {})
+        numbers = sorted({run.cell for run in other.runs})
+        rows = tuple(_result(scope, number, _of(other.runs, number), None) for number in numbers)
+        results = Results(RESULT, rows, tuple(mixed(other.runs, found.environments)))
+        sections.append(Section(other.protocol, other.fidelity, other.differences, results, other.runs))
+    return tuple(sections)
+
+
+def _of(runs: Sequence[RunRow], number: int) -> tuple[RunRow, ...]:
+    return tuple(run for run in runs if run.cell == number)
+
+
+def _verdict(verdict: Verdict) -> VerdictRow:
+    claim = verdict.claim
+    kept = ("effect", "low", "high", "unit", "n", "planned", "failed", "level", "p", "test", "fidelity", "sentence")
+    return VerdictRow(
+        id=claim.id,
+        kind=claim.kind,
+        says=claim.says,
+        where=claim.where,
+        metric=claim.metric,
+        threshold=_threshold(claim),
+        outcome=verdict.outcome.value,
+        reason=verdict.reason,
+        **{name: getattr(verdict, name) for name in kept},
+    )
+
+
+def _threshold(claim: Better | Value) -> float:
+    return claim.min_effect if isinstance(claim, Better) else claim.margin
+
+
+def _costs(suite: Suite, found: Collected) -> tuple[CostRow, ...]:
+    rows: list[CostRow] = []
+    by_number = {row.number: row for row in found.environments}
+    for number in range(1, len(suite.cells) + 1):
+        groups: dict[tuple[str, ...], list[RunRow]] = {}
+        for run in _of(found.runs, number):
+            if run.state == "done" and run.environment:
+                groups.setdefault(_timing_key(by_number[run.environment]), []).append(run)
+        rows += [_cost(suite, number, by_number[runs[0].environment or 0], runs) for runs in groups.values()]
+        if not groups:
+            rows.append(_cost(suite, number, None, ()))
+    return tuple(rows)
+
+
+def _timing_key(row: EnvironmentRow) -> tuple[str, ...]:
+    return (row.device_name, row.cpu, str(row.threads), row.engine_path, row.versions.get("torch", ""))
+
+
+def _cost(suite: Suite, number: int, environment: EnvironmentRow | None, runs: Sequence[RunRow]) -> CostRow:
+    cell, protocol = suite.cells[number - 1], suite.protocol
+    counts = lookup(cell.model, cell.data)
+    images = protocol.iterations * protocol.batch
+    return CostRow(
+        cell=number,
+        label=suite.label(cell),
+        axes=_axes(suite, cell),
+        fidelity=cell_fidelity(suite, cell, protocol),
+        parameters=counts.parameters if counts else None,
+        macs=counts.macs if counts else None,
+        train_macs=PASSES_OF_A_STEP * counts.macs * images if counts else None,
+        runs=len(runs),
+        seconds=_middle(runs, "train_seconds"),
+        images_per_s=_middle(runs, "images_per_s"),
+        peak_memory_bytes=_middle(runs, "peak_memory_bytes"),
+        environment=environment,
+    )
+
+
+def _middle(runs: Sequence[RunRow], metric: str) -> float | None:
+    values = [run.metrics[metric] for run in runs if run.metrics and metric in run.metrics]
+    return float(median(values)) if values else None
+
+
+def _deviations(suite: Suite) -> tuple[DeviationRow, ...]:
+    rows = [
+        DeviationRow(
+            id=entry.id,
+            text=entry.text,
+            where=words(entry.cell) if entry.cell else None,
+            cells=tuple(suite.label(cell) for cell in suite.cells if cell.matches(entry.cell)) if entry.cell else (),
+        )
+        for entry in suite.deviations
+    ]
+    return tuple(sorted(rows, key=lambda row: row.where is not None))
+
+
+def _datasets(suite: Suite) -> tuple[Dataset, ...]:
+    found = {}
+    for cell in suite.cells:
+        data, part = cell.data, suite.protocol.evaluation.images
+        evaluated = data.test_images if part is None else min(part, data.test_images)
+        summary_ = dataset_info(data.name).summary
+        found[data.name] = Dataset(data.name, summary_, data.train_images, data.test_images, evaluated)
+    return tuple(found.values())
+
+
+def _states(runs: Sequence[RunRow]) -> dict[str, int]:
+    order = ("done", "failed", "interrupted", "running", NOT_RUN)
+    return {state: sum(run.state == state for run in runs) for state in order}
+
+
+def _devices(found: Collected) -> tuple[str, ...]:
+    by_number = {row.number: row for row in found.environments}
+    used = [by_number[run.environment] for run in found.runs if run.environment]
+    return tuple(dict.fromkeys(f"{row.device_name} ({row.device}, {_threads(row.threads)})" for row in used))
+
+
+def _threads(number: int) -> str:
+    return f"{number} thread" if number == 1 else f"{number} threads"

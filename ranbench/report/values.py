@@ -1,0 +1,167 @@
+"""The values that a report is made of: frozen, in full precision, without any layout. ``tables`` builds them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ranbench.report.collect import EnvironmentRow, RunRow
+from ranbench.spec import Fidelity, Protocol
+from ranbench.statistics import Summary
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """One cell's line in a results table. Averages are over the seeds that are done with a finite value.
+
+    ``standing`` says why there is no ``ours``: "not run", "failed", "unfinished" or "missing" (done, but without a
+    finite value); else it is "done". ``difference`` is ours minus the paper's. ``planned`` counts the suite's seeds,
+    or the recorded ones for another protocol.
+    """
+
+    cell: int
+    label: str
+    axes: Mapping[str, str | int | float]
+    fidelity: Fidelity
+    published: float | None
+    published_where: str | None
+    ours: Summary | None
+    standing: str
+    difference: float | None
+    best_on_test: Summary | None
+    wrong_labels: Summary | None
+    planned: int
+    failed: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Results:
+    """A table of one metric over cells; ``notes`` hold for the whole table."""
+
+    metric: str
+    rows: tuple[ResultRow, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class VerdictRow:
+    """A verdict without its cells; ``threshold`` is min_effect of a better claim, the margin of a value claim."""
+
+    id: str
+    kind: str
+    says: str
+    where: str | None
+    metric: str
+    threshold: float
+    outcome: str
+    effect: float | None
+    low: float | None
+    high: float | None
+    unit: str
+    n: tuple[int, ...]
+    planned: tuple[int, ...]
+    failed: int
+    level: float | None
+    p: float | None
+    test: str
+    fidelity: Fidelity | None
+    sentence: str
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """Size of a cell's net and what its runs took on one kind of machine (``environment`` None where none is done).
+
+    ``macs`` is one forward pass on one image; ``train_macs`` a whole run, each step counted as three forward passes.
+    """
+
+    cell: int
+    label: str
+    axes: Mapping[str, str | int | float]
+    fidelity: Fidelity
+    parameters: int | None
+    macs: int | None
+    train_macs: int | None
+    runs: int
+    seconds: float | None
+    images_per_s: float | None
+    peak_memory_bytes: float | None
+    environment: EnvironmentRow | None
+
+
+@dataclass(frozen=True)
+class DeviationRow:
+    """A declared deviation; ``cells`` are the labels of the cells it touches, empty for all."""
+
+    id: str
+    text: str
+    where: str | None
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """Results of one protocol that is not the suite's; never beside the paper's numbers, never with a verdict."""
+
+    protocol: Protocol
+    fidelity: Fidelity
+    differences: tuple[str, ...]
+    results: Results
+    runs: tuple[RunRow, ...]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset of the suite with its split."""
+
+    name: str
+    summary: str
+    train_images: int
+    test_images: int
+    evaluated_images: int
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Everything that a report says in numbers."""
+
+    suite: str
+    title: str
+    protocol: str
+    reference: str
+    fidelity: Fidelity
+    differences: tuple[str, ...]
+    axes: tuple[str, ...]
+    datasets: tuple[Dataset, ...]
+    seeds: tuple[int, ...]
+    states: Mapping[str, int]
+    devices: tuple[str, ...]
+    verdicts: tuple[VerdictRow, ...]
+    claims_without_verdict: tuple[str, ...]
+    results: tuple[Results, ...]
+    runs: tuple[RunRow, ...]
+    costs: tuple[CostRow, ...]
+    deviations: tuple[DeviationRow, ...]
+    environments: tuple[EnvironmentRow, ...]
+    others: tuple[Section, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON values; what is not finite becomes null."""
+        return dict(_json(dataclasses.asdict(self)))
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, Protocol):
+        return value.model_dump(mode="json")
+    if isinstance(value, Mapping):
+        return {str(key): _json(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,111 @@
+"""Who may train a run: the decision on its newest attempt, inside one write transaction.
+
+Legal moves here: nothing -> running, interrupted -> running, running (owner dead) -> running or interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import insert as plain_insert
+
+from ranbench.records import Environment, Owner, State
+from ranbench.spec import RunSpec
+from ranbench.store.reading import environments, owner_of
+from ranbench.store.schema import AttemptRow, RunRow
+from ranbench.store.values import Claimed, Refused
+from ranbench.store.writing import NO_OWNER, add_environment, add_runs, now
+
+IsAlive = Callable[[Owner, datetime], bool]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a process wants to train, with which code, where, and what it would train again."""
+
+    spec: RunSpec
+    code_id: str
+    environment: Environment
+    owner: Owner
+    rerun: frozenset[str] = frozenset()
+
+    def wants_again(self, state: State, code_id: str) -> bool:
+        """Tell whether a closed attempt is to be followed by another."""
+        if "all" in self.rerun or ("changed" in self.rerun and code_id != self.code_id):
+            return True
+        return state is State.FAILED and "failed" in self.rerun
+
+
+def claim(connection: Connection, request: Request, is_alive: IsAlive) -> Claimed | Refused:
+    """Give the run to the caller, or say why not."""
+    add_runs(connection, [request.spec])
+    newest = _newest(connection, request.spec.fingerprint)
+    if newest is None:
+        return _open(connection, request, 1)
+    state = State(newest.state)
+    if state in (State.DONE, State.FAILED):
+        if request.wants_again(state, newest.code_id):
+            return _open(connection, request, newest.number + 1)
+        return Refused("done" if state is State.DONE else "failed", newest.id)
+    owner = owner_of(newest)
+    if owner is not None and is_alive(owner, newest.updated):
+        return Refused("held", newest.id, owner)
+    if newest.code_id == request.code_id:
+        return _take_over(connection, request, newest)
+    if state is State.RUNNING:
+        _abandon(connection, newest.id)
+    return _open(connection, request, newest.number + 1)
+
+
+def _newest(connection: Connection, fingerprint: str) -> Row[Any] | None:
+    # SQLite has locked the whole database already; elsewhere the row of the run is the lock.
+    connection.execute(select(RunRow.id).where(RunRow.fingerprint == fingerprint).with_for_update())
+    columns = AttemptRow.__table__.columns
+    mine = select(*columns).where(AttemptRow.fingerprint == fingerprint)
+    return connection.execute(mine.order_by(AttemptRow.number.desc()).limit(1)).one_or_none()
+
+
+def _open(connection: Connection, request: Request, number: int) -> Claimed:
+    moment = now()
+    values = {
+        "fingerprint": request.spec.fingerprint,
+        "number": number,
+        "state": State.RUNNING.value,
+        "code_id": request.code_id,
+        "step": 0,
+        "iterations": request.spec.protocol.iterations,
+        "resumes": 0,
+        "resumed_inexactly": False,
+        "started": moment,
+        "updated": moment,
+        "environment_id": add_environment(connection, request.environment),
+        **_owned_by(request.owner),
+    }
+    added = connection.execute(plain_insert(AttemptRow).values(values).returning(AttemptRow.id))
+    return Claimed(added.scalar_one(), number, resume=False, step=0, environment=request.environment)
+
+
+def _take_over(connection: Connection, request: Request, newest: Row[Any]) -> Claimed:
+    values = {"state": State.RUNNING.value, "resumes": newest.resumes + 1, "updated": now(), "ended": None}
+    taken = update(AttemptRow).where(AttemptRow.id == newest.id).values(**values, **_owned_by(request.owner))
+    connection.execute(taken)
+    began_in = environments(connection, [newest.environment_id])[newest.environment_id]
+    return Claimed(newest.id, newest.number, resume=True, step=newest.step, environment=began_in)
+
+
+def _abandon(connection: Connection, attempt_id: int) -> None:
+    values = {"state": State.INTERRUPTED.value, "ended": now()}
+    connection.execute(update(AttemptRow).where(AttemptRow.id == attempt_id).values(**values, **NO_OWNER))
+
+
+def _owned_by(owner: Owner) -> dict[str, Any]:
+    return {
+        "owner_token": owner.token,
+        "owner_host": owner.host,
+        "owner_pid": owner.pid,
+        "owner_pid_started": owner.pid_started,
+    }

@@ -1,0 +1,248 @@
+"""Rows -> records. Few queries, whatever the number of runs; every function works inside the caller's transaction."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import groupby, islice
+from math import nan
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
+
+from ranbench.errors import UsageError
+from ranbench.records import Attempt, Complexity, Environment, MetricPoint, Owner, Reason, RunRecord, State
+from ranbench.store.schema import (
+    ArtefactRow,
+    AttemptRow,
+    CellRow,
+    ComplexityRow,
+    EnvironmentRow,
+    MetricPointRow,
+    MetricRow,
+    PredictionRow,
+    RunRow,
+    SuiteRow,
+    SuiteRunRow,
+)
+from ranbench.store.values import Artefact, SuiteText
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Series = tuple[NDArray[np.int64], NDArray[np.float64]]
+
+# SQLite allowed 999 parameters in a statement before version 3.32.
+CHUNK = 900
+
+T = TypeVar("T")
+
+
+def chunks(values: Iterable[T]) -> Iterator[list[T]]:
+    """Cut values into parts that fit into one statement, without repeats."""
+    rest = iter(dict.fromkeys(values))
+    while part := list(islice(rest, CHUNK)):
+        yield part
+
+
+def runs(connection: Connection, fingerprints: Collection[str] | None, suite: str | None) -> list[RunRecord]:
+    """Read runs with all their attempts: in the order asked for, or else in which they were added."""
+    parts: Iterable[list[str] | None] = [None] if fingerprints is None else chunks(fingerprints)
+    return [record for part in parts for record in _part(connection, part, suite)]
+
+
+def _part(connection: Connection, fingerprints: list[str] | None, suite: str | None) -> list[RunRecord]:
+    inside = [] if fingerprints is None else [RunRow.fingerprint.in_(fingerprints)]
+    if suite is not None:
+        linked = select(SuiteRunRow.fingerprint).join(SuiteRow, SuiteRow.id == SuiteRunRow.suite_id)
+        inside.append(RunRow.fingerprint.in_(linked.where(SuiteRow.name == suite)))
+    where = and_(True, *inside)
+    columns = (RunRow.fingerprint, RunRow.cell_id, RunRow.seed, CellRow.spec)
+    query = select(*columns).join(CellRow, CellRow.cell_id == RunRow.cell_id).where(where).order_by(RunRow.id)
+    attempts, suites = _attempts(connection, where), _suites_of(connection, where)
+    found = {
+        row.fingerprint: RunRecord(
+            fingerprint=row.fingerprint,
+            cell_id=row.cell_id,
+            seed=row.seed,
+            spec={**row.spec, "seed": row.seed},
+            attempts=tuple(attempts.get(row.fingerprint, ())),
+            suites=tuple(suites.get(row.fingerprint, ())),
+        )
+        for row in connection.execute(query)
+    }
+    return [found[name] for name in (found if fingerprints is None else fingerprints) if name in found]
+
+
+def _attempts(connection: Connection, where: ColumnElement[bool]) -> dict[str, list[Attempt]]:
+    of_runs = (RunRow, RunRow.fingerprint == AttemptRow.fingerprint)
+    query = select(*AttemptRow.__table__.columns).join(*of_runs).where(where)
+    rows = connection.execute(query.order_by(AttemptRow.fingerprint, AttemptRow.number)).all()
+    metrics: dict[int, dict[str, float]] = defaultdict(dict)
+    of_attempts = (AttemptRow, AttemptRow.id == MetricRow.attempt_id)
+    values = select(MetricRow.attempt_id, MetricRow.name, MetricRow.value).join(*of_attempts).join(*of_runs)
+    for attempt_id, name, value in connection.execute(values.where(where).order_by(MetricRow.name)):
+        metrics[attempt_id][name] = _number(value)
+    places = environments(connection, {row.environment_id for row in rows})
+    result: dict[str, list[Attempt]] = defaultdict(list)
+    for row in rows:
+        result[row.fingerprint].append(_attempt(row, places[row.environment_id], metrics[row.id]))
+    return result
+
+
+def _attempt(row: Row[Any], environment: Environment, metrics: dict[str, float]) -> Attempt:
+    return Attempt(
+        id=row.id,
+        fingerprint=row.fingerprint,
+        number=row.number,
+        state=State(row.state),
+        reason=None if row.reason is None else Reason(row.reason),
+        error=row.error,
+        code_id=row.code_id,
+        step=row.step,
+        iterations=row.iterations,
+        resumes=row.resumes,
+        resumed_inexactly=row.resumed_inexactly,
+        started=row.started,
+        updated=row.updated,
+        ended=row.ended,
+        owner=owner_of(row),
+        environment=environment,
+        metrics=metrics,
+    )
+
+
+def owner_of(row: Row[Any]) -> Owner | None:
+    """Return who holds an attempt. The token is left out: whoever has it can write."""
+    if row.owner_token is None:
+        return None
+    return Owner(token="", host=row.owner_host, pid=row.owner_pid, pid_started=row.owner_pid_started)
+
+
+def environments(connection: Connection, ids: Collection[int]) -> dict[int, Environment]:
+    """Read environments by their id."""
+    fields = [getattr(EnvironmentRow, field.name) for field in dataclasses.fields(Environment)]
+    result: dict[int, Environment] = {}
+    for part in chunks(ids):
+        for identity, *values in connection.execute(
+            select(EnvironmentRow.id, *fields).where(EnvironmentRow.id.in_(part))
+        ):
+            result[identity] = Environment(*values)
+    return result
+
+
+def _suites_of(connection: Connection, where: ColumnElement[bool]) -> dict[str, list[str]]:
+    query = (
+        select(SuiteRunRow.fingerprint, SuiteRow.name)
+        .join(SuiteRow, SuiteRow.id == SuiteRunRow.suite_id)
+        .join(RunRow, RunRow.fingerprint == SuiteRunRow.fingerprint)
+    )
+    result: dict[str, list[str]] = defaultdict(list)
+    for fingerprint, name in connection.execute(query.where(where).distinct().order_by(SuiteRow.name)):
+        result[fingerprint].append(name)
+    return result
+
+
+def done(connection: Connection, fingerprints: Collection[str]) -> set[str]:
+    """Return those of the runs that have a done attempt."""
+    result: set[str] = set()
+    for part in chunks(fingerprints):
+        wanted = (AttemptRow.fingerprint.in_(part), AttemptRow.state == State.DONE.value)
+        result.update(connection.execute(select(AttemptRow.fingerprint).where(*wanted)).scalars())
+    return result
+
+
+def find(connection: Connection, prefix: str) -> RunRecord:
+    """Read the one run whose fingerprint begins with ``prefix``.
+
+    Raises:
+        UsageError: not 4 to 64 hexadecimal digits, or no run or several have it.
+    """
+    prefix = prefix.lower()
+    if not re.fullmatch(r"[0-9a-f]{4,64}", prefix):
+        raise UsageError(f"run {prefix!r}: expected 4 to 64 hexadecimal digits of a fingerprint ('ranbench runs')")
+    query = select(RunRow.fingerprint).where(RunRow.fingerprint.startswith(prefix)).order_by(RunRow.fingerprint)
+    found: Sequence[str] = connection.execute(query.limit(5)).scalars().all()
+    if not found:
+        raise UsageError(f"run {prefix!r}: no fingerprint begins so; 'ranbench runs' lists them")
+    if len(found) > 1:
+        several = ", ".join(name[:12] for name in found[:4]) + (", ..." if len(found) > 4 else "")
+        raise UsageError(f"run {prefix!r}: several fingerprints begin so: {several}; give more digits")
+    return runs(connection, found, None)[0]
+
+
+def series(
+    connection: Connection, attempt_ids: Collection[int], names: Collection[str]
+) -> dict[tuple[int, str], Series]:
+    """Read series as (steps, values) by attempt and name, steps ascending; a series without a point is left out."""
+    import numpy as np
+
+    point = MetricPointRow
+    query = select(point.attempt_id, point.name, point.step, point.value).where(point.name.in_(list(names)))
+    result: dict[tuple[int, str], Series] = {}
+    for part in chunks(attempt_ids):
+        rows = connection.execute(
+            query.where(point.attempt_id.in_(part)).order_by(point.attempt_id, point.name, point.step)
+        )
+        for (attempt_id, name), group in groupby(rows, key=lambda row: (row[0], row[1])):
+            steps, values = zip(*((row[2], row[3]) for row in group), strict=True)
+            result[attempt_id, name] = (np.array(steps, np.int64), np.array(values, np.float64))
+    return result
+
+
+def last_points(connection: Connection, attempt_ids: Collection[int]) -> dict[int, dict[str, MetricPoint]]:
+    """Read the last point of every series of the attempts."""
+    point = MetricPointRow
+    result: dict[int, dict[str, MetricPoint]] = defaultdict(dict)
+    for part in chunks(attempt_ids):
+        last = (
+            select(point.attempt_id, point.name, func.max(point.step).label("step"))
+            .where(point.attempt_id.in_(part))
+            .group_by(point.attempt_id, point.name)
+            .subquery()
+        )
+        same = and_(point.attempt_id == last.c.attempt_id, point.name == last.c.name, point.step == last.c.step)
+        for attempt_id, name, step, value in connection.execute(
+            select(point.attempt_id, point.name, point.step, point.value).join(last, same)
+        ):
+            result[attempt_id][name] = MetricPoint(name, step, _number(value))
+    return dict(result)
+
+
+def predictions(connection: Connection, attempt_id: int) -> bytes | None:
+    """Read the predicted classes of an attempt."""
+    query = select(PredictionRow.classes).where(PredictionRow.attempt_id == attempt_id)
+    return connection.execute(query).scalar_one_or_none()
+
+
+def complexity(connection: Connection, key: str) -> Complexity | None:
+    """Read the size of a net."""
+    row = connection.execute(select(*ComplexityRow.__table__.columns).where(ComplexityRow.key == key)).one_or_none()
+    if row is None:
+        return None
+    return Complexity(row.parameters, row.macs, row.by_module, row.uncounted, row.convention)
+
+
+def suites(connection: Connection) -> list[SuiteText]:
+    """Read the texts of all suites, the one used last first."""
+    fields = [getattr(SuiteRow, field.name) for field in dataclasses.fields(SuiteText)]
+    query = select(*fields).order_by(SuiteRow.used.desc(), SuiteRow.id.desc())
+    return [SuiteText(*row) for row in connection.execute(query)]
+
+
+def artefacts(connection: Connection, attempt_ids: Collection[int]) -> list[Artefact]:
+    """Read what is known of the files of the attempts, ordered by attempt, kind and path."""
+    fields = [getattr(ArtefactRow, field.name) for field in dataclasses.fields(Artefact)]
+    result: list[Artefact] = []
+    for part in chunks(sorted(attempt_ids)):
+        query = select(*fields).where(ArtefactRow.attempt_id.in_(part))
+        ordered = query.order_by(ArtefactRow.attempt_id, ArtefactRow.kind, ArtefactRow.path)
+        result += [Artefact(*row) for row in connection.execute(ordered)]
+    return result
+
+
+def _number(value: float | None) -> float:
+    return nan if value is None else value

@@ -1,0 +1,244 @@
+"""Class ``Store``: the only way to the results database. Each method is one transaction; no session leaves it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from sqlalchemy import Connection, Engine
+
+from ranbench.errors import StoreError
+from ranbench.records import (
+    Complexity,
+    Environment,
+    MetricPoint,
+    Owner,
+    Predictions,
+    Reason,
+    RunRecord,
+    State,
+)
+from ranbench.spec import RunSpec
+from ranbench.store import reading, writing
+from ranbench.store.claiming import IsAlive, Request, claim
+from ranbench.store.connection import make_engine, masked, translated, writing_engine
+from ranbench.store.upgrade import prepare, version_of
+from ranbench.store.values import Artefact, Claimed, Refused, SuiteText
+
+if TYPE_CHECKING:
+    from ranbench.store.reading import Series
+
+
+class Store:
+    """An open database. Safe to use from several threads; not to be carried into a forked process.
+
+    Every write for an attempt names the owner's token and raises ``ClaimLost`` after a takeover or once the attempt is
+    closed. What a method has returned from is on disk, and survives kill -9 and power cuts.
+    """
+
+    def __init__(self, engine: Engine, url: str, backup: Path | None = None):
+        """Use ``Store.open``; ``backup`` is the copy that an upgrade of the schema left."""
+        self._engine = engine
+        self._writer = writing_engine(engine)
+        self.url = url
+        self.backup = backup
+
+    @classmethod
+    def open(cls, url: str, *, create: bool = True) -> Self:
+        """Open the database at ``url`` (sqlite:///PATH), make it where ``create`` is true, upgrade an older one.
+
+        Raises:
+            StoreError: the URL, the file or the schema cannot be used; nothing is damaged.
+        """
+        label = masked(url)
+        engine = make_engine(url, create=create)
+        try:
+            with translated(label):
+                return cls(engine, label, prepare(engine, label, create=create))
+        except BaseException:
+            engine.dispose()
+            raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        """Return the store."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        with translated(self.url), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        with translated(self.url), self._writer.begin() as connection:
+            yield connection
+
+    # The life of an attempt.
+
+    def claim(
+        self,
+        spec: RunSpec,
+        *,
+        code_id: str,
+        environment: Environment,
+        owner: Owner,
+        is_alive: IsAlive,
+        rerun: frozenset[str] = frozenset(),
+    ) -> Claimed | Refused:
+        """Ask for a run: its first attempt, an interrupted one to go on with, or the next where ``rerun`` says so.
+
+        Args:
+            spec: the run; it is recorded where it is not known yet.
+            code_id: identity of the sources that will make the numbers; an attempt of other code is not resumed.
+            environment: where the caller runs; kept with a new attempt, not with one that is resumed.
+            owner: who asks; its token is needed for every write to the attempt.
+            is_alive: tells, from an owner and its last heartbeat, whether a running attempt is still worked on.
+            rerun: of "failed", "changed" (other code) and "all": which closed attempts are followed by another.
+        """
+        request = Request(spec, code_id, environment, owner, rerun)
+        with self._write() as connection:
+            return claim(connection, request, is_alive)
+
+    def heartbeat(self, attempt_id: int, token: str) -> None:
+        """Say that the owner is alive."""
+        with self._write() as connection:
+            writing.touch(connection, attempt_id, token)
+
+    def append(self, attempt_id: int, token: str, points: Sequence[MetricPoint], step: int) -> None:
+        """Record points of series and that ``step`` iterations are done; recording a point again replaces it."""
+        with self._write() as connection:
+            writing.append(connection, attempt_id, token, points, step)
+
+    def forget_after(self, attempt_id: int, token: str, step: int) -> None:
+        """Delete the points beyond ``step``, before a resume from a checkpoint that is older than they are."""
+        with self._write() as connection:
+            writing.forget_after(connection, attempt_id, token, step)
+
+    def mark_inexact(self, attempt_id: int, token: str) -> None:
+        """Say that a resume could not keep to what the attempt began with."""
+        with self._write() as connection:
+            writing.touch(connection, attempt_id, token, resumed_inexactly=True)
+
+    def record_artefact(self, attempt_id: int, token: str, *, kind: str, path: str, sha256: str, size: int) -> None:
+        """Record a file of ``size`` bytes that belongs to the attempt."""
+        with self._write() as connection:
+            writing.add_artefact(connection, token, Artefact(attempt_id, kind, path, sha256, size))
+
+    def finish(
+        self,
+        attempt_id: int,
+        token: str,
+        metrics: Mapping[str, float],
+        predictions: Predictions | None = None,
+        *,
+        complexity_key: str | None = None,
+    ) -> None:
+        """Close the attempt as done, with its final metrics, predictions and the key of its recorded complexity."""
+        with self._write() as connection:
+            writing.finish(
+                connection,
+                attempt_id,
+                token,
+                metrics=metrics,
+                predictions=predictions,
+                complexity_key=complexity_key,
+            )
+
+    def fail(self, attempt_id: int, token: str, reason: Reason, error: str) -> None:
+        """Close the attempt as failed."""
+        with self._write() as connection:
+            writing.close(connection, attempt_id, token, State.FAILED, reason=reason.value, error=error)
+
+    def interrupt(self, attempt_id: int, token: str) -> None:
+        """Let go of the attempt, so that anyone can resume it."""
+        with self._write() as connection:
+            writing.close(connection, attempt_id, token, State.INTERRUPTED)
+
+    # What is known apart from attempts.
+
+    def record_suite(self, name: str, title: str, text: str, sha256: str, specs: Sequence[RunSpec]) -> None:
+        """Record a version of a suite's text, the runs it asks for, and the link between them; again is no change."""
+        with self._write() as connection:
+            writing.add_suite(connection, specs, name=name, title=title, text=text, sha256=sha256)
+
+    def record_complexity(self, key: str, complexity: Complexity) -> None:
+        """Record the size of a net under the caller's digest of net and data."""
+        with self._write() as connection:
+            writing.put_complexity(connection, key, complexity)
+
+    # Reading.
+
+    def runs(self, fingerprints: Collection[str] | None = None, *, suite: str | None = None) -> list[RunRecord]:
+        """Return runs with their attempts: those asked for in that order, or all as they were added.
+
+        Args:
+            fingerprints: which runs; unknown ones are left out.
+            suite: only runs that a version of the suite of this name asked for.
+        """
+        with self._read() as connection:
+            return reading.runs(connection, fingerprints, suite)
+
+    def done(self, fingerprints: Collection[str]) -> set[str]:
+        """Return those of the runs that have a done attempt."""
+        with self._read() as connection:
+            return reading.done(connection, fingerprints)
+
+    def find(self, prefix: str) -> RunRecord:
+        """Return the one run whose fingerprint begins with ``prefix`` (4 hexadecimal digits or more).
+
+        Raises:
+            UsageError: not such digits, or none or several runs have it.
+        """
+        with self._read() as connection:
+            return reading.find(connection, prefix)
+
+    def series(self, attempt_ids: Collection[int], names: Collection[str]) -> dict[tuple[int, str], Series]:
+        """Return (steps, values) by attempt and name, steps ascending; series without points are left out."""
+        with self._read() as connection:
+            return reading.series(connection, attempt_ids, names)
+
+    def last_points(self, attempt_ids: Collection[int]) -> dict[int, dict[str, MetricPoint]]:
+        """Return the last point of every series, by attempt and name."""
+        with self._read() as connection:
+            return reading.last_points(connection, attempt_ids)
+
+    def predictions(self, attempt_id: int) -> bytes | None:
+        """Return the predicted classes of the final evaluation, one byte an image, or None."""
+        with self._read() as connection:
+            return reading.predictions(connection, attempt_id)
+
+    def artefacts(self, attempt_ids: Collection[int]) -> list[Artefact]:
+        """Return the recorded files of the attempts."""
+        with self._read() as connection:
+            return reading.artefacts(connection, attempt_ids)
+
+    def complexity(self, key: str) -> Complexity | None:
+        """Return the size of a net, or None where it was not counted yet."""
+        with self._read() as connection:
+            return reading.complexity(connection, key)
+
+    def suites(self) -> list[SuiteText]:
+        """Return every recorded version of every suite, the one used last first."""
+        with self._read() as connection:
+            return reading.suites(connection)
+
+    def schema_version(self) -> str:
+        """Return the version of the database's schema."""
+        with self._read() as connection:
+            found = version_of(connection, self.url)
+        if found is None:
+            raise StoreError(f"{self.url}: lost its tables while it was open")
+        return found

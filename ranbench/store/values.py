@@ -1,0 +1,55 @@
+"""What the store answers beside records: claims on runs, texts of suites, artefacts. Frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from ranbench.records import Environment, Owner
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """The caller owns the attempt. Where ``resume`` is true, ``step`` iterations are recorded already.
+
+    ``environment`` is the one that the attempt began in: a resume that cannot keep to it is inexact.
+    """
+
+    attempt_id: int
+    number: int
+    resume: bool
+    step: int
+    environment: Environment
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The run is not for the caller; ``attempt_id`` is the newest attempt, ``owner`` who holds it."""
+
+    reason: Literal["done", "failed", "held"]
+    attempt_id: int
+    owner: Owner | None = None
+
+
+@dataclass(frozen=True)
+class SuiteText:
+    """One version of a suite's text; ``recorded`` is when it was first seen, ``used`` when last."""
+
+    name: str
+    title: str
+    text: str
+    sha256: str
+    recorded: datetime
+    used: datetime
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A file that belongs to an attempt; ``size`` in bytes, ``path`` relative to the folder of artefacts."""
+
+    attempt_id: int
+    kind: str
+    path: str
+    sha256: str
+    size: int

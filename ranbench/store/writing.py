@@ -1,0 +1,178 @@
+"""What an owner writes for its attempt, and what is known before any attempt: suites, cells, runs, sizes of nets.
+
+Every function works inside the caller's transaction. Who may own an attempt is decided in ``claiming``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import insert as plain_insert
+
+from ranbench.errors import ClaimLost
+from ranbench.records import Complexity, Environment, MetricPoint, Predictions, State
+from ranbench.spec import RunSpec, digest
+from ranbench.store.connection import execute_many, insert, masked
+from ranbench.store.schema import (
+    ArtefactRow,
+    AttemptRow,
+    CellRow,
+    ComplexityRow,
+    EnvironmentRow,
+    MetricPointRow,
+    MetricRow,
+    PredictionRow,
+    RunRow,
+    SuiteRow,
+    SuiteRunRow,
+)
+from ranbench.store.values import Artefact
+
+NO_OWNER: Mapping[str, Any] = {
+    "owner_token": None,
+    "owner_host": None,
+    "owner_pid": None,
+    "owner_pid_started": None,
+}
+POINT_KEY = ("attempt_id", "name", "step")
+
+
+def now() -> datetime:
+    """Return the present moment in UTC."""
+    return datetime.now(UTC)
+
+
+def touch(connection: Connection, attempt_id: int, token: str, **values: Any) -> None:
+    """Set columns of an attempt and its heartbeat, if the caller still owns it.
+
+    Raises:
+        ClaimLost: the attempt is closed or has another owner; nothing is written.
+    """
+    mine = (AttemptRow.id == attempt_id, AttemptRow.owner_token == token, AttemptRow.state == State.RUNNING.value)
+    done = connection.execute(update(AttemptRow).where(*mine).values(updated=now(), **values))
+    if done.rowcount == 1:
+        return
+    state = connection.execute(select(AttemptRow.state).where(AttemptRow.id == attempt_id)).scalar()
+    stands = {None: "does not exist", State.RUNNING.value: "was taken over by another process"}
+    raise ClaimLost(f"attempt {attempt_id} {stands.get(state, f'is {state}')}; this process wrote nothing to it")
+
+
+def close(connection: Connection, attempt_id: int, token: str, state: State, **values: Any) -> None:
+    """End an attempt in ``state``; it has no owner from then on."""
+    touch(connection, attempt_id, token, state=state.value, ended=now(), **NO_OWNER, **values)
+
+
+def finish(
+    connection: Connection,
+    attempt_id: int,
+    token: str,
+    *,
+    metrics: Mapping[str, float],
+    predictions: Predictions | None,
+    complexity_key: str | None,
+) -> None:
+    """Close an attempt as done, with its final metrics, predictions and the key of its complexity."""
+    close(connection, attempt_id, token, State.DONE, complexity_key=complexity_key)
+    rows = [{"attempt_id": attempt_id, "name": name, "value": number_or_null(value)} for name, value in metrics.items()]
+    if rows:
+        connection.execute(plain_insert(MetricRow), rows)
+    if predictions is not None:
+        kept = {"attempt_id": attempt_id, "classes": predictions.classes}
+        connection.execute(plain_insert(PredictionRow).values(kept))
+
+
+def number_or_null(value: float) -> float | None:
+    """Return what is stored for a value: NULL for not-a-number, on every database alike (SQLite has no other way)."""
+    value = float(value)
+    return value if value == value else None  # noqa: PLR0124
+
+
+def append(connection: Connection, attempt_id: int, token: str, points: Sequence[MetricPoint], step: int) -> None:
+    """Write points of series; a point that is there already takes the new value."""
+    touch(connection, attempt_id, token, step=step)
+    if not points:
+        return
+    ordered = sorted(points, key=lambda point: (point.name, point.step))  # as the table is kept
+    rows = [(attempt_id, point.name, point.step, number_or_null(point.value)) for point in ordered]
+    add = insert(MetricPointRow)
+    again = add.on_conflict_do_update(index_elements=list(POINT_KEY), set_={"value": add.excluded.value})
+    execute_many(connection, again, (*POINT_KEY, "value"), rows)
+
+
+def forget_after(connection: Connection, attempt_id: int, token: str, step: int) -> None:
+    """Delete the points beyond ``step`` and set the attempt back to it."""
+    touch(connection, attempt_id, token, step=step)
+    beyond = (MetricPointRow.attempt_id == attempt_id, MetricPointRow.step > step)
+    connection.execute(delete(MetricPointRow).where(*beyond))
+
+
+def add_artefact(connection: Connection, token: str, artefact: Artefact) -> None:
+    """Write what is known of a file; one that is there already takes the new content."""
+    touch(connection, artefact.attempt_id, token)
+    content = {"sha256": artefact.sha256, "size": artefact.size}
+    key = {"attempt_id": artefact.attempt_id, "kind": artefact.kind, "path": artefact.path}
+    add = insert(ArtefactRow).values(**key, **content)
+    connection.execute(add.on_conflict_do_update(index_elements=list(key), set_=content))
+
+
+def add_runs(connection: Connection, specs: Sequence[RunSpec]) -> None:
+    """Write cells and runs that are not there yet."""
+    cells = {spec.cell_id: spec for spec in specs}
+    added = now()
+    _add_missing(
+        connection,
+        CellRow,
+        [{"cell_id": cell, "spec": spec.model_dump(mode="json", exclude={"seed"})} for cell, spec in cells.items()],
+    )
+    _add_missing(
+        connection,
+        RunRow,
+        [
+            {"fingerprint": spec.fingerprint, "cell_id": spec.cell_id, "seed": spec.seed, "added": added}
+            for spec in specs
+        ],
+    )
+
+
+def add_suite(
+    connection: Connection, specs: Sequence[RunSpec], *, name: str, title: str, text: str, sha256: str
+) -> None:
+    """Write a version of a suite's text and link it to its runs."""
+    add_runs(connection, specs)
+    moment = now()
+    add = insert(SuiteRow).values(name=name, title=title, text=text, sha256=sha256, recorded=moment, used=moment)
+    connection.execute(add.on_conflict_do_update(index_elements=["name", "sha256"], set_={"used": moment}))
+    this = (SuiteRow.name == name, SuiteRow.sha256 == sha256)
+    suite_id = connection.execute(select(SuiteRow.id).where(*this)).scalar_one()
+    links = [{"suite_id": suite_id, "fingerprint": spec.fingerprint} for spec in specs]
+    _add_missing(connection, SuiteRunRow, links)
+
+
+def add_environment(connection: Connection, environment: Environment) -> int:
+    """Write an environment, without passwords in URLs, unless its content is there already; return its id."""
+    content = environment.as_dict()
+    content["command"] = " ".join(masked(word) for word in environment.command.split(" "))
+    sha256 = digest(content)
+    _add_missing(connection, EnvironmentRow, [{**content, "sha256": sha256}])
+    return connection.execute(select(EnvironmentRow.id).where(EnvironmentRow.sha256 == sha256)).scalar_one()
+
+
+def put_complexity(connection: Connection, key: str, complexity: Complexity) -> None:
+    """Write the size of a net; a count that is there already is replaced."""
+    content = {
+        "parameters": complexity.parameters,
+        "macs": complexity.macs,
+        "by_module": {name: dict(counts) for name, counts in complexity.by_module.items()},
+        "uncounted": dict(complexity.uncounted),
+        "convention": complexity.convention,
+    }
+    add = insert(ComplexityRow).values(key=key, **content)
+    connection.execute(add.on_conflict_do_update(index_elements=["key"], set_=content))
+
+
+def _add_missing(connection: Connection, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        connection.execute(insert(table).on_conflict_do_nothing(), rows)

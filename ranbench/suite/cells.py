@@ -1,0 +1,149 @@
+"""The cells of a suite: matrix, fixed values and single cells -> resolved cells, each problem told at its value."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+from ranbench.catalogue import check_option, net_info
+from ranbench.errors import Problem, SpecError, nearest
+from ranbench.spec import DataSpec, ModelSpec, NoiseSpec
+from ranbench.suite.document import Document, Path_, say
+from ranbench.suite.form import Scalar, SuiteFile
+from ranbench.suite.values import AXES, MODEL_AXES, Cell, words
+
+MAX_CELLS = 1000
+
+
+class Cells:
+    """Resolves the ``cells`` and ``datasets`` of one file; problems are added to ``found``."""
+
+    def __init__(self, document: Document, content: SuiteFile, found: list[Problem]):
+        self.document = document
+        self.block = content.cells
+        self.splits = content.datasets
+        self.found = found
+
+    def resolve(self) -> tuple[Cell, ...]:
+        """Return the cells in the order of the file, without those that have a problem."""
+        if not self._block_holds():
+            return ()
+        cells: dict[str, Cell] = {}
+        datasets: set[str] = set()
+        for place, axes in self._rows():
+            datasets.add(str(axes.get("dataset")))
+            cell = self._cell(place, axes)
+            if cell is None:
+                continue
+            key = repr(sorted(cell.axes.items()))
+            if key in cells:
+                self._note(place, f"the cell {words(axes)} stands twice")
+            cells[key] = cell
+        for name in self.splits.keys() - datasets:
+            self._note(("datasets", name), f"no cell of the suite has this dataset{nearest(name, datasets)}")
+        return tuple(cells.values())
+
+    def _block_holds(self) -> bool:
+        """Check axis names and the number of cells before any is made."""
+        before = len(self.found)
+        named: list[Path_] = [
+            ("cells", part, axis) for part in ("fixed", "matrix") for axis in getattr(self.block, part)
+        ]
+        named += [("cells", "include", i, axis) for i, row in enumerate(self.block.include) for axis in row]
+        for place in named:
+            if place[-1] not in AXES:
+                self._note(place, unknown_axis(str(place[-1])))
+        for axis in self.block.fixed.keys() & self.block.matrix.keys():
+            self._note(("cells", "matrix", axis), "this axis has a fixed value already")
+        number = math.prod(map(len, self.block.matrix.values())) + len(self.block.include)
+        if number > MAX_CELLS:
+            self._note(("cells",), f"makes {number:,} cells, more than the {MAX_CELLS:,} that are allowed")
+        return len(self.found) == before
+
+    def _rows(self) -> list[tuple[Path_, dict[str, Scalar]]]:
+        """Every cell's place and axis values; without matrix and include, the fixed values are the one cell."""
+        block = self.block
+        rows: list[tuple[Path_, dict[str, Scalar]]] = []
+        if block.matrix or not block.include:
+            for combination in itertools.product(*block.matrix.values()):
+                varied = dict(zip(block.matrix, combination, strict=True))
+                rows.append((("cells", "matrix"), {**block.fixed, **varied}))
+        rows += [(("cells", "include", i), {**block.fixed, **row}) for i, row in enumerate(block.include)]
+        return rows
+
+    def _cell(self, place: Path_, axes: dict[str, Scalar]) -> Cell | None:
+        model = self._model(place, axes)
+        data = self._data(place, axes)
+        noise = axes.get("noise", 0.0)
+        if isinstance(noise, str) or not 0 <= noise < 1:
+            self._refuse(place, axes, "noise", f"expected a share from 0 to below 1, got {say(noise)}")
+            return None
+        if model is None or data is None:
+            return None
+        spelled: dict[str, Scalar] = {
+            "model": model.name,
+            **model.options,
+            "dataset": data.name,
+            "noise": float(noise) + 0.0,
+        }
+        return Cell(spelled, model, data, NoiseSpec(rate=float(noise)) if noise else None)
+
+    def _model(self, place: Path_, axes: dict[str, Scalar]) -> ModelSpec | None:
+        name = axes.get("model")
+        if not isinstance(name, str):
+            self._refuse(place, axes, "model", f"every cell needs a model, by name; got {say(name)}")
+            return None
+        try:
+            net_info(name)
+        except SpecError as error:
+            self._refuse(place, axes, "model", str(error))
+            return None
+        options = {axis: axes[axis] for axis in MODEL_AXES[1:] if axis in axes}
+        refused = False
+        for option, value in options.items():
+            try:
+                check_option(name, option, value)
+            except SpecError as error:
+                self._refuse(place, axes, option, str(error))
+                refused = True
+        return None if refused else ModelSpec.model_validate({"name": name, **options})
+
+    def _data(self, place: Path_, axes: dict[str, Scalar]) -> DataSpec | None:
+        name = axes.get("dataset")
+        if not isinstance(name, str):
+            self._refuse(place, axes, "dataset", f"every cell needs a dataset, by name; got {say(name)}")
+            return None
+        split = self.splits.get(name)
+        try:
+            DataSpec.of(name)
+        except SpecError as error:
+            self._refuse(place, axes, "dataset", str(error))
+            return None
+        try:
+            return DataSpec.of(name, split.train, split.test) if split else DataSpec.of(name)
+        except SpecError as error:
+            self._note(("datasets", name), str(error))
+            return None
+
+    def _refuse(self, place: Path_, axes: dict[str, Scalar], axis: str, text: str) -> None:
+        """Note a problem of one axis of a cell, at the place where the value stands."""
+        matrix = self.block.matrix
+        if (*place, axis) in self.document.places and "include" in place:
+            self._note((*place, axis), text)
+        elif axis in matrix and place == ("cells", "matrix"):
+            self._note(("cells", "matrix", axis, matrix[axis].index(axes[axis])), text)
+        elif axis in self.block.fixed:
+            self._note(("cells", "fixed", axis), text)
+        else:
+            self._note(("cells",), text)
+
+    def _note(self, place: Path_, text: str) -> None:
+        """Add a problem once: many cells share a value."""
+        problem = self.document.problem(place, text)
+        if problem not in self.found:
+            self.found.append(problem)
+
+
+def unknown_axis(axis: str) -> str:
+    """Say that there is no such axis."""
+    return f"unknown axis{nearest(axis, AXES)} (allowed: {', '.join(AXES)})"

@@ -1,0 +1,74 @@
+"""Where suites and protocols lie, and what a protocol file holds. No cells, no claims."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ranbench.errors import SuiteError, nearest
+from ranbench.spec import Protocol, Steps
+from ranbench.suite.document import clean
+from ranbench.suite.form import Reduction
+from ranbench.suite.reading import read
+
+
+def shipped_suites() -> Path:
+    """Return the folder of the package's own suites (inside the wheel, or beside the package in a checkout)."""
+    here = Path(__file__).resolve().parent.parent
+    inside = here / "suites"
+    return inside if inside.is_dir() else here.parent / "suites"
+
+
+def find_suite(argument: str) -> Path:
+    """Return the file that ``argument`` means: a path, or the name of a suite in ./suites or of the package.
+
+    Raises:
+        SuiteError: there is no such suite.
+    """
+    path = Path(argument)
+    if path.suffix or len(path.parts) != 1 or "\0" in argument:
+        return path
+    known = {file.stem: file for folder in (shipped_suites(), Path("suites")) for file in sorted(folder.glob("*.yaml"))}
+    if argument in known:
+        return known[argument]
+    if path.name in {entry.name for entry in Path().iterdir()}:
+        return path
+    names = sorted(known)
+    raise SuiteError(
+        clean(f"suite {argument!r} is not known{nearest(argument, names)} (allowed: a file, or {', '.join(names)})")
+    )
+
+
+def protocol_files(folder: Path) -> dict[str, Path]:
+    """List the protocols by name: those in ``folder``/protocols, a suite's own, come before the package's."""
+    found: dict[str, Path] = {}
+    for place in (folder / "protocols", shipped_suites() / "protocols"):
+        for file in sorted(place.glob("*.yaml")):
+            found.setdefault(file.stem, file)
+    return found
+
+
+def load_protocol(path: Path) -> Protocol | Reduction:
+    """Load one protocol file.
+
+    Raises:
+        SuiteError: with every problem of the file.
+    """
+    document = read(path)
+    kind: type[Protocol | Reduction] = Reduction if "of" in document.value else Protocol
+    try:
+        return kind.model_validate(document.value)
+    except ValidationError as error:
+        raise SuiteError(document.problems(error, kind.model_json_schema())) from None
+
+
+def reduced(reference: Protocol, reduction: Reduction) -> Protocol:
+    """Shorten ``reference`` to the iterations of ``reduction``; learning-rate drops keep their share of the whole."""
+    schedule = reference.schedule
+    if isinstance(schedule, Steps):
+        scaled = (max(1, round(drop * reduction.iterations / reference.iterations)) for drop in schedule.drops)
+        drops = tuple(sorted({drop for drop in scaled if drop < reduction.iterations}))
+        schedule = schedule.model_copy(update={"drops": drops})
+    changes = {"iterations": reduction.iterations, "schedule": schedule, "evaluation": reduction.evaluation}
+    return reference.model_copy(update=changes)

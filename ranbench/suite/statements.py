@@ -1,0 +1,125 @@
+"""What a suite says of its cells: published values, claims and deviations, each tied to the cells that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ranbench.errors import Problem, nearest
+from ranbench.records import METRICS
+from ranbench.suite.cells import unknown_axis
+from ranbench.suite.document import Document, Path_
+from ranbench.suite.form import BetterEntry, DeviationEntry, SuiteFile, ValueEntry
+from ranbench.suite.values import AXES, Axes, Better, Cell, Claim, Published, Value, words
+
+
+class Statements:
+    """Resolves the statements of one file about ``cells``; problems are added to ``found``."""
+
+    def __init__(self, document: Document, content: SuiteFile, cells: Sequence[Cell], found: list[Problem]):
+        self.document = document
+        self.content = content
+        self.cells = cells
+        self.found = found
+        # A cell that has a problem is missing from ``cells``: what names it would be refused a second time.
+        self.cells_hold = not any(problem.key.startswith(("cells", "datasets")) for problem in found)
+
+    def published(self) -> tuple[Published, ...]:
+        """Return the published values, in the order of the file."""
+        result: list[Published] = []
+        for index, entry in enumerate(self.content.published):
+            place: Path_ = ("published", index)
+            cell = self._one(entry.cell, (*place, "cell"))
+            if not self._metric(entry.metric, place):
+                continue
+            unit = METRICS[entry.metric].unit
+            if entry.unit != unit:
+                self._note((*place, "unit"), f"{entry.metric} is in {unit}, got {entry.unit!r}")
+            if cell and any(other.cell is cell and other.metric == entry.metric for other in result):
+                self._note(place, f"the published {entry.metric} of {words(entry.cell)} stands twice")
+            elif cell:
+                result.append(Published(cell=cell, **entry.model_dump(exclude={"cell"})))
+        return tuple(result)
+
+    def claims(self, published: Sequence[Published]) -> tuple[Claim, ...]:
+        """Return the claims, in the order of the file; those of kind value are compared with ``published``."""
+        result: list[Claim] = []
+        self._check_ids("claim", [entry.id for entry in self.content.claims])
+        for index, entry in enumerate(self.content.claims):
+            place: Path_ = ("claims", index)
+            if not self._metric(entry.metric, place):
+                continue
+            claim: Claim | None
+            if isinstance(entry, BetterEntry):
+                claim = self._better(entry, place)
+            else:
+                claim = self._value(entry, place, published)
+            if claim:
+                result.append(claim)
+        return tuple(result)
+
+    def deviations(self) -> tuple[DeviationEntry, ...]:
+        """Return the deviations, in the order of the file."""
+        entries = self.content.deviations
+        self._check_ids("deviation", [entry.id for entry in entries])
+        for index, entry in enumerate(entries):
+            place: Path_ = ("deviations", index, "cell")
+            if entry.cell is not None and self._axes_known(entry.cell, place) and self.cells_hold:
+                self._matching(entry.cell, place)
+        return tuple(entries)
+
+    def _better(self, entry: BetterEntry, place: Path_) -> Better | None:
+        a = self._one(entry.a, (*place, "a"))
+        b = self._one(entry.b, (*place, "b"))
+        if a is None or b is None:
+            return None
+        if a is b:
+            self._note((*place, "b"), "a and b are the same cell")
+        says = entry.says or f"{words(entry.a)} is better than {words(entry.b)}"
+        return Better(entry.id, says, entry.where, a, b, entry.metric, entry.min_effect, entry.allow_scaled)
+
+    def _value(self, entry: ValueEntry, place: Path_, published: Sequence[Published]) -> Value | None:
+        cell = self._one(entry.cell, (*place, "cell"))
+        if cell is None:
+            return None
+        printed = [found.value for found in published if found.cell is cell and found.metric == entry.metric]
+        if not printed:
+            self._note((*place, "cell"), f"no published {entry.metric} of {words(entry.cell)} to compare with")
+            return None
+        says = entry.says or f"{words(entry.cell)} has {entry.metric} {printed[0]:g}"
+        return Value(entry.id, says, entry.where, cell, entry.metric, printed[0], entry.margin, entry.allow_scaled)
+
+    def _one(self, selector: Axes, place: Path_) -> Cell | None:
+        """Find the one cell that a selector names."""
+        if not self._axes_known(selector, place) or not self.cells_hold:
+            return None
+        found = self._matching(selector, place)
+        if len(found) > 1:
+            axes = [axis for axis in AXES if len({cell.axes.get(axis) for cell in found}) > 1]
+            self._note(place, f"{words(selector)} names {len(found)} cells; add {' or '.join(axes)}")
+        return found[0] if len(found) == 1 else None
+
+    def _matching(self, selector: Axes, place: Path_) -> list[Cell]:
+        """List the cells that a selector names, at least one."""
+        found = [cell for cell in self.cells if cell.matches(selector)]
+        if not found:
+            self._note(place, f"no cell of the suite has {words(selector)}")
+        return found
+
+    def _axes_known(self, selector: Axes, place: Path_) -> bool:
+        unknown = [axis for axis in selector if axis not in AXES]
+        for axis in unknown:
+            self._note((*place, axis), unknown_axis(axis))
+        return not unknown
+
+    def _metric(self, metric: str, place: Path_) -> bool:
+        if metric not in METRICS:
+            self._note((*place, "metric"), f"metric {metric!r} is not known{nearest(metric, METRICS)}")
+        return metric in METRICS
+
+    def _check_ids(self, kind: str, ids: Sequence[str]) -> None:
+        for index, name in enumerate(ids):
+            if name in ids[:index]:
+                self._note((f"{kind}s", index, "id"), f"{kind} {name!r} stands twice")
+
+    def _note(self, place: Path_, text: str) -> None:
+        self.found.append(self.document.problem(place, text))

@@ -1,0 +1,139 @@
+"""Checkpoints on disk: safetensors, named by step and content hash, written whole or not at all; two are kept."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from ranbench.errors import CheckpointError, one_line
+
+KEEP = 2
+FIRST_AFTER = 2.0  # seconds
+SHARE = 0.01  # of the time may go into checkpoints
+
+_NAME = re.compile(r"(\d{9})-([0-9a-f]{16})\.safetensors")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A state that was read back: tensors and plain values as ``Training.state`` gave them."""
+
+    step: int
+    tensors: dict[str, torch.Tensor]
+    values: dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of one attempt, in one folder."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._last = time.monotonic()
+        self._cost = 0.0
+
+    def due(self) -> bool:
+        """Tell whether it is time: after two seconds, and so rarely that writing takes under 1 % of the time."""
+        return time.monotonic() - self._last >= max(FIRST_AFTER, self._cost / SHARE)
+
+    def write(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> Path:
+        """Write a state, then delete all but the newest two.
+
+        Raises:
+            CheckpointError: it cannot be written (full disk, read-only folder); older ones are untouched.
+        """
+        began = time.monotonic()
+        held = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        content = save(held, metadata={"values": json.dumps(values)})
+        name = f"{values['step']:09d}-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
+        path = self.folder / name
+        write_whole(path, content)
+        for _, old in self._found()[KEEP:]:
+            old.unlink(missing_ok=True)
+        self._last = time.monotonic()
+        self._cost = self._last - began
+        return path
+
+    def newest(self) -> tuple[Checkpoint | None, list[str]]:
+        """Return the newest state that is whole, and one line for each damaged one that was passed over."""
+        notes = []
+        for step, path in self._found():
+            try:
+                return read_checkpoint(path), notes
+            except CheckpointError as error:
+                notes.append(f"{error}; the one before iteration {step} is used")
+        return None, notes
+
+    def clear(self) -> None:
+        """Delete all checkpoints of the attempt."""
+        for _, path in self._found():
+            path.unlink(missing_ok=True)
+        for partial in self.folder.glob("*.part"):
+            partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not there, or something else was put inside
+            self.folder.rmdir()
+
+    def _found(self) -> list[tuple[int, Path]]:
+        """All checkpoints, newest first."""
+        matches = ((_NAME.fullmatch(path.name), path) for path in self.folder.glob("*.safetensors"))
+        return sorted(((int(match[1]), path) for match, path in matches if match), reverse=True)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read one checkpoint, after its content hash was compared with its name.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    try:
+        content = path.read_bytes()
+        name = _NAME.fullmatch(path.name)
+        if name is None or hashlib.sha256(content).hexdigest()[:16] != name[2]:
+            raise CheckpointError(f"{path.name}: damaged checkpoint, its content does not match its name")
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        values = json.loads(header["__metadata__"]["values"])
+        return Checkpoint(int(name[1]), load(content), values)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise CheckpointError(f"{path.name}: damaged checkpoint: {one_line(error)}") from None
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all, also after a power cut: sync, rename, sync the folder.
+
+    Raises:
+        CheckpointError: it cannot be written.
+    """
+    partial = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise CheckpointError(f"{path}: cannot be written: {one_line(error)}") from None
+
+
+def weights_bytes(tensors: Mapping[str, torch.Tensor]) -> bytes:
+    """Return the net's weights alone, as a safetensors file's content; equal weights give equal bytes."""
+    kept = {name[4:]: value.detach().cpu().contiguous() for name, value in tensors.items() if name.startswith("net/")}
+    return save(kept)

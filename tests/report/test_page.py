@@ -1,0 +1,162 @@
+"""The page as text: one golden page, and what may never stand in it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ranbench.records import Reason
+from ranbench.report import report, tables
+from ranbench.suite import Suite
+
+from .conftest import CLAIM, ENVIRONMENT, SUITE, Load, Recorder, runs_of
+
+GOLDEN = Path(__file__).with_name("golden.md")
+
+
+@pytest.fixture
+def mixed(load: Load, recorder: Recorder) -> Suite:
+    """A cell with three seeds, one with a single seed and two failures, one never run, one that failed outright."""
+    suite = load()
+    for spec, error in zip(runs_of(suite, model="attention-56", learning="residual"), (5.0, 6.0, 5.5), strict=True):
+        recorder.done(spec, error)
+    first, second, third = runs_of(suite, model="attention-56", learning="naive")
+    recorder.done(first, 7.0)
+    recorder.failed(second, "the training loss became nan at iteration 12")
+    recorder.failed(third, "cannot read /home/somebody/data/cifar.tar", reason=Reason.ERROR)
+    for spec in runs_of(suite, model="attention-92", learning="naive"):
+        recorder.failed(spec, "the training loss became nan at iteration 12")
+    return suite
+
+
+def test_page_is_the_golden_one(mixed: Suite, recorder: Recorder, tmp_path: Path) -> None:
+    path = report(mixed, recorder.records, recorder.series, out=tmp_path / "out")
+
+    assert path == tmp_path / "out" / "small.md"
+    assert path.read_text(encoding="utf-8") == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_equal_records_in_any_order_give_equal_bytes(mixed: Suite, recorder: Recorder, tmp_path: Path) -> None:
+    report(mixed, recorder.records, recorder.series, out=tmp_path / "a")
+    report(mixed, recorder.records[::-1], dict(reversed(recorder.series.items())), out=tmp_path / "b")
+
+    first = {path.relative_to(tmp_path / "a"): path.read_bytes() for path in (tmp_path / "a").rglob("*.*")}
+    second = {path.relative_to(tmp_path / "b"): path.read_bytes() for path in (tmp_path / "b").rglob("*.*")}
+    assert sorted(map(str, first)) == ["small.md", "small/curves.png", "small/seeds.png"]
+    assert first == second
+
+
+def test_host_user_command_and_patch_stay_out(mixed: Suite, recorder: Recorder, tmp_path: Path) -> None:
+    page = report(mixed, recorder.records, {}, out=tmp_path / "out").read_text(encoding="utf-8")
+
+    printed = page + repr(tables(mixed, recorder.records).as_dict())
+    assert "secret" not in printed
+    assert "/home/" not in printed
+    assert str(tmp_path) not in printed
+
+
+def test_smoke_suite_has_no_paper_column_and_no_verdict(load: Load, recorder: Recorder, tmp_path: Path) -> None:
+    suite = load(SUITE + CLAIM, protocol="smoke")
+    for spec in suite.runs():
+        recorder.done(spec, 80.0 + spec.seed)
+
+    page = report(suite, recorder.records, recorder.series, out=tmp_path / "out").read_text(encoding="utf-8")
+
+    assert page.startswith("# A small suite (smoke)\n")
+    assert "5.52" not in page
+    assert "paper (%)" not in page
+    assert "| attention-56 | residual | smoke | 81.00 ± 2.48 | [3 of 3](#cell-1) | 1.00 | 80.75 ± 2.48 |" in page
+    assert "No verdict on `helps`: runs of smoke fidelity never count." in page
+    assert not any(mark in page for mark in ("✓", "✗", "≠"))
+    assert not (tmp_path / "out" / "small" / "claims.png").exists()
+
+
+def test_smoke_runs_stand_apart_from_full_ones(load: Load, recorder: Recorder, tmp_path: Path) -> None:
+    full, smoke = load(), load(protocol="smoke")
+    recorder.done(runs_of(full)[0], 5.0)
+    recorder.done(runs_of(smoke)[0], 91.0)
+
+    page = report(full, recorder.records, recorder.series, out=tmp_path / "out").read_text(encoding="utf-8")
+
+    main, apart = page.split("## Other runs, smoke: 8 iterations of 64 images")
+    assert "91.00" not in main
+    assert "| attention-56 | residual | smoke | 91.00 (a) | [1 of 1](#other-1-cell-1) | – | 90.75 |" in apart
+    assert "Their fidelity is **smoke**" in apart
+    assert "iterations 8 instead of 40" in apart
+    assert "5.52" not in apart
+
+
+def test_scaled_suite_says_so_in_heading_sentence_and_rows(load: Load, recorder: Recorder, tmp_path: Path) -> None:
+    suite = load(SUITE + CLAIM, protocol="brief")
+    recorder.done(runs_of(suite)[0], 5.0)
+
+    page = report(suite, recorder.records, {}, out=tmp_path / "out").read_text(encoding="utf-8")
+
+    assert "## Results: test error (scaled)" in page
+    assert "All of ours are scaled runs" in page
+    assert "| attention-56 | residual | scaled | 5.52 | 5.00 (a, b) | [1 of 3](#cell-1) | – | −0.52 | 4.75 |" in page
+    assert "| not comparable (scaled) |" in page
+    assert "ranbench run suites/small.yaml --protocol brief\n" in page
+
+
+def test_without_any_run_the_page_says_so(load: Load, tmp_path: Path) -> None:
+    old = tmp_path / "out" / "small" / "curves.png"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"of an earlier report")
+
+    page = report(load(SUITE + CLAIM), [], {}, out=tmp_path / "out").read_text(encoding="utf-8")
+
+    assert "- **Runs:** 0 of 12 done, 12 not run.\n- **Device:** none yet.\n- **Claims:** – 1 not run.\n" in page
+    assert "| attention-56 | residual | 5.52 | not run | [0 of 3](#cell-1) | – | – |" in page
+    assert "None: no run is done." in page
+    assert "None yet: nothing was run." in page
+    assert not old.exists()
+
+
+def test_verdicts_stand_at_a_glance_and_in_a_sentence(load: Load, recorder: Recorder, tmp_path: Path) -> None:
+    suite = load(SUITE + CLAIM)
+    for learning, level in (("residual", 5.0), ("naive", 9.0)):
+        for spec in runs_of(suite, model="attention-56", learning=learning):
+            recorder.done(spec, level + spec.seed / 10)
+
+    page = report(suite, recorder.records, {}, out=tmp_path / "out").read_text(encoding="utf-8")
+
+    (line,) = [line for line in page.splitlines() if line.startswith("| ✓ |")]
+    assert line.split(" | ")[2:] == ["reproduced", "+4.00 (+3.83 to +4.17) points", "3 of 3, 3 of 3 |"]
+    assert "- **✓ `helps`**: Reproduced" in page
+    assert "(small/claims.png)" in page
+
+
+def test_without_compare_there_is_neither_paper_nor_verdict(load: Load, recorder: Recorder, tmp_path: Path) -> None:
+    suite = load(SUITE + CLAIM)
+    recorder.done(runs_of(suite)[0], 5.0)
+
+    path = report(suite, recorder.records, {}, out=tmp_path / "out", compare=False)
+
+    page = path.read_text(encoding="utf-8")
+    assert "5.52" not in page
+    assert "## Verdicts" not in page
+    assert "| attention-56 | residual | 5.00 (a, b) | [1 of 3](#cell-1) | – | 4.75 |" in page
+
+
+def test_hostile_names_break_neither_table_nor_page(load: Load, recorder: Recorder, tmp_path: Path) -> None:
+    text = SUITE.replace("title: A small suite", 'title: "<script>|`x`|_y_ $z$\\n# 100 % \\u202e日本"').replace(
+        "two stages in place of three", '"a | b\\n| c <img src=x>"'
+    )
+    suite = load(text)
+    hostile = replace(ENVIRONMENT, device_name="GPU|<b>`0`", versions={"torch": "2|<i>\n3"})
+    recorder.done(runs_of(suite)[0], 5.0, environment=hostile)
+    recorder.failed(runs_of(suite)[1], "oops | <script>\n\n# heading")
+
+    page = report(suite, recorder.records, recorder.series, out=tmp_path / "out").read_text(encoding="utf-8")
+
+    assert page.splitlines()[0] == "# &lt;script&gt;\\|\\`x\\`\\|\\_y\\_ \\$z\\$ \\# 100 % 日本"
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "- (b) seed 1 failed (diverged): oops \\| &lt;script&gt; \\# heading" in page
+    assert "GPU\\|&lt;b&gt;\\`0\\`" in page
+    for block in page.split("\n\n"):
+        rows = [line for line in block.splitlines() if line.startswith("|")]
+        assert len({line.replace("\\|", "").count("|") for line in rows}) <= 1

@@ -1,0 +1,482 @@
+"""Refusals of suites and protocols: each with its whole message, and all of a file's problems together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ranbench.errors import SuiteError
+from ranbench.suite import load_suite
+
+PROTOCOLS = "(allowed: cifar-paper, digits, smoke, tiny)"
+AXES = "(allowed: model, learning, attention, mask, dataset, noise)"
+SUITE_KEYS = (
+    "(allowed: name, title, about, paper, reference, protocol, seeds, datasets, cells, published, claims, deviations)"
+)
+NET_HELP = "('ranbench list models' prints all; attention-N takes N = 36m + 20)"
+LEARNING = "learning: [residual, naive]"
+CLAIM = "a: {learning: residual}, b: {learning: naive}, metric: error_pct"
+PUBLISHED = "published:\n  - {cell: {learning: naive}, metric: error_pct, value: 5, unit: percent, where: table 3}\n"
+VALUE = "kind: value, cell: {learning: naive}, metric: error_pct, margin: 0.5"
+
+
+def refusal(file: Path, old: str = "", new: str = "") -> SuiteError:
+    """Replace ``old`` by ``new`` in a file beside its suite ``tiny.yaml``, load the suite, and return the refusal."""
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
+    suite = file if file.parent.name != "protocols" else file.parent.parent / "tiny.yaml"
+    with pytest.raises(SuiteError) as refused:
+        load_suite(suite)
+    assert refused.value.exit_code == 2
+    assert len(str(refused.value).splitlines()) == 1
+    return refused.value
+
+
+def told(error: SuiteError, folder: Path) -> list[str]:
+    """The problems as text, without the folder."""
+    return [str(problem).replace(f"{folder}/", "") for problem in error.problems]
+
+
+# What is replaced in the suite, by what, and the problems that follow.
+SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
+    "unknown key": (
+        "seeds: 2",
+        "seed: 2",
+        [
+            f"tiny.yaml:5:1: seed: unknown key; did you mean 'seeds'? {SUITE_KEYS}",
+            "tiny.yaml:1:1: seeds: this key is missing",
+        ],
+    ),
+    "unknown key far down": (
+        "id: residual",
+        "margn: 1, id: residual",
+        [
+            "tiny.yaml:13:6: claims.0.margn: unknown key "
+            "(allowed: id, kind, says, where, a, b, metric, min_effect, allow_scaled)"
+        ],
+    ),
+    "duplicate key": ("title:", "name: tiny\ntitle:", ["tiny.yaml:2:1: name: this key stands twice, first in line 1"]),
+    "no seeds": ("seeds: 2", "seeds: 0", ["tiny.yaml:5:1: seeds: input should be greater than or equal to 1, got 0"]),
+    "too many seeds": (
+        "seeds: 2",
+        "seeds: 1001",
+        ["tiny.yaml:5:1: seeds: input should be less than or equal to 1000, got 1001"],
+    ),
+    "true seeds": ("seeds: 2", "seeds: true", ["tiny.yaml:5:1: seeds: input should be a valid integer, got true"]),
+    "broken seeds": ("seeds: 2", "seeds: 1.5", ["tiny.yaml:5:1: seeds: input should be a valid integer, got 1.5"]),
+    "whole float seeds": ("seeds: 2", "seeds: 2.0", ["tiny.yaml:5:1: seeds: input should be a valid integer, got 2.0"]),
+    "quoted seeds": ("seeds: 2", "seeds: '2'", ["tiny.yaml:5:1: seeds: input should be a valid integer, got '2'"]),
+    "null seeds": ("seeds: 2", "seeds:", ["tiny.yaml:5:1: seeds: input should be a valid integer, got nothing"]),
+    "seeds with underscore": (
+        "seeds: 2",
+        "seeds: 1_0",
+        ["tiny.yaml:5:1: seeds: input should be a valid integer, got '1_0'"],
+    ),
+    "another name": (
+        "name: tiny",
+        "name: tinny",
+        ["tiny.yaml:1:1: name: is 'tinny', but the file is called 'tiny'; they must be equal"],
+    ),
+    "capital name": (
+        "name: tiny",
+        "name: Tiny",
+        ["tiny.yaml:1:1: name: expected small letters, digits and hyphens, got 'Tiny'"],
+    ),
+    "number as title": ("title: Res", "title: 5 #", ["tiny.yaml:2:1: title: expected text, got 5; put it in quotes"]),
+    "arXiv number without quotes": (
+        "title: Res",
+        "paper: {arxiv: 1704.06904}\ntitle: Res",
+        ["tiny.yaml:2:9: paper.arxiv: expected text, got 1704.06904; put it in quotes"],
+    ),
+    "paper as text": (
+        "title: Res",
+        "paper: yes\ntitle: Res",
+        ["tiny.yaml:2:1: paper: expected a mapping, got 'yes'"],
+    ),
+    "unknown reference": (
+        "reference: tiny",
+        "reference: tinny",
+        [f"tiny.yaml:3:1: reference: protocol 'tinny' is not known; did you mean 'tiny'? {PROTOCOLS}"],
+    ),
+    "unknown protocol": (
+        "protocol: tiny",
+        "protocol: no",
+        [f"tiny.yaml:4:1: protocol: protocol 'no' is not known {PROTOCOLS}"],
+    ),
+    "protocol as a path": (
+        "protocol: tiny",
+        "protocol: ../tiny",
+        [f"tiny.yaml:4:1: protocol: protocol '../tiny' is not known; did you mean 'tiny'? {PROTOCOLS}"],
+    ),
+    "protocol as a file": (
+        "protocol: tiny",
+        "protocol: tiny.yaml",
+        [f"tiny.yaml:4:1: protocol: protocol 'tiny.yaml' is not known; did you mean 'tiny'? {PROTOCOLS}"],
+    ),
+    "reference that is derived": (
+        "reference: tiny",
+        "reference: smoke",
+        ["tiny.yaml:3:1: reference: protocol 'smoke' is derived from a reference and cannot be one"],
+    ),
+    "split too large": (
+        "train: 200",
+        "train: 2000",
+        [
+            "tiny.yaml:7:3: datasets.digits: dataset 'digits': the split 2000/100 must leave at least 10 images "
+            "on either side and sum to at most 1797"
+        ],
+    ),
+    "split of cifar10": (
+        "digits: {train: 200, test: 100}\ncells:\n  fixed: {model: attention-56, dataset: digits}",
+        "cifar10: {train: 200, test: 100}\ncells:\n  fixed: {model: attention-56, dataset: cifar10}",
+        [
+            "tiny.yaml:7:3: datasets.cifar10: dataset 'cifar10' has a fixed split of 50000/10000, got 200/100",
+        ],
+    ),
+    "split that no cell uses": (
+        "digits: {train",
+        "digts: {train",
+        ["tiny.yaml:7:3: datasets.digts: no cell of the suite has this dataset; did you mean 'digits'?"],
+    ),
+    "unknown model": (
+        "attention-56",
+        "atention-56",
+        [
+            "tiny.yaml:9:11: cells.fixed.model: model 'atention-56' is not known; did you mean 'attention-56'? "
+            + NET_HELP
+        ],
+    ),
+    "impossible depth": (
+        "attention-56",
+        "attention-57",
+        [
+            "tiny.yaml:9:11: cells.fixed.model: model 'attention-57': a depth must be 36m + 20 with m of 1 or more; "
+            "nearest: attention-56 or attention-92"
+        ],
+    ),
+    "no model": (
+        "model: attention-56, ",
+        "",
+        ["tiny.yaml:8:1: cells: every cell needs a model, by name; got nothing"],
+    ),
+    "number as a model": (
+        "attention-56",
+        "56",
+        ["tiny.yaml:9:11: cells.fixed.model: every cell needs a model, by name; got 56"],
+    ),
+    "unknown dataset": (
+        "dataset: digits",
+        "dataset: digit",
+        [
+            "tiny.yaml:9:32: cells.fixed.dataset: dataset 'digit' is not known; did you mean 'digits'? "
+            "(allowed: cifar10, digits)",
+            "tiny.yaml:7:3: datasets.digits: no cell of the suite has this dataset; did you mean 'digit'?",
+        ],
+    ),
+    "unknown axis": (
+        LEARNING,
+        "lerning: [residual, naive]",
+        [
+            f"tiny.yaml:11:5: cells.matrix.lerning: unknown axis; did you mean 'learning'? {AXES}",
+        ],
+    ),
+    "unknown value of an option": (
+        LEARNING,
+        "learning: [residual, naiv]",
+        [
+            "tiny.yaml:11:26: cells.matrix.learning.1: learning 'naiv' is not known; did you mean 'naive'? "
+            "(allowed: residual, naive)"
+        ],
+    ),
+    "option that the net does not have": (
+        "attention-56",
+        "resnet-164",
+        [
+            "tiny.yaml:11:16: cells.matrix.learning.0: model 'resnet-164' has no option 'learning' (it has no options)",
+            "tiny.yaml:11:26: cells.matrix.learning.1: model 'resnet-164' has no option 'learning' (it has no options)",
+        ],
+    ),
+    "true in the matrix": (
+        LEARNING,
+        "learning: [residual, true]",
+        ["tiny.yaml:11:26: cells.matrix.learning.1: expected text or a number, got true"],
+    ),
+    "null in the matrix": (
+        LEARNING,
+        "learning: [residual, ~]",
+        ["tiny.yaml:11:26: cells.matrix.learning.1: expected text or a number, got nothing"],
+    ),
+    "list in the matrix": (
+        LEARNING,
+        "learning: [residual, [naive]]",
+        ["tiny.yaml:11:26: cells.matrix.learning.1: expected text or a number, got a list"],
+    ),
+    "axis without values": (
+        LEARNING,
+        "learning: []",
+        ["tiny.yaml:11:5: cells.matrix.learning: expected at least one value"],
+    ),
+    "axis that is no list": (
+        LEARNING,
+        "learning: naive",
+        ["tiny.yaml:11:5: cells.matrix.learning: input should be a valid list, got 'naive'"],
+    ),
+    "axis fixed and varied": (
+        "dataset: digits}",
+        "dataset: digits, learning: naive}",
+        ["tiny.yaml:11:5: cells.matrix.learning: this axis has a fixed value already"],
+    ),
+    "cell twice": (
+        LEARNING,
+        "learning: [residual, naive, naive]",
+        ["tiny.yaml:10:3: cells.matrix: the cell model attention-56, dataset digits, learning naive stands twice"],
+    ),
+    "cell included that stands in the matrix": (
+        "  matrix:",
+        "  include: [{learning: naive}]\n  matrix:",
+        ["tiny.yaml:10:13: cells.include.0: the cell model attention-56, dataset digits, learning naive stands twice"],
+    ),
+    "wrong value in an included cell": (
+        "  matrix:",
+        "  include: [{learning: naive, noise: 1.5}]\n  matrix:",
+        ["tiny.yaml:10:31: cells.include.0.noise: expected a share from 0 to below 1, got 1.5"],
+    ),
+    "all noise": (
+        LEARNING,
+        f"{LEARNING}\n    noise: [0.1, 1.0]",
+        ["tiny.yaml:12:18: cells.matrix.noise.1: expected a share from 0 to below 1, got 1.0"],
+    ),
+    "negative noise": (
+        "digits}",
+        "digits, noise: -0.1}",
+        ["tiny.yaml:9:49: cells.fixed.noise: expected a share from 0 to below 1, got -0.1"],
+    ),
+    "true noise": (
+        "digits}",
+        "digits, noise: true}",
+        ["tiny.yaml:9:49: cells.fixed.noise: expected text or a number, got true"],
+    ),
+    "noise in words": (
+        "digits}",
+        "digits, noise: x}",
+        ["tiny.yaml:9:49: cells.fixed.noise: expected a share from 0 to below 1, got 'x'"],
+    ),
+    "noise that is no number": (
+        "digits}",
+        "digits, noise: .nan}",
+        ["tiny.yaml:9:49: cells.fixed.noise: expected text or a number, got nan"],
+    ),
+    "more cells than can be meant": (
+        LEARNING,
+        "".join(f"\n    {axis}: [{'0,' * 900}]" for axis in ("learning", "attention", "mask", "noise")),
+        ["tiny.yaml:8:1: cells: makes 656,100,000,000 cells, more than the 1,000 that are allowed"],
+    ),
+    "unknown kind of claim": (
+        "kind: better",
+        "kind: best",
+        ["tiny.yaml:13:32: claims.0.kind: 'best' is not known (allowed: better, value)"],
+    ),
+    "claim without a kind": ("kind: better, ", "", ["tiny.yaml:13:5: claims.0.kind: this key is missing"]),
+    "claim without its cell": ("a: {learning: residual}, ", "", ["tiny.yaml:13:5: claims.0.a: this key is missing"]),
+    "value without a margin": (
+        f"kind: better, {CLAIM}",
+        VALUE.replace(", margin: 0.5", ""),
+        ["tiny.yaml:13:5: claims.0.margin: this key is missing"],
+    ),
+    "value without a published value": (
+        f"kind: better, {CLAIM}",
+        VALUE,
+        ["tiny.yaml:13:45: claims.0.cell: no published error_pct of learning naive to compare with"],
+    ),
+    "claim of an unknown metric": (
+        "error_pct",
+        "eror_pct",
+        ["tiny.yaml:13:93: claims.0.metric: metric 'eror_pct' is not known; did you mean 'error_pct'?"],
+    ),
+    "claim on a cell that is not there": (
+        "a: {learning: residual}",
+        "a: {model: attention-92}",
+        ["tiny.yaml:13:46: claims.0.a: no cell of the suite has model attention-92"],
+    ),
+    "claim on an ambiguous cell": (
+        "a: {learning: residual}",
+        "a: {model: attention-56}",
+        ["tiny.yaml:13:46: claims.0.a: model attention-56 names 2 cells; add learning"],
+    ),
+    "claim on any cell": (
+        "a: {learning: residual}",
+        "a: {}",
+        ["tiny.yaml:13:46: claims.0.a: an empty selection names 2 cells; add learning"],
+    ),
+    "claim on an unknown axis": (
+        "a: {learning: residual}",
+        "a: {learnin: residual}",
+        [f"tiny.yaml:13:50: claims.0.a.learnin: unknown axis; did you mean 'learning'? {AXES}"],
+    ),
+    "claim of a cell against itself": (
+        "a: {learning: residual}",
+        "a: {learning: naive}",
+        ["tiny.yaml:13:68: claims.0.b: a and b are the same cell"],
+    ),
+    "claim twice": (
+        "claims:\n",
+        f"claims:\n  - {{id: residual-beats-naive, kind: better, {CLAIM}}}\n",
+        ["tiny.yaml:14:6: claims.1.id: claim 'residual-beats-naive' stands twice"],
+    ),
+    "claim that wants less than nothing": (
+        CLAIM,
+        f"{CLAIM}, min_effect: -1",
+        ["tiny.yaml:13:112: claims.0.min_effect: input should be greater than or equal to 0, got -1"],
+    ),
+    "published value of a wrong unit": (
+        "claims:",
+        PUBLISHED.replace("percent", "fraction") + "claims:",
+        ["tiny.yaml:13:60: published.0.unit: error_pct is in percent, got 'fraction'"],
+    ),
+    "published value of an unknown metric": (
+        "claims:",
+        PUBLISHED.replace("error_pct", "accuracy") + "claims:",
+        ["tiny.yaml:13:31: published.0.metric: metric 'accuracy' is not known"],
+    ),
+    "published value that is no number": (
+        "claims:",
+        PUBLISHED.replace("value: 5", "value: .inf") + "claims:",
+        ["tiny.yaml:13:50: published.0.value: input should be a finite number, got inf"],
+    ),
+    "published value twice": (
+        "claims:",
+        PUBLISHED + PUBLISHED.splitlines()[1] + "\nclaims:",
+        ["tiny.yaml:14:5: published.1: the published error_pct of learning naive stands twice"],
+    ),
+    "published value of no cell": (
+        "claims:",
+        PUBLISHED.replace("naive", "other") + "claims:",
+        ["tiny.yaml:13:6: published.0.cell: no cell of the suite has learning other"],
+    ),
+    "deviation of no cell": (
+        "claims:",
+        "deviations:\n  - {id: a, text: b, cell: {learning: other}}\nclaims:",
+        ["tiny.yaml:13:22: deviations.0.cell: no cell of the suite has learning other"],
+    ),
+    "deviation twice": (
+        "claims:",
+        "deviations:\n  - {id: a, text: b}\n  - {id: a, text: c}\nclaims:",
+        ["tiny.yaml:14:6: deviations.1.id: deviation 'a' stands twice"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "problems"), SUITE_REFUSALS.values(), ids=SUITE_REFUSALS)
+def test_a_suite_that_does_not_hold_is_refused(tiny_suite: Path, old: str, new: str, problems: list[str]) -> None:
+    error = refusal(tiny_suite, old, new)
+
+    more = len(problems) - 1
+    tail = f" (and {more} more: see 'ranbench validate')" if more else ""
+    assert told(error, tiny_suite.parent) == problems
+    assert str(error) == f"{tiny_suite.parent}/{problems[0]}{tail}"
+
+
+# The same for the protocol.
+PROTOCOL_REFUSALS: dict[str, tuple[str, str, str]] = {
+    "lr in words": ("lr: 0.1", "lr: fast", "3:29: schedule.lr: input should be a valid number, got 'fast'"),
+    "lr that is no number": ("lr: 0.1", "lr: .nan", "3:29: schedule.lr: input should be a finite number, got nan"),
+    "endless lr": ("lr: 0.1", "lr: .inf", "3:29: schedule.lr: input should be a finite number, got inf"),
+    "quoted lr": ("lr: 0.1", "lr: '0.1'", "3:29: schedule.lr: input should be a valid number, got '0.1'"),
+    "true lr": ("lr: 0.1", "lr: true", "3:29: schedule.lr: input should be a valid number, got true"),
+    "no lr": ("lr: 0.1", "lr: 0", "3:29: schedule.lr: input should be greater than 0, got 0"),
+    "negative iterations": (
+        "iterations: 6",
+        "iterations: -6",
+        "1:1: iterations: input should be greater than 0, got -6",
+    ),
+    "broken batch": ("batch: 32", "batch: 32.5", "2:1: batch: input should be a valid integer, got 32.5"),
+    "unknown key": (
+        "batch: 32",
+        "batch: 32\nepochs: 3",
+        "3:1: epochs: unknown key (allowed: iterations, batch, schedule, optimizer, augmentation, evaluation, "
+        "initialisation, precision)",
+    ),
+    "unknown key of a schedule": (
+        "rise: 0.5",
+        "rise: 0.5, rises: 1",
+        "3:49: schedule.rises: unknown key; did you mean 'rise'? (allowed: kind, lr, rise, start, end)",
+    ),
+    "missing key of a schedule": (", end: 0.0", "", "3:1: schedule.end: this key is missing"),
+    "unknown schedule": (
+        "kind: one-cycle",
+        "kind: cosine",
+        "3:12: schedule.kind: 'cosine' is not known (allowed: steps, one-cycle)",
+    ),
+    "schedule without a kind": ("kind: one-cycle, ", "", "3:1: schedule.kind: this key is missing"),
+    "drops beyond the iterations": (
+        "{kind: one-cycle, lr: 0.1, rise: 0.5, start: 0.1, end: 0.0}",
+        "{kind: steps, lr: 0.1, drops: [2, 6], factor: 0.1}",
+        "3:1: schedule: drops must lie before the last of 6 iterations",
+    ),
+    "drops that do not ascend": (
+        "{kind: one-cycle, lr: 0.1, rise: 0.5, start: 0.1, end: 0.0}",
+        "{kind: steps, lr: 0.1, drops: [3, 2], factor: 0.1}",
+        "3:34: schedule.drops: drops must ascend",
+    ),
+    "nesterov without momentum": (
+        "momentum: 0.9",
+        "momentum: 0",
+        "4:1: optimizer: nesterov needs a momentum above 0",
+    ),
+    "number for a switch": (
+        "flip: false",
+        "flip: 0",
+        "5:37: augmentation.flip: input should be a valid boolean, got 0",
+    ),
+    "unknown precision": (
+        "precision: float32",
+        "precision: bf16",
+        "8:1: precision: input should be 'float32', got 'bf16'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "problem"), PROTOCOL_REFUSALS.values(), ids=PROTOCOL_REFUSALS)
+def test_a_protocol_that_does_not_hold_is_refused(tiny_suite: Path, old: str, new: str, problem: str) -> None:
+    protocol = tiny_suite.parent / "protocols" / "tiny.yaml"
+
+    error = refusal(protocol, old, new)
+
+    assert str(error) == f"{protocol}:{problem}"
+    assert told(error, protocol.parent) == [f"tiny.yaml:{problem}"]
+
+
+def test_a_protocol_file_without_a_value_is_told_where_the_suite_names_it(tiny_suite: Path) -> None:
+    protocol = tiny_suite.parent / "protocols" / "tiny.yaml"
+    protocol.write_text("")
+
+    error = refusal(tiny_suite)
+
+    assert str(error) == f"{tiny_suite}:3:1: reference: {protocol}: is empty, expected a mapping"
+
+
+def test_every_problem_of_suite_and_protocol_is_gathered(tiny_suite: Path) -> None:
+    protocol = tiny_suite.parent / "protocols" / "tiny.yaml"
+    protocol.write_text(protocol.read_text().replace("lr: 0.1", "lr: fast").replace("batch: 32", "batch: 0"))
+    text = (
+        tiny_suite.read_text()
+        .replace("name: tiny", "name: other")
+        .replace("learning: naive}, metric", "mask: x}, metric")
+    )
+
+    error = refusal_of_text(tiny_suite, text)
+
+    assert told(error, tiny_suite.parent) == [
+        "tiny.yaml:1:1: name: is 'other', but the file is called 'tiny'; they must be equal",
+        "protocols/tiny.yaml:2:1: batch: input should be greater than 0, got 0",
+        "protocols/tiny.yaml:3:29: schedule.lr: input should be a valid number, got 'fast'",
+        "tiny.yaml:13:71: claims.0.b: no cell of the suite has mask x",
+    ]
+
+
+def refusal_of_text(file: Path, text: str) -> SuiteError:
+    """Write ``text`` to a suite's file and return its refusal."""
+    file.write_text(text)
+    return refusal(file)

@@ -1,0 +1,276 @@
+"""Making, upgrading and refusing databases: by their place, their content and their schema version."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+
+import ranbench
+from ranbench.errors import StoreError
+from ranbench.store import Store, upgrade
+from ranbench.store.schema import VERSION, VERSION_TABLE, Row
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "database.md"
+
+SECOND = """
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision = "0002", "0001"
+
+def upgrade():
+    op.add_column("suite", sa.Column("colour", sa.Text()))
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A database of this version with one suite in it."""
+    file = tmp_path / "ranbench.db"
+    with Store.open(f"sqlite:///{file}") as store:
+        store.record_suite("table9", "A table", "name: table9", "ab" * 32, [])
+    return file
+
+
+@pytest.fixture
+def later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A ranbench with one migration more than this one; ``undo`` of the result gives the real one back."""
+    migrations = tmp_path / "migrations"
+    shutil.copytree(upgrade.MIGRATIONS, migrations)
+    (migrations / "versions" / "0002_colour.py").write_text(SECOND)
+    monkeypatch.setattr(upgrade, "MIGRATIONS", migrations)
+    monkeypatch.setattr(upgrade, "VERSION", "0002")
+    return monkeypatch
+
+
+def rows(path: Path, query: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(query).fetchall()
+
+
+def definitions(path: Path) -> dict[str, str]:
+    """Names and definitions of tables and indexes, without the order of constraints and spaces."""
+    found = rows(path, "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+    return {str(name): " ".join(sorted(re.split(r"[\s,]+", str(sql)))) for name, sql in found if name != VERSION_TABLE}
+
+
+def test_the_newest_migration_has_the_version_of_the_mappings() -> None:
+    script = ScriptDirectory(str(upgrade.MIGRATIONS))
+
+    assert script.get_heads() == [VERSION]
+
+
+def test_migrations_make_exactly_the_mapped_tables(path: Path, tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'mapped.db'}")
+    Row.metadata.create_all(engine)
+    engine.dispose()
+    migrated = create_engine(f"sqlite:///{path}")
+
+    with migrated.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        differences = compare_metadata(context, Row.metadata)
+    migrated.dispose()
+
+    assert differences == []
+    assert definitions(path) == definitions(tmp_path / "mapped.db")
+
+
+def test_an_old_database_is_copied_and_then_upgraded_with_its_content(path: Path, later: pytest.MonkeyPatch) -> None:
+    before = rows(path, "SELECT * FROM suite")
+
+    with Store.open(f"sqlite:///{path}") as store:
+        version, copy = store.schema_version(), store.backup
+
+    assert version == "0002"
+    assert copy == path.with_name("ranbench.db.schema-0001")
+    assert rows(copy, "SELECT * FROM suite") == before
+    assert rows(copy, f"SELECT version_num FROM {VERSION_TABLE}") == [("0001",)]
+    assert rows(path, "SELECT * FROM suite") == [(*before[0], None)]
+
+
+def test_a_copy_never_replaces_an_earlier_copy(path: Path, later: pytest.MonkeyPatch) -> None:
+    earlier = path.with_name("ranbench.db.schema-0001")
+    earlier.write_text("kept")
+
+    with Store.open(f"sqlite:///{path}") as store:
+        copy = store.backup
+
+    assert copy == path.with_name("ranbench.db.schema-0001-2")
+    assert earlier.read_text() == "kept"
+
+
+def test_an_upgrade_that_fails_changes_nothing(path: Path, later: pytest.MonkeyPatch) -> None:
+    broken = SECOND + '    op.execute("SELECT 1 FROM nowhere")\n'
+    (upgrade.MIGRATIONS / "versions" / "0002_colour.py").write_text(broken)
+    before = definitions(path)
+
+    with pytest.raises(StoreError, match="no such table: nowhere"):
+        Store.open(f"sqlite:///{path}")
+
+    later.undo()
+    assert definitions(path) == before
+    with Store.open(f"sqlite:///{path}") as store:
+        assert [suite.name for suite in store.suites()] == ["table9"]
+
+
+def test_a_newer_database_is_refused_and_left_alone(path: Path, later: pytest.MonkeyPatch) -> None:
+    Store.open(f"sqlite:///{path}").close()
+    later.undo()
+    content = path.read_bytes()
+
+    with pytest.raises(StoreError) as caught:
+        Store.open(f"sqlite:///{path}")
+
+    assert str(caught.value) == (
+        f"sqlite:///{path}: has schema 0002, newer than 0001 of this ranbench {ranbench.__version__}; "
+        "'pip install --upgrade ranbench' helps"
+    )
+    assert path.read_bytes() == content
+
+
+def test_a_version_that_no_migration_starts_from_is_refused(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '0000'")
+        connection.commit()
+
+    with pytest.raises(StoreError, match=r"cannot be upgraded: .*'0000'; restore it from a copy$"):
+        Store.open(f"sqlite:///{path}")
+
+
+def test_a_database_without_its_version_is_refused(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"DELETE FROM {VERSION_TABLE}")
+        connection.commit()
+
+    with pytest.raises(StoreError, match="has no schema version"):
+        Store.open(f"sqlite:///{path}")
+
+
+def test_only_making_a_database_loads_alembic_and_nothing_loads_pandas(path: Path) -> None:
+    heavy = "print(sorted({'alembic', 'pandas', 'torch'} & set(sys.modules)))"
+    code = (
+        f"import sys, ranbench.store; {heavy}\n"
+        f"ranbench.store.Store.open({f'sqlite:///{path}'!r}).close(); {heavy}\n"
+        f"ranbench.store.Store.open({f'sqlite:///{path}2'!r}).close(); {heavy}\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines() == ["[]", "[]", "['alembic']"]
+    assert done.stderr == ""
+
+
+def test_the_document_names_every_table_and_column_and_no_other(path: Path) -> None:
+    sections = re.split(r"^### ", DOCUMENT.read_text().split("## Tables")[1], flags=re.MULTILINE)[1:]
+
+    documented = {part.split()[0]: re.findall(r"^\| `(\w+)` \| .{5,} \|$", part, re.MULTILINE) for part in sections}
+
+    tables = [str(name) for (name,) in rows(path, "SELECT name FROM sqlite_master WHERE type = 'table'")]
+    assert documented == {
+        table: [column for (column,) in rows(path, f"SELECT name FROM pragma_table_info('{table}')")]
+        for table in tables
+    }
+
+
+def test_the_queries_of_the_document_run(path: Path) -> None:
+    text = DOCUMENT.read_text()
+    shell = re.findall(r'^sqlite3 .*?"\n(.*?)"$', text, re.MULTILINE | re.DOTALL)
+    python = re.findall(r'read_sql\("(.*?)"', text)
+
+    assert (len(shell), len(python)) == (1, 1)
+    for query in [*shell, *python, 'SELECT "commit", "user" FROM environment']:
+        assert rows(path, query) == []
+
+
+@pytest.mark.parametrize("content", [None, b""], ids=["no file", "an empty file"])
+def test_reading_makes_no_database(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "results.db"
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(StoreError) as caught:
+        Store.open(f"sqlite:///{path}", create=False)
+
+    assert str(caught.value) == f"sqlite:///{path}: no database there yet; 'ranbench run SUITE' makes one"
+    assert (path.read_bytes() if path.exists() else None) == content
+
+
+@pytest.mark.parametrize("content", [b"x", b"hello", b"%PDF-1.7\n" * 1000], ids=["one byte", "short", "long"])
+def test_a_file_that_is_not_sqlite_is_refused_and_left_alone(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "thesis.pdf"
+    path.write_bytes(content)
+
+    with pytest.raises(StoreError, match=r"thesis\.pdf: is not a SQLite database; name another file$"):
+        Store.open(f"sqlite:///{path}")
+
+    assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("kept", [0.01, 0.5, 0.99])
+def test_a_truncated_database_is_refused_and_left_alone(tmp_path: Path, kept: float) -> None:
+    path = tmp_path / "ranbench.db"
+    Store.open(f"sqlite:///{path}").close()
+    content = path.read_bytes()[: int(path.stat().st_size * kept)]
+    path.write_bytes(content)
+
+    with pytest.raises(StoreError, match=r"ranbench\.db: is damaged or truncated; restore it from a copy"):
+        Store.open(f"sqlite:///{path}")
+
+    assert path.read_bytes() == content
+
+
+def test_a_database_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "photos.db"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE photo (name TEXT)")
+    content = path.read_bytes()
+
+    with pytest.raises(StoreError, match=r"is not a database of ranbench \(it has tables photo\)"):
+        Store.open(f"sqlite:///{path}")
+
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("results/ranbench.db", "'results/ranbench.db': is not a URL"),
+        ("", "'': is not a URL"),
+        ("mysql://me:sec:ret@host/db", r"'mysql://me:\*\*\*@host/db': 'mysql' is not supported"),
+        ("postgresql://me@host/db?password=secret", r"\?password=\*\*\*': 'postgresql' is not supported"),
+        ("no url ://me:secret@host", r"://me:\*\*\*@host': is not a URL"),
+        ("sqlite://", "names no plain file"),
+        ("sqlite:///:memory:", "names no plain file"),
+        ("sqlite:///x.db?mode=ro", "names no plain file"),
+        ("sqlite:////proc/none/x.db", "sqlite:////proc/none/x.db: cannot be opened"),
+        ("sqlite:////proc/x.db", "sqlite:////proc/x.db: cannot be opened"),
+        ("sqlite:////tmp", "sqlite:////tmp: is a directory, expected a file"),
+    ],
+)
+def test_a_place_that_cannot_be_used_is_refused_in_one_line_without_passwords(url: str, message: str) -> None:
+    with pytest.raises(StoreError, match=message) as caught:
+        Store.open(url)
+
+    assert "\n" not in str(caught.value)
+    assert "ret" not in str(caught.value).replace("directory", "")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+
+    with pytest.raises(StoreError, match="cannot be opened; check the rights of the file and its folder"):
+        Store.open(f"sqlite:///{tmp_path / 'ranbench.db'}")

@@ -1,0 +1,226 @@
+"""Who gets a run: claims, takeovers, processes that die or come at the same time, full and busy disks."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_store import HERE, LOSSES, claim, claimed, run
+
+from ranbench.errors import ClaimLost, StoreError
+from ranbench.records import MetricPoint, Owner, Reason, State
+from ranbench.store import Claimed, Refused, Store, connection
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'results' / 'ranbench.db'}"
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    with Store.open(url) as opened:
+        yield opened
+
+
+def dead(*_: object) -> bool:
+    return False
+
+
+def test_a_new_run_is_claimed_once_and_held_while_its_owner_lives(store: Store) -> None:
+    first = claim(store, "me")
+
+    second = claim(store, "you")
+
+    assert first == Claimed(attempt_id=1, number=1, resume=False, step=0, environment=HERE)
+    assert second == Refused("held", attempt_id=1, owner=Owner("", "here", 4, 12.25))
+
+
+def test_whether_an_owner_lives_is_asked_with_its_last_heartbeat(store: Store) -> None:
+    attempt = claimed(store, "me")
+    store.heartbeat(attempt, "me")
+    asked: list[tuple[Owner, datetime]] = []
+
+    claim(store, "you", is_alive=lambda *given: bool(asked.append(given)) or True)
+
+    assert asked == [(Owner("", "here", 4, 12.25), store.find(run().fingerprint).attempts[0].updated)]
+    assert datetime.now(UTC) - asked[0][1] < timedelta(seconds=30)
+
+
+def test_a_dead_owners_run_is_taken_over_and_the_old_owner_can_write_no_more(store: Store) -> None:
+    attempt = claimed(store, "old")
+    store.append(attempt, "old", LOSSES, 30)
+    elsewhere = dataclasses.replace(HERE, host="there", patch=None)
+
+    taken = claim(store, "new", is_alive=dead, environment=elsewhere)
+
+    assert taken == Claimed(attempt, number=1, resume=True, step=30, environment=HERE)
+    writes = (
+        lambda: store.heartbeat(attempt, "old"),
+        lambda: store.append(attempt, "old", [MetricPoint("lr", 40, 0.1)], 40),
+        lambda: store.forget_after(attempt, "old", 0),
+        lambda: store.mark_inexact(attempt, "old"),
+        lambda: store.record_artefact(attempt, "old", kind="weights", path="w", sha256="0" * 64, size=1),
+        lambda: store.finish(attempt, "old", {"error_pct": 1.0}),
+        lambda: store.fail(attempt, "old", Reason.ERROR, "text"),
+        lambda: store.interrupt(attempt, "old"),
+    )
+    for write in writes:
+        with pytest.raises(ClaimLost, match="attempt 1 was taken over by another process"):
+            write()
+    record = store.find(run().fingerprint).attempts[0]
+    assert (record.state, record.step, record.resumes, record.resumed_inexactly) == (State.RUNNING, 30, 1, False)
+    assert store.series([attempt], ["lr", "train_loss"])[attempt, "train_loss"][0].tolist() == [10, 20, 30]
+    assert store.artefacts([attempt]) == []
+
+
+def test_an_interrupted_attempt_is_resumed_by_the_same_code_only(store: Store) -> None:
+    attempt = claimed(store)
+    store.append(attempt, "me", LOSSES, 30)
+    store.interrupt(attempt, "me")
+
+    same = claim(store)
+    store.interrupt(attempt, "me")
+    other = claim(store, code_id="code-2")
+
+    assert same == Claimed(attempt, number=1, resume=True, step=30, environment=HERE)
+    assert other == Claimed(2, number=2, resume=False, step=0, environment=HERE)
+
+
+def test_a_dead_owners_attempt_of_other_code_is_marked_interrupted(store: Store) -> None:
+    claimed(store, "old")
+
+    answer = claim(store, "new", is_alive=dead, code_id="code-2")
+
+    assert answer == Claimed(2, number=2, resume=False, step=0, environment=HERE)
+    old, new = store.find(run().fingerprint).attempts
+    assert (old.state, old.owner, old.ended is not None) == (State.INTERRUPTED, None, True)
+    assert (new.state, new.code_id) == (State.RUNNING, "code-2")
+
+
+@pytest.mark.parametrize(
+    ("closed_as", "rerun", "code", "opens"),
+    [
+        ("done", "", "code-1", False),
+        ("done", "failed", "code-1", False),
+        ("done", "changed", "code-1", False),
+        ("done", "changed", "code-2", True),
+        ("done", "all", "code-1", True),
+        ("failed", "", "code-2", False),
+        ("failed", "failed", "code-1", True),
+        ("failed", "changed", "code-1", False),
+        ("failed", "changed", "code-2", True),
+        ("failed", "all", "code-1", True),
+    ],
+)
+def test_a_closed_run_is_opened_again_only_where_asked(
+    store: Store, closed_as: str, rerun: str, code: str, opens: bool
+) -> None:
+    attempt = claimed(store)
+    if closed_as == "done":
+        store.finish(attempt, "me", {})
+    else:
+        store.fail(attempt, "me", Reason.TIMEOUT, "too slow")
+
+    answer = claim(store, "you", code_id=code, rerun=frozenset(rerun.split()))
+
+    again = Claimed(2, number=2, resume=False, step=0, environment=HERE)
+    assert answer == (again if opens else Refused(closed_as, attempt))  # type: ignore[arg-type]
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = [MetricPoint("train_loss", step, 0.5) for step in range(100, 50_000)]
+    Store.open(url).close()
+    with monkeypatch.context() as patched:
+        patched.setattr(connection, "PRAGMAS", (*connection.PRAGMAS, ("max_page_count", 60)))
+        with Store.open(url) as store:
+            attempt = claimed(store)
+            store.append(attempt, "me", LOSSES, 30)
+
+            with pytest.raises(StoreError) as caught:
+                store.append(attempt, "me", many, 50_000)
+
+    assert str(caught.value).startswith(f"{url}: the disk is full; free some space and repeat the command")
+    assert "\n" not in str(caught.value)
+    with Store.open(url) as store:
+        assert store.series([attempt], ["train_loss"])[attempt, "train_loss"][0].tolist() == [10, 20, 30]
+        store.append(attempt, "me", many, 50_000)
+
+
+def test_a_database_that_another_process_holds_is_one_line(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "BUSY_SECONDS", 0.1)
+    with Store.open(url) as store, closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        with pytest.raises(StoreError, match=r"another process has been writing for more than 0\.1 s"):
+            claim(store)
+
+        assert store.runs() == []
+
+
+def claim_all(url: str, token: str, start: Any, answers: Any) -> None:
+    """Claim twenty runs as soon as all processes are there (runs in a process of its own)."""
+    start.wait()
+    with Store.open(url) as store:
+        answers.put([seed for seed in range(20) if isinstance(claim(store, token, run(seed)), Claimed)])
+
+
+def test_processes_that_want_the_same_runs_make_one_database_and_get_each_run_once(url: str) -> None:
+    context = multiprocessing.get_context("spawn")
+    start, answers = context.Barrier(3), context.Queue()
+    workers = [context.Process(target=claim_all, args=(url, name, start, answers)) for name in "ab"]
+    for worker in workers:
+        worker.start()
+
+    start.wait()
+    got = [answers.get(timeout=60) for _ in workers]
+
+    for worker in workers:
+        worker.join()
+    assert sorted(got[0] + got[1]) == list(range(20))
+    with Store.open(url) as store:
+        assert [len(record.attempts) for record in store.runs()] == [1] * 20
+
+
+WRITER = """
+import sys
+from test_store import Store, MetricPoint, claimed
+with Store.open(sys.argv[1]) as store:
+    attempt = claimed(store)
+    for step in range(1, 1_000_000):
+        store.append(attempt, "me", [MetricPoint("lr", step, step / 8), MetricPoint("loss", step, 1.0)], step)
+        print(step, flush=True)
+"""
+
+
+def test_killing_a_writer_loses_no_point_that_it_was_told_is_written(url: str) -> None:
+    arguments = [sys.executable, "-c", WRITER, url]
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=paths) as writer:
+        assert writer.stdout is not None
+        acknowledged = [writer.stdout.readline() for _ in range(60)]
+        writer.send_signal(signal.SIGKILL)
+        acknowledged += writer.stdout.read().splitlines(keepends=True)
+    last = max(int(line) for line in acknowledged if line.endswith("\n"))
+
+    with Store.open(url, create=False) as store:
+        taken = claim(store, "new", is_alive=dead)
+        series = store.series([1], ["lr", "loss"])
+
+    assert isinstance(taken, Claimed)
+    assert (taken.resume, taken.step in (last, last + 1)) == (True, True)
+    assert series[1, "lr"][0].tolist() == series[1, "loss"][0].tolist() == list(range(1, taken.step + 1))
+    assert series[1, "lr"][1].tolist() == [step / 8 for step in range(1, taken.step + 1)]
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as other:
+        assert other.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
