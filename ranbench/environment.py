@@ -107,7 +107,8 @@ def is_alive(owner: Owner, heartbeat: datetime) -> bool:
     try:
         process = psutil.Process(owner.pid)
         # start times are rounded differently from call to call on some systems
-        return abs(process.create_time() - owner.pid_started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
+        same = abs(process.create_time() - owner.pid_started) < 1.0
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

@@ -12,7 +12,7 @@ import numpy as np
 
 
 def stream_key(seed: int, name: str, *numbers: int) -> int:
-    """Return a 128-bit key for the stream ``name`` (for instance ``order``) and its numbers (for instance the epoch)."""
+    """Return a 128-bit key for the stream ``name`` (for instance ``order``) and its numbers (for instance an epoch)."""
     text = "/".join(map(str, ("ranbench", seed, name, *numbers)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
 

@@ -67,7 +67,7 @@ class Checkpoints:
 
     def newest(self) -> tuple[Checkpoint | None, list[str]]:
         """Return the newest state that is whole, and one line for each damaged one that was passed over."""
-        notes = []
+        notes: list[str] = []
         for step, path in self._found():
             try:
                 return read_checkpoint(path), notes

@@ -1,6 +1,6 @@
 """The training loop of one run: by iterations, as the paper counts them. A generator that the caller may stop.
 
-    training = Training(net, images, labels, protocol, seed, device)
+    training = Training(net, images, labels, protocol, seed=seed, device=device)
     for record in training.run():
         ...
 
@@ -65,11 +65,12 @@ class Training:
         images: ImageSet,
         labels: torch.Tensor,
         protocol: Protocol,
+        *,
         seed: int,
         device: torch.device,
     ):
         initialise(net, protocol.initialisation, torch.Generator().manual_seed(torch_seed(seed, "init")))
-        self.net = net.to(device, memory_format=torch.channels_last)
+        self.net = net.to(device).to(memory_format=torch.channels_last)
         self.images, self.labels = images.to(device), labels.to(device)
         self.protocol, self.device = protocol, device
         augmentation, optimizer = protocol.augmentation, protocol.optimizer

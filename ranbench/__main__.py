@@ -1,0 +1,5 @@
+"""python -m ranbench."""
+
+from ranbench.cli import main
+
+main()

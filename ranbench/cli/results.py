@@ -1,0 +1,209 @@
+"""status, runs and show: what the database holds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ranbench.cli.options import Db, Json, settings
+from ranbench.cli.output import answer, as_json, duration, note, table
+
+if TYPE_CHECKING:
+    from ranbench.records import Attempt, RunRecord
+    from ranbench.store import Store
+
+SuiteFilter = Annotated[str | None, typer.Argument(metavar="[SUITE]", help="Only runs that this suite asked for.")]
+
+
+def status(context: typer.Context, suite: SuiteFilter = None, json: Json = False, db: Db = None) -> None:
+    """Show what is running and how far, and how many runs stand where."""
+    with settings(context, db).store(create=False) as store:
+        records = store.runs(suite=_name(suite))
+        latest = [record.latest for record in records if record.state == "running" and record.latest]
+        points = store.last_points([attempt.id for attempt in latest])
+    states = Counter(record.state for record in records)
+    running = [_progress(record, points) for record in records if record.state == "running"]
+    if json:
+        as_json({"runs": len(records), "states": dict(states), "running": running})
+        return
+    answer(f"{len(records)} runs: {', '.join(f'{count} {state}' for state, count in sorted(states.items())) or 'none'}")
+    if running:
+        columns = ("run", "net", "seed", "iteration", "of", "test error", "heartbeat", "process")
+        rows = [
+            (
+                row["fingerprint"][:12],
+                row["cell"],
+                row["seed"],
+                f"{row['step']:,}",
+                f"{row['iterations']:,}",
+                "" if row["test_error_pct"] is None else f"{row['test_error_pct']:.2f} %",
+                f"{duration(row['heartbeat_seconds'])} ago",
+                "" if row["alive"] else "gone; the next run command resumes it",
+            )
+            for row in running
+        ]
+        table(columns, rows, right=("seed", "iteration", "of", "test error"))
+
+
+def _progress(record: RunRecord, points: dict[int, Any]) -> dict[str, Any]:
+    from ranbench.environment import is_alive
+
+    attempt = record.latest
+    assert attempt is not None
+    error = points.get(attempt.id, {}).get("test_error_pct")
+    return {
+        "fingerprint": record.fingerprint,
+        "cell": _cell(record),
+        "seed": record.seed,
+        "step": attempt.step,
+        "iterations": attempt.iterations,
+        "test_error_pct": error.value if error else None,
+        "heartbeat_seconds": max(0.0, (datetime.now(UTC) - attempt.updated).total_seconds()),
+        "alive": attempt.owner is not None and is_alive(attempt.owner, attempt.updated),
+    }
+
+
+def runs(
+    context: typer.Context,
+    suite: SuiteFilter = None,
+    json: Json = False,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write all runs as CSV to a file.")] = None,
+    db: Db = None,
+) -> None:
+    """List the runs of the database, or of one suite, with their state and result."""
+    with settings(context, db).store(create=False) as store:
+        records = store.runs(suite=_name(suite))
+    if csv is not None:
+        from ranbench.report.frame import write_csv
+
+        write_csv(records, csv)
+        note(f"{len(records)} runs written to {csv}")
+    if json:
+        as_json([run_dict(record) for record in records])
+        return
+    columns = ("run", "net", "dataset", "noise", "iterations", "seed", "state", "test error", "attempts", "suites")
+    table(columns, [_row(record) for record in records], right=("iterations", "seed", "test error", "attempts"))
+
+
+def _row(record: RunRecord) -> tuple[object, ...]:
+    error = record.counted.metrics.get("error_pct") if record.counted else None
+    latest = record.latest
+    reason = f" ({latest.reason.value})" if latest and latest.reason and record.state == "failed" else ""
+    noise = record.spec.get("noise")
+    return (
+        record.fingerprint[:12],
+        _cell(record),
+        record.spec["data"]["name"],
+        f"{noise['rate']:g}" if noise else "",
+        f"{record.spec['protocol']['iterations']:,}",
+        record.seed,
+        record.state + reason,
+        "" if error is None else f"{error:.2f} %",
+        len(record.attempts),
+        ", ".join(record.suites),
+    )
+
+
+def show(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="First digits of a run's fingerprint (4 or more).")],
+    json: Json = False,
+    db: Db = None,
+) -> None:
+    """Show one run whole: its spec, attempts, metrics, series, environment."""
+    with settings(context, db).store(create=False) as store:
+        record = store.find(run)
+        whole = run_dict(record, store)
+    if json:
+        as_json(whole)
+        return
+    answer(f"run {record.fingerprint}")
+    answer(f"cell {record.cell_id}")
+    answer(f"{_cell(record)}, seed {record.seed}: {record.state}; suites: {', '.join(record.suites) or 'none'}")
+    _show_spec(record.spec)
+    for attempt in record.attempts:
+        counted = " (counts)" if record.counted and attempt.id == record.counted.id else ""
+        answer("")
+        answer(f"attempt {attempt.number}: {attempt.state.value}{counted}")
+        _show_attempt(attempt, whole)
+
+
+def _show_spec(spec: Any, prefix: str = "") -> None:
+    for key, value in spec.items():
+        if isinstance(value, dict):
+            _show_spec(value, f"{prefix}{key}.")
+        elif value is not None:
+            answer(f"  {prefix}{key}: {value}")
+
+
+def _show_attempt(attempt: Attempt, whole: dict[str, Any]) -> None:
+    details = next(entry for entry in whole["attempts"] if entry["id"] == attempt.id)
+    hidden = ("id", "number", "state", "environment", "metrics", "series", "predictions", "artefacts", "owner")
+    for key, value in details.items():
+        if key not in hidden and value not in (None, False, 0):
+            answer(f"  {key}: {value}")
+    for name, value in attempt.metrics.items():
+        answer(f"  {name}: {value:.6g}")
+    for artefact in details["artefacts"]:
+        answer(f"  {artefact['kind']}: {artefact['path']} ({artefact['size']:,} bytes)")
+    for name, series in details["series"].items():
+        if not name.startswith("confusion_"):
+            answer(f"  series {name}: {len(series['steps'])} points, last {series['values'][-1]:.6g}")
+    environment = {key: value for key, value in attempt.environment.as_dict().items() if key != "patch"}
+    _show_spec(environment, "environment.")
+
+
+def run_dict(record: RunRecord, store: Store | None = None) -> dict[str, Any]:
+    """Return every stored field of a run; with a store, also its series, predictions and artefacts."""
+    whole: dict[str, Any] = {
+        "fingerprint": record.fingerprint,
+        "cell_id": record.cell_id,
+        "seed": record.seed,
+        "state": record.state,
+        "counted_attempt": record.counted.number if record.counted else None,
+        "suites": list(record.suites),
+        "spec": record.spec,
+        "attempts": [_attempt_dict(attempt) for attempt in record.attempts],
+    }
+    if store is not None:
+        for attempt in whole["attempts"]:
+            _add_details(attempt, store)
+    return whole
+
+
+def _attempt_dict(attempt: Attempt) -> dict[str, Any]:
+    fields = dataclasses.asdict(attempt)
+    fields["environment"] = attempt.environment.as_dict()
+    fields.pop("fingerprint")
+    if fields["owner"]:
+        fields["owner"].pop("token")  # secret to the process
+    return fields
+
+
+def _add_details(attempt: dict[str, Any], store: Store) -> None:
+    names = store.last_points([attempt["id"]]).get(attempt["id"], {})
+    series = store.series([attempt["id"]], list(names))
+    attempt["series"] = {
+        name: {"steps": list(map(int, steps)), "values": list(map(float, values))}
+        for (_, name), (steps, values) in series.items()
+    }
+    predictions = store.predictions(attempt["id"])
+    attempt["predictions"] = None if predictions is None else list(predictions)
+    attempt["artefacts"] = [
+        {"kind": found.kind, "path": found.path, "sha256": found.sha256, "size": found.size}
+        for found in store.artefacts([attempt["id"]])
+    ]
+
+
+def _cell(record: RunRecord) -> str:
+    return ", ".join(str(value) for value in record.spec["model"].values() if value is not None)
+
+
+def _name(suite: str | None) -> str | None:
+    """Accept a file as well as a name, as all commands do."""
+    return Path(suite).stem if suite else None

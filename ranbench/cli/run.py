@@ -1,0 +1,163 @@
+"""run and plan."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ranbench.cli.options import Data, Db, Json, Only, Protocol, Seeds, SuiteName, pairs, settings, suite_of
+from ranbench.cli.output import answer, as_json, duration, large, note, table
+from ranbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from ranbench.runner import Plan, Stop, Summary
+
+DEVICES = ("auto", "cpu", "cuda")
+RERUNS = ("failed", "changed", "all")
+
+Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")]
+Rerun = Annotated[
+    str | None, typer.Option("--rerun", metavar="WHICH", help="Train closed runs again: failed, changed (code) or all.")
+]
+
+
+def run(
+    context: typer.Context,
+    suite: SuiteName,
+    protocol: Protocol = None,
+    seeds: Seeds = None,
+    only: Only = None,
+    device: Device = "auto",
+    rerun: Rerun = None,
+    db: Db = None,
+    data: Data = None,
+) -> None:
+    """Train what is missing of a suite. Safe to repeat; goes on where it was interrupted."""
+    if device not in DEVICES:
+        raise UsageError(f"--device {device!r}: not known (allowed: {', '.join(DEVICES)})")
+    if rerun is not None and rerun not in RERUNS:
+        raise UsageError(f"--rerun {rerun!r}: not known (allowed: {', '.join(RERUNS)})")
+    loaded = suite_of(suite, protocol, seeds)
+    selected = pairs(only)
+    loaded.select(selected)  # refuse before a database is made
+    chosen = settings(context, db, data)
+    with chosen.store(create=True) as store:
+        from ranbench import runner
+        from ranbench.cli.progress import Live, observer
+
+        shown = observer()
+        with shown if isinstance(shown, Live) else contextlib.nullcontext(), interruptible() as stop:
+            summary = runner.run(
+                loaded,
+                store,
+                data=chosen.data,
+                results=chosen.results,
+                only=selected,
+                device=device,
+                rerun=frozenset([rerun] if rerun else []),
+                observer=shown,
+                stop=stop,
+            )
+    note(_said(summary, loaded.fidelity))
+    raise typer.Exit(summary.exit_code)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Stop]:
+    """Turn the first Ctrl-C or SIGTERM into a wish to stop; the second one stops at once."""
+    from ranbench.runner import Stop
+
+    stop = Stop()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, _frame: object) -> None:
+        stop.request(number)
+        note("stopping after this iteration, with a checkpoint (again: at once)")
+        for which in before:
+            signal.signal(which, signal.SIG_DFL if which == signal.SIGTERM else signal.default_int_handler)
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _said(summary: Summary, fidelity: str) -> str:
+    parts = [f"{summary.trained} trained", f"{summary.already_done} done already"]
+    if summary.elsewhere:
+        parts.append(f"{summary.elsewhere} done by another command")
+    if summary.failed:
+        parts.append(f"{summary.failed} failed")
+    if summary.left:
+        parts.append(f"{summary.left} left; the same command goes on")
+    label = "" if fidelity == "full" else f" (fidelity: {fidelity})"
+    return f"{summary.total} runs{label}: {', '.join(parts)}"
+
+
+def plan(
+    context: typer.Context,
+    suite: SuiteName,
+    protocol: Protocol = None,
+    seeds: Seeds = None,
+    only: Only = None,
+    json: Json = False,
+    db: Db = None,
+) -> None:
+    """Show what would run, what is done, and what it would cost. Trains nothing."""
+    from ranbench.records import RunRecord
+    from ranbench.runner.plan import plan as make
+
+    loaded = suite_of(suite, protocol, seeds)
+    records: list[RunRecord] = []
+    chosen = settings(context, db)
+    if chosen.exists():
+        with chosen.store(create=False) as store:
+            records = store.runs()
+    made = make(loaded, records, pairs(only))
+    if json:
+        as_json(_as_dict(made))
+        return
+    rows = [
+        (run.label, run.spec.seed, run.state, large(run.macs), duration(run.seconds), run.spec.fingerprint[:12])
+        for run in made.runs
+    ]
+    columns = ("cell", "seed", "state", "multiply-adds left", "time left", "run")
+    table(columns, rows, right=("seed", "multiply-adds left", "time left"))
+    left = sum(run.open for run in made.runs)
+    memory = "unknown" if made.memory_bytes is None else f"{made.memory_bytes / 2**20:,.0f} MiB"
+    answer(f"suite {loaded.name}, protocol {loaded.protocol_name}, fidelity {loaded.fidelity}")
+    answer(f"{left} of {len(made.runs)} runs to train: {large(made.macs)} multiply-adds, {duration(made.seconds)}")
+    answer(f"time: {made.basis}; memory so far: {memory}")
+
+
+def _as_dict(made: Plan) -> dict[str, object]:
+    return {
+        "suite": made.suite.name,
+        "protocol": made.suite.protocol_name,
+        "fidelity": made.suite.fidelity,
+        "differences": list(made.suite.differences),
+        "macs": made.macs,
+        "seconds": made.seconds,
+        "memory_bytes": made.memory_bytes,
+        "basis": made.basis,
+        "runs": [
+            {
+                "cell": run.label,
+                "seed": run.spec.seed,
+                "fingerprint": run.spec.fingerprint,
+                "state": run.state,
+                "step": run.step,
+                "macs": run.macs,
+                "seconds": run.seconds,
+                "memory_bytes": run.memory_bytes,
+            }
+            for run in made.runs
+        ],
+    }

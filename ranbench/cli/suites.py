@@ -1,0 +1,115 @@
+"""validate and list: what a suite may say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ranbench.cli.options import Json
+from ranbench.cli.output import answer, as_json, table
+from ranbench.errors import Problem, RanbenchError, SuiteError, UsageError, nearest
+
+KINDS = ("models", "datasets", "protocols", "suites")
+
+
+def validate(
+    suites: Annotated[list[str], typer.Argument(metavar="SUITE...", help="Suite files, or names.")], json: Json = False
+) -> None:
+    """Check suites and print every problem with file, line, column and key."""
+    from ranbench.suite import load_suite
+
+    found: list[dict[str, object]] = []
+    for name in suites:
+        try:
+            suite = load_suite(name)
+        except RanbenchError as error:
+            problems = error.problems if isinstance(error, SuiteError) else ()
+            found.append({"suite": name, "valid": False, "problems": _problems(name, error, problems)})
+            continue
+        size = {"cells": len(suite.cells), "runs": len(suite.runs()), "claims": len(suite.claims)}
+        found.append({"suite": name, "valid": True, "problems": [], **size})
+    if json:
+        as_json(found)
+    else:
+        for entry in found:
+            _print(entry)
+    raise typer.Exit(0 if all(entry["valid"] for entry in found) else 2)
+
+
+def _problems(name: str, error: RanbenchError, problems: tuple[Problem, ...]) -> list[dict[str, object]]:
+    if not problems:
+        return [{"file": name, "line": None, "column": None, "key": None, "text": str(error)}]
+    return [
+        {"file": one.file, "line": one.line, "column": one.column, "key": one.key, "text": one.text} for one in problems
+    ]
+
+
+def _print(entry: dict[str, object]) -> None:
+    problems = entry["problems"]
+    assert isinstance(problems, list)
+    if entry["valid"]:
+        answer(f"{entry['suite']}: valid: {entry['cells']} cells, {entry['runs']} runs, {entry['claims']} claims")
+    for one in problems:
+        answer(str(Problem(**one)) if one["line"] else one["text"])
+
+
+def list_(
+    kind: Annotated[str, typer.Argument(metavar="models|datasets|protocols|suites", help="What to list.")],
+    json: Json = False,
+) -> None:
+    """List what a suite may name."""
+    if kind not in KINDS:
+        raise UsageError(f"list {kind!r}: not known{nearest(kind, KINDS)} (allowed: {', '.join(KINDS)})")
+    rows = {"models": _models, "datasets": _datasets, "protocols": _protocols, "suites": _suites}[kind]()
+    if json:
+        as_json(rows)
+        return
+    columns = list(rows[0]) if rows else ["name"]
+    table(columns, [[row[column] for column in columns] for row in rows])
+
+
+def _models() -> list[dict[str, object]]:
+    from ranbench.catalogue import NETS
+
+    return [
+        {
+            "name": name,
+            "summary": info.summary,
+            "options": "; ".join(f"{option}: {' | '.join(values)}" for option, values in info.options.items()),
+        }
+        for name, info in NETS.items()
+    ]
+
+
+def _datasets() -> list[dict[str, object]]:
+    from ranbench.catalogue import DATASETS
+
+    return [
+        {"name": name, "summary": info.summary, "split": f"{info.train_images:,} / {info.test_images:,}"}
+        for name, info in DATASETS.items()
+    ]
+
+
+def _protocols() -> list[dict[str, object]]:
+    from ranbench.suite import protocol_files
+
+    return [{"name": name, "file": str(file)} for name, file in protocol_files(Path("suites")).items()]
+
+
+def _suites() -> list[dict[str, object]]:
+    from ranbench.suite import load_suite, shipped_suites
+
+    files: dict[str, Path] = {}
+    for folder in (Path("suites"), shipped_suites()):
+        for file in sorted(folder.glob("*.yaml")):
+            files.setdefault(file.stem, file)
+    rows: list[dict[str, object]] = []
+    for name, file in files.items():
+        try:
+            suite = load_suite(file)
+            rows.append({"name": name, "title": suite.title, "runs": len(suite.runs()), "file": str(file)})
+        except RanbenchError as error:
+            rows.append({"name": name, "title": f"invalid: {error}", "runs": None, "file": str(file)})
+    return rows

@@ -1,0 +1,219 @@
+"""One attempt of one run: claimed, trained, recorded, closed."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ranbench.complexity import measure_named
+from ranbench.data import ImageSet
+from ranbench.data.noise import flip_labels
+from ranbench.environment import mask_passwords, peak_memory_bytes
+from ranbench.errors import CheckpointError, Divergence, RanbenchError, one_line
+from ranbench.models import build
+from ranbench.records import Environment, MetricPoint, Owner, Reason, State
+from ranbench.runner.events import Observer, Stop
+from ranbench.spec import RunSpec, digest
+from ranbench.store import Claimed, Store
+from ranbench.training import Checkpoints, Finished, Stepped, Training
+from ranbench.training.checkpoint import weights_bytes, write_whole
+
+HEARTBEAT_SECONDS = 20.0
+EXACT_FIELDS = ("device", "device_name", "cpu", "threads", "engine_path")  # and the version of torch
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where attempts are made: the device, this machine and process, and the folder of results."""
+
+    store: Store
+    device: torch.device
+    environment: Environment
+    owner: Owner
+    results: Path
+    observer: Observer
+    stop: Stop
+
+
+class Heartbeat:
+    """A thread that says, while the attempt lasts, that its owner is alive."""
+
+    def __init__(self, beat: Callable[[], None]):
+        self._beat = beat
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="heartbeat")
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.wait(HEARTBEAT_SECONDS):
+            try:
+                self._beat()
+            except RanbenchError:  # lost or unwritable: the training thread meets the same at its next write
+                return
+
+
+class Attempt:
+    """Trains ``spec`` under a claim; every record goes to the store before the checkpoint that follows it."""
+
+    def __init__(self, place: Place, spec: RunSpec, label: str, claimed: Claimed):
+        self.place, self.spec, self.label, self.claimed = place, spec, label, claimed
+        self.token = place.owner.token
+        folder = place.results / "checkpoints" / f"{spec.fingerprint[:16]}-{claimed.number}"
+        self.checkpoints = Checkpoints(folder)
+        self.points: list[MetricPoint] = []
+        self.extra: dict[str, float] = {}
+
+    def execute(self, images: ImageSet) -> State:
+        """Train to the end, or to a stop; close the attempt and return its state.
+
+        Raises:
+            ClaimLost: another process has taken the run over; nothing more was written.
+            StoreError: the database cannot be written.
+        """
+        store, attempt, observer = self.place.store, self.claimed.attempt_id, self.place.observer
+        with Heartbeat(lambda: store.heartbeat(attempt, self.token)):
+            try:
+                finished = self._train(images)
+            except Exception as error:
+                if isinstance(error, RanbenchError) and not isinstance(error, Divergence | CheckpointError):
+                    raise
+                reason = _reason(error)
+                text = one_line(error) if isinstance(error, RanbenchError) else _trace(error)
+                self._flush(None)
+                store.fail(attempt, self.token, reason, text)
+                observer.failed(self.spec, self.label, reason, one_line(error))
+                return State.FAILED
+            if finished is None:
+                store.interrupt(attempt, self.token)
+                return State.INTERRUPTED
+        observer.finished(self.spec, self.label, finished.metrics["error_pct"], finished.metrics["train_seconds"])
+        self.checkpoints.clear()
+        return State.DONE
+
+    def _train(self, images: ImageSet) -> Finished | None:
+        spec, observer = self.spec, self.place.observer
+        training = self._prepared(images)
+        self._resume(training)
+        observer.started(spec, self.label, training.step)
+        shown: float | None = None
+        for record in training.run():
+            if isinstance(record, MetricPoint):
+                self.points.append(record)
+                shown = record.value if record.name == "test_error_pct" else shown
+            elif isinstance(record, Stepped):
+                observer.stepped(spec, record.step, shown)
+                stopping = self.place.stop.requested
+                if stopping or self.checkpoints.due():
+                    self._checkpoint(training)
+                if stopping:
+                    return None
+            else:
+                self._close(training, record)
+                return record
+        raise RuntimeError("training ended without a result")
+
+    def _prepared(self, images: ImageSet) -> Training:
+        """Build the net and the labels, and record what is known before the first step."""
+        spec = self.spec
+        labels = images.train_labels
+        if spec.noise is not None:
+            noisy = flip_labels(labels, spec.noise.rate, images.num_classes, spec.seed)
+            labels = noisy.labels
+            self.extra["noise_realised_pct"] = noisy.changed_pct
+            self.points += [
+                MetricPoint(f"confusion_{true}_{label}", 0, float(noisy.confusion[true, label]))
+                for true in range(images.num_classes)
+                for label in range(images.num_classes)
+            ]
+        net = build(spec.model.name, spec.model.options, images.shape, images.num_classes)
+        return Training(net, images, labels, spec.protocol, seed=spec.seed, device=self.place.device)
+
+    def _resume(self, training: Training) -> None:
+        """Continue from the newest whole checkpoint, with the thread count that the attempt began with."""
+        place, claimed = self.place, self.claimed
+        if not claimed.resume:
+            self.checkpoints.clear()
+            torch.set_num_threads(place.environment.threads)
+            return
+        torch.set_num_threads(claimed.environment.threads)
+        found, notes = self.checkpoints.newest()
+        for note in notes:
+            place.observer.note(note)
+        place.store.forget_after(claimed.attempt_id, self.token, found.step if found else 0)
+        if found is None:
+            return
+        training.load_state(found.tensors, found.values)
+        changed = _changed(claimed.environment, place.environment)
+        if changed:
+            place.store.mark_inexact(claimed.attempt_id, self.token)
+            place.observer.note(f"{self.label}: resumed inexactly: {', '.join(changed)} changed since it began")
+
+    def _checkpoint(self, training: Training) -> None:
+        self._flush(training.step)
+        try:
+            self.checkpoints.write(*training.state())
+        except CheckpointError as error:  # a full disk costs the checkpoint, not the run
+            self.place.observer.note(f"{self.label}: {error}; training goes on without this checkpoint")
+
+    def _flush(self, step: int | None) -> None:
+        """Write the gathered points; outside the steps, so that no commit stands inside one."""
+        if step is None:
+            step = max((point.step for point in self.points), default=0)
+        if self.points or step:
+            self.place.store.append(self.claimed.attempt_id, self.token, self.points, step)
+        self.points = []
+
+    def _close(self, training: Training, finished: Finished) -> None:
+        """Keep the weights, then close the run with its numbers in one transaction."""
+        store, attempt, spec = self.place.store, self.claimed.attempt_id, self.spec
+        self._flush(training.step)
+        content = weights_bytes(training.state()[0])
+        name = hashlib.sha256(content).hexdigest()
+        path = self.place.results / "artefacts" / f"{name}.safetensors"
+        if not path.is_file():
+            write_whole(path, content)
+        store.record_artefact(
+            attempt, self.token, kind="weights", path=f"artefacts/{path.name}", sha256=name, size=len(content)
+        )
+        key = digest({"model": spec.model, "data": spec.data})
+        if store.complexity(key) is None:
+            store.record_complexity(key, measure_named(spec.model, spec.data))
+        peak = float(peak_memory_bytes(self.place.device))
+        metrics = {**finished.metrics, **self.extra, "peak_memory_bytes": peak}
+        bad = [name for name, value in metrics.items() if not math.isfinite(value)]
+        if bad:
+            raise RuntimeError(f"not finite: {', '.join(bad)}")
+        store.finish(attempt, self.token, metrics, finished.predictions, complexity_key=key)
+
+
+def _changed(began: Environment, now: Environment) -> list[str]:
+    """What differs between two environments of what the bits of a result depend on; threads are set back."""
+    changed = [name for name in EXACT_FIELDS if name != "threads" and getattr(began, name) != getattr(now, name)]
+    if began.versions.get("torch") != now.versions.get("torch"):
+        changed.append("torch")
+    return changed
+
+
+def _reason(error: Exception) -> Reason:
+    if isinstance(error, Divergence):
+        return Reason.DIVERGED
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return Reason.OUT_OF_MEMORY
+    return Reason.ERROR
+
+
+def _trace(error: Exception) -> str:
+    return mask_passwords("".join(traceback.format_exception(error)))

@@ -1,0 +1,76 @@
+"""What the runner tells while it works, how it is stopped, and what it says at the end."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from ranbench.records import Reason
+from ranbench.spec import RunSpec
+
+
+class Observer:
+    """Is told what happens; this one keeps silent. The command line shows it."""
+
+    def planned(self, total: int, done: int) -> None:
+        """Tell that ``done`` of ``total`` runs need nothing."""
+
+    def started(self, spec: RunSpec, label: str, step: int) -> None:
+        """Tell that a run begins, or goes on after ``step`` iterations."""
+
+    def stepped(self, spec: RunSpec, step: int, error_pct: float | None) -> None:
+        """Tell that ``step`` iterations are done; ``error_pct`` is the last test error."""
+
+    def finished(self, spec: RunSpec, label: str, error_pct: float, seconds: float) -> None:
+        """Tell that a run is done."""
+
+    def failed(self, spec: RunSpec, label: str, reason: Reason, error: str) -> None:
+        """Tell that a run failed."""
+
+    def waiting(self, count: int, whom: str) -> None:
+        """Tell that ``count`` runs are being trained by another command."""
+
+    def note(self, text: str) -> None:
+        """Tell something in one line."""
+
+
+class Stop:
+    """A wish to stop at the next whole iteration; ``signal`` is the number of the signal that asked."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.signal: int | None = None
+
+    def request(self, signal: int) -> None:
+        """Ask for a stop."""
+        self.signal = signal
+        self._event.set()
+
+    @property
+    def requested(self) -> bool:
+        """Whether a stop was asked for."""
+        return self._event.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, but wake at once when a stop is asked for; return whether it was."""
+        return self._event.wait(seconds)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Runs of the suite by what became of them in this call; together they are all runs asked for."""
+
+    total: int
+    already_done: int
+    trained: int
+    elsewhere: int
+    failed: int
+    left: int
+    signal: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 3 failed runs, 130 or 143 interrupted."""
+        if self.signal is not None:
+            return 128 + self.signal
+        return 3 if self.failed else 0

@@ -1,0 +1,125 @@
+"""What would run, what is done, and what it would cost; trains nothing and imports no torch."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ranbench import counts
+from ranbench.records import RunRecord
+from ranbench.spec import RunSpec
+from ranbench.suite import Suite
+
+PASSES = 3  # multiply-adds of a step: one forward pass, and twice as many for the backward pass
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run: its state, and the estimates for what is left of it (None where nothing is known)."""
+
+    spec: RunSpec
+    label: str
+    state: str
+    step: int
+    macs: int | None
+    seconds: float | None
+    memory_bytes: float | None
+
+    @property
+    def open(self) -> bool:
+        """Whether 'ranbench run' would train it."""
+        return self.state not in ("done", "failed")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of a suite in their order. ``basis`` says in words where the estimate of time comes from."""
+
+    suite: Suite
+    runs: tuple[PlannedRun, ...]
+    basis: str
+
+    @property
+    def macs(self) -> int | None:
+        """Multiply-adds of the training that is left; None where a net has not been counted."""
+        parts = [run.macs for run in self.runs if run.open]
+        return None if None in parts else sum(part for part in parts if part is not None)
+
+    @property
+    def seconds(self) -> float | None:
+        """Estimated training time that is left, one run after the other."""
+        parts = [run.seconds for run in self.runs if run.open]
+        return None if None in parts else sum(part for part in parts if part is not None)
+
+    @property
+    def memory_bytes(self) -> float | None:
+        """Largest memory that an equal net has needed so far."""
+        parts = [run.memory_bytes for run in self.runs if run.open and run.memory_bytes is not None]
+        return max(parts, default=None)
+
+
+def training_macs(spec: RunSpec, iterations: int) -> int | None:
+    """Return the multiply-adds of ``iterations`` training steps, or None where the net has not been counted."""
+    found = counts.lookup(spec.model, spec.data)
+    return None if found is None else PASSES * found.macs * iterations * spec.protocol.batch
+
+
+def plan(suite: Suite, records: Sequence[RunRecord], only: Mapping[str, str] | None = None) -> Plan:
+    """Plan the suite. Time comes from the rates of done runs in ``records``, of the same net first.
+
+    Raises:
+        UsageError: ``only`` names no cell.
+    """
+    specs = suite.runs(only)
+    known = {record.fingerprint: record for record in records}
+    rates, memory = _measured(records)
+    planned = tuple(_planned(suite, spec, known.get(spec.fingerprint), rates, memory) for spec in specs)
+    nets = {spec.model.name for spec in specs}
+    if nets & rates.keys():
+        basis = "measured rates of done runs, of the same net where there are any"
+    elif rates:
+        basis = "measured rates of done runs of other nets"
+    else:
+        basis = "unknown until a first run is done on this database"
+    return Plan(suite, planned, basis)
+
+
+def _planned(
+    suite: Suite, spec: RunSpec, record: RunRecord | None, rates: Mapping[str, float], memory: Mapping[str, float]
+) -> PlannedRun:
+    cell = next(
+        cell for cell in suite.cells if (cell.model, cell.data, cell.noise) == (spec.model, spec.data, spec.noise)
+    )
+    state = record.state if record else "planned"
+    step = record.latest.step if record and record.latest and state in ("running", "interrupted") else 0
+    macs = training_macs(spec, spec.protocol.iterations - step)
+    rate = rates.get(spec.model.name, rates.get(""))
+    return PlannedRun(
+        spec,
+        suite.label(cell),
+        state,
+        step,
+        macs,
+        macs / rate if macs is not None and rate else None,
+        memory.get(spec.model.name),
+    )
+
+
+def _measured(records: Sequence[RunRecord]) -> tuple[dict[str, float], dict[str, float]]:
+    """Median multiply-adds per second by net (and over all under ''), and largest memory by net."""
+    rates: dict[str, list[float]] = {}
+    memory: dict[str, float] = {}
+    for record in records:
+        if record.counted is None:
+            continue
+        spec = RunSpec.model_validate(dict(record.spec))
+        macs = training_macs(spec, spec.protocol.iterations)
+        seconds = record.counted.metrics.get("train_seconds")
+        if macs and seconds:
+            for name in (spec.model.name, ""):
+                rates.setdefault(name, []).append(macs / seconds)
+        peak = record.counted.metrics.get("peak_memory_bytes")
+        if peak:
+            memory[spec.model.name] = max(peak, memory.get(spec.model.name, 0.0))
+    return {name: statistics.median(values) for name, values in rates.items()}, memory

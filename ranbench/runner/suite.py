@@ -1,0 +1,146 @@
+"""All runs of a suite: skips what is done, shares the rest with other commands, keeps going when a run fails."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from ranbench.environment import choose_device, code_id, describe, is_alive, new_owner
+from ranbench.errors import ClaimLost
+from ranbench.records import State
+from ranbench.runner.events import Observer, Stop, Summary
+from ranbench.spec import DataSpec, RunSpec
+from ranbench.store import Claimed, Store
+from ranbench.suite import Suite
+
+ENGINE_PATH = "eager, channels_last"
+POLL_SECONDS = 1.0
+
+
+def run(
+    suite: Suite,
+    store: Store,
+    *,
+    data: Path = Path("data"),
+    results: Path = Path("results"),
+    only: Mapping[str, str] | None = None,
+    device: str = "auto",
+    rerun: frozenset[str] = frozenset(),
+    observer: Observer | None = None,
+    stop: Stop | None = None,
+) -> Summary:
+    """Execute what is missing of ``suite``; safe to repeat, and to call in several processes at once.
+
+    Args:
+        suite: what to run.
+        store: where records go.
+        data: folder of the datasets.
+        results: folder of checkpoints and artefacts.
+        only: axis -> value; other cells are left alone.
+        device: auto, cpu or cuda.
+        rerun: of "failed", "changed" and "all": which closed runs are trained again.
+        observer: is told what happens.
+        stop: asks for a stop at the next iteration; the run in hand is checkpointed.
+
+    Raises:
+        DataError, EnvironmentProblem: before anything is claimed.
+        StoreError: the database cannot be used.
+        UsageError: ``only`` names no cell.
+    """
+    observer, stop = observer or Observer(), stop or Stop()
+    specs = suite.runs(only)
+    store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs)
+    done = set() if rerun & {"all", "changed"} else store.done([spec.fingerprint for spec in specs])
+    todo = [spec for spec in specs if spec.fingerprint not in done]
+    observer.planned(len(specs), len(specs) - len(todo))
+    if not todo:
+        return Summary(len(specs), len(specs), 0, 0, 0, 0)
+    return _Work(suite, store, data, results, device, rerun, observer, stop).through(len(specs), todo)
+
+
+class _Work:
+    """The open runs of one call."""
+
+    def __init__(  # noqa: PLR0917 - private, called once
+        self,
+        suite: Suite,
+        store: Store,
+        data: Path,
+        results: Path,
+        device: str,
+        rerun: frozenset[str],
+        observer: Observer,
+        stop: Stop,
+    ):
+        import torch
+
+        from ranbench.data import ImageSet, load
+        from ranbench.runner.attempt import Place
+
+        self.labels = {cell.run(suite.protocol, 0).cell_id: suite.label(cell) for cell in suite.cells}
+        self.store, self.data, self.rerun, self.observer, self.stop = store, data, rerun, observer, stop
+        self.load = load
+        self.images: dict[DataSpec, ImageSet] = {}
+        chosen = choose_device(device)
+        environment = describe(chosen, torch.get_num_threads(), ENGINE_PATH)
+        self.place = Place(store, chosen, environment, new_owner(), results, observer, stop)
+        self.ended: Counter[str] = Counter()
+
+    def through(self, total: int, todo: list[RunSpec]) -> Summary:
+        """Work through ``todo``; runs that another command holds are looked at again at the end, until they end."""
+        for data in {spec.data: None for spec in todo}:
+            self.images[data] = self.load(data, self.data)
+        waiting = [spec for spec in todo if not self._stopped() and not self._take(spec)]
+        while waiting and not self._stopped():
+            holders = self._holders(waiting)
+            self.observer.waiting(len(waiting), holders)
+            self.stop.wait(POLL_SECONDS)
+            waiting = [spec for spec in waiting if not self._stopped() and not self._take(spec)]
+        ended = self.ended
+        closed = ended["trained"] + ended["elsewhere"] + ended["failed"] + ended["unchanged"]
+        return Summary(
+            total=total,
+            already_done=total - len(todo) + ended["unchanged"],
+            trained=ended["trained"],
+            elsewhere=ended["elsewhere"],
+            failed=ended["failed"],
+            left=len(todo) - closed,
+            signal=self.stop.signal,
+        )
+
+    def _stopped(self) -> bool:
+        return self.stop.requested
+
+    def _take(self, spec: RunSpec) -> bool:
+        """Train a run, or find it closed; return False where another command holds it."""
+        from ranbench.runner.attempt import Attempt
+
+        answer = self.store.claim(
+            spec,
+            code_id=code_id(),
+            environment=self.place.environment,
+            owner=self.place.owner,
+            is_alive=is_alive,
+            rerun=self.rerun,
+        )
+        label = f"{self.labels[spec.cell_id]}, seed {spec.seed}"
+        if not isinstance(answer, Claimed):
+            if answer.reason == "failed":
+                self.ended["failed"] += 1
+                self.observer.note(f"{label}: failed before; 'ranbench run SUITE --rerun failed' tries again")
+            elif answer.reason == "done":
+                self.ended["unchanged" if self.rerun else "elsewhere"] += 1
+            return answer.reason != "held"
+        try:
+            state = Attempt(self.place, spec, label, answer).execute(self.images[spec.data])
+        except ClaimLost:
+            self.observer.note(f"{label}: was taken over by another command")
+            return False
+        self.ended[{State.DONE: "trained", State.FAILED: "failed"}.get(state, "left")] += 1
+        return True
+
+    def _holders(self, waiting: list[RunSpec]) -> str:
+        records = self.store.runs([spec.fingerprint for spec in waiting])
+        owners = [record.latest.owner for record in records if record.latest]
+        return ", ".join(sorted({f"process {owner.pid} on {owner.host}" for owner in owners if owner}))
