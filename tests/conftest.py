@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
 
 TINY_SUITE = """\
 name: tiny
@@ -42,3 +48,21 @@ def tiny_suite(tmp_path: Path) -> Path:
     file = tmp_path / "tiny.yaml"
     file.write_text(TINY_SUITE)
     return file
+
+
+@pytest.fixture(scope="session")
+def real_cifar10() -> Path:
+    """Folder with the official CIFAR-10 files, restored once per machine from packs beside the repository.
+
+    Skips where there are no packs. Safe with several test processes: one restores, the others wait for it.
+    """
+    restore = ROOT.parent / "shared" / "data" / "restore.py"
+    if not restore.is_file():
+        pytest.skip("REAL CIFAR-10 NOT TESTED: there are no packs in ../shared/data to restore it from")
+    root = Path(tempfile.gettempdir()) / "ranbench-test-cifar10"
+    root.mkdir(exist_ok=True)
+    with (root / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # files in place are checked and kept; each is put in place by a rename
+        subprocess.run([sys.executable, str(restore), "cifar-10", str(root)], check=True, capture_output=True)
+    return root

@@ -53,8 +53,8 @@ def run(
     store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs)
     done = set() if rerun & {"all", "changed"} else store.done([spec.fingerprint for spec in specs])
     todo = [spec for spec in specs if spec.fingerprint not in done]
-    observer.planned(len(specs), len(specs) - len(todo))
     if not todo:
+        observer.planned(len(specs), len(specs))
         return Summary(len(specs), len(specs), 0, 0, 0, 0)
     return _Work(suite, store, data, results, device, rerun, observer, stop).through(len(specs), todo)
 
@@ -91,6 +91,7 @@ class _Work:
         """Work through ``todo``; runs that another command holds are looked at again at the end, until they end."""
         for data in {spec.data: None for spec in todo}:
             self.images[data] = self.load(data, self.data)
+        self.observer.planned(total, total - len(todo))
         waiting = [spec for spec in todo if not self._stopped() and not self._take(spec)]
         while waiting and not self._stopped():
             holders = self._holders(waiting)

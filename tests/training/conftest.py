@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from ranbench.data.digits import load_digits
+from ranbench.data.images import ImageSet
+from ranbench.models import build
+from ranbench.spec import DataSpec, Protocol
+from ranbench.training import Training
+
+Start = Callable[..., Training]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """These nets are too small for more threads, and one thread leaves the machine to others."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def digits() -> ImageSet:
+    """200 training and 100 test images of the handwritten digits."""
+    return load_digits(DataSpec.of("digits", 200, 100), Path())
+
+
+@pytest.fixture
+def protocol() -> Protocol:
+    """Nine iterations of 32 images, with every kind of augmentation and an evaluation every three."""
+    return Protocol.model_validate(
+        {
+            "iterations": 9,
+            "batch": 32,
+            "schedule": {"kind": "one-cycle", "lr": 0.1, "rise": 0.5, "start": 0.1, "end": 0.0},
+            "optimizer": {"momentum": 0.9, "nesterov": True, "weight_decay": 1e-4},
+            "augmentation": {"mean": "image", "pad": 1, "flip": True},
+            "evaluation": {"every": 3},
+            "initialisation": "he-fan-in",
+            "precision": "float32",
+        }
+    )
+
+
+@pytest.fixture
+def start(digits: ImageSet, protocol: Protocol) -> Start:
+    """Makes a training of attention-56 on the digits, with changes where they are given."""
+
+    def make(
+        seed: int = 0, *, protocol: Protocol = protocol, images: ImageSet = digits, learning: str = "residual"
+    ) -> Training:
+        net = build("attention-56", {"learning": learning}, images.shape, images.num_classes)
+        return Training(net, images, images.train_labels, protocol, seed=seed, device=torch.device("cpu"))
+
+    return make
