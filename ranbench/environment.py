@@ -32,7 +32,8 @@ NUMBER_SOURCES = ("catalogue.py", "spec.py", "data", "models", "training")
 PACKAGES = ("ranbench", "torch", "torchvision", "numpy", "scikit-learn", "scipy", "safetensors", "sqlalchemy")
 SILENT_SECONDS = 120.0  # an owner on another host is taken for dead after so long without a heartbeat
 
-_URL_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@/\s]*@")
+_URL_PASSWORD = re.compile(r"(://[^:/@\s]*:)(?!\d+/)[^@\s]*@")  # a password may hold a slash; a port is none
+_QUERY_PASSWORD = re.compile(r"([?&](?:password|passwd|pwd|token)=)[^&\s'\"]+", re.IGNORECASE)
 
 
 @cache
@@ -91,7 +92,7 @@ def describe(device: torch.device, threads: int, engine_path: str) -> Environmen
 
 def mask_passwords(text: str) -> str:
     """Replace the password of every URL in ``text`` by ``***``."""
-    return _URL_PASSWORD.sub(r"\1***@", text)
+    return _QUERY_PASSWORD.sub(r"\1***", _URL_PASSWORD.sub(r"\1***@", text))
 
 
 def new_owner() -> Owner:

@@ -81,13 +81,13 @@ class CheckpointError(RanbenchError):
 
 
 class Divergence(RanbenchError):
-    """Training produced a loss that is not finite."""
+    """A loss that is not finite: of training, or of an evaluation on the way."""
 
     exit_code = 3
 
-    def __init__(self, step: int, loss: float):
+    def __init__(self, step: int, loss: float, which: str = "training"):
         self.step = step
-        super().__init__(f"the training loss became {loss} at iteration {step}")
+        super().__init__(f"the {which} loss became {loss} at iteration {step}")
 
 
 def one_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""The README and the other documents say what is true: every command exists and every documented suite command works."""
+"""README and documents say what is true: every command exists, and every documented command line is accepted."""
 
 from __future__ import annotations
 

@@ -33,6 +33,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("probes", "report", "execution"),
     ("runner",),
     ("cli",),
+    ("__main__",),
 )
 FLOOR = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 LATER = {"regression", "probes", "execution"}

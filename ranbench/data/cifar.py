@@ -80,7 +80,9 @@ def fetch_cifar10(root: Path, url: str | None = None) -> str:
     try:
         root.mkdir(parents=True, exist_ok=True)
         download_and_extract_archive(source, str(root), filename=CIFAR10.filename, md5=CIFAR10.tgz_md5)
-    except (OSError, RuntimeError, ValueError, urllib.error.URLError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
         raise DataError(
             f"cifar10: cannot fetch {source}: {one_line(error)}; fetch the archive by other means and put "
             f"{CIFAR10.filename} into {root}, then try again"

@@ -154,5 +154,5 @@ def _commands(suite: Suite, *, compare: bool) -> tuple[str, ...]:
     else:
         argument = path.as_posix()
     named = shlex.quote(" ".join(argument.split()))
-    options = "" if suite.protocol_name == suite.reference_name else f" --protocol {suite.protocol_name}"
-    return (f"ranbench run {named}{options}", f"ranbench report {named}{options}{' --compare' if compare else ''}")
+    report = f"ranbench report {named}{suite.options}{' --compare' if compare else ''}"
+    return (f"ranbench run {named}{suite.options}", report)

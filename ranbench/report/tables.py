@@ -6,7 +6,7 @@ Full precision, no text layout: ``layout`` rounds, renderers escape. ``Tables.as
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import median
 
 from ranbench.catalogue import dataset_info
@@ -18,7 +18,7 @@ from ranbench.report.notes import mixed, row_notes
 from ranbench.report.values import CostRow, Dataset, DeviationRow, ResultRow, Results, Section, Tables, VerdictRow
 from ranbench.spec import Protocol
 from ranbench.statistics import Summary, summarise
-from ranbench.suite import AXES, Better, Cell, Published, Suite, Value, words
+from ranbench.suite import Better, Cell, Published, Suite, Value, words
 
 RESULT = "error_pct"
 BEST = "best_error_pct"
@@ -37,7 +37,6 @@ def tables(suite: Suite, records: Sequence[RunRecord], *, compare: bool = True) 
     Raises:
         SpecError: a stored spec that this version cannot read.
     """
-    suite = replace(suite, varying=_telling_apart(suite))
     found = collect(suite, records)
     verdicts = judge(suite, found.records) if compare else ()
     return Tables(
@@ -67,12 +66,6 @@ def summary(runs: Sequence[RunRow], metric: str) -> Summary | None:
     """Average a metric over the runs that have it, or None where none has."""
     values = [run.metrics[metric] for run in runs if run.metrics and metric in run.metrics]
     return summarise(values) if values else None
-
-
-def _telling_apart(suite: Suite) -> tuple[str, ...]:
-    """The axes that differ among the cells that have them: a net without masks does not make ``mask`` a column."""
-    values = {axis: {cell.axes[axis] for cell in suite.cells if axis in cell.axes} for axis in AXES}
-    return tuple(axis for axis in AXES if len(values[axis]) > 1) or ("model",)
 
 
 def _metrics(suite: Suite) -> tuple[str, ...]:

@@ -86,7 +86,13 @@ class _Loader:
             claims=claims,
             deviations=deviations,
             varying=_varying(cells),
+            options=self._options(seeds),
         )
+
+    def _options(self, seeds: int) -> str:
+        """The options of a command line that load this suite again as it is now."""
+        protocol = f" --protocol {self.asked}" if self.asked not in (None, self.content.protocol) else ""
+        return protocol + (f" --seeds {seeds}" if seeds != self.content.seeds else "")
 
     def _reference(self) -> Protocol | None:
         name = self.content.reference
@@ -133,5 +139,6 @@ class _Loader:
 
 
 def _varying(cells: tuple[Cell, ...]) -> tuple[str, ...]:
-    """The axes that tell the cells apart."""
-    return tuple(axis for axis in AXES if len({cell.axes.get(axis) for cell in cells}) > 1)
+    """The axes that differ among the cells that have them: a net without masks does not make ``mask`` vary."""
+    values = {axis: {cell.axes[axis] for cell in cells if axis in cell.axes} for axis in AXES}
+    return tuple(axis for axis in AXES if len(values[axis]) > 1) or ("model",)

@@ -82,7 +82,10 @@ Claim = Better | Value
 
 @dataclass(frozen=True)
 class Suite:
-    """A resolved suite. ``protocol`` is the one to run, ``reference`` the paper's."""
+    """A resolved suite. ``protocol`` is the one to run, ``reference`` the paper's.
+
+    ``varying`` are the axes that tell the cells apart, ``options`` the command-line options that were used to load it.
+    """
 
     name: str
     title: str
@@ -100,6 +103,7 @@ class Suite:
     claims: tuple[Claim, ...]
     deviations: tuple[DeviationEntry, ...]
     varying: tuple[str, ...]
+    options: str
 
     @property
     def sha256(self) -> str:
@@ -119,7 +123,7 @@ class Suite:
 
     def label(self, cell: Cell) -> str:
         """Name a cell by the axes that vary in this suite, for instance ``attention-56, naive``."""
-        axes = self.varying or ("model",)
+        axes = self.varying
         return ", ".join(_axis_text(axis, cell.axes[axis]) for axis in axes if axis in cell.axes)
 
     def runs(self, only: Mapping[str, str] | None = None) -> tuple[RunSpec, ...]:

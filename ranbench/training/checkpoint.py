@@ -66,21 +66,28 @@ class Checkpoints:
         return path
 
     def newest(self) -> tuple[Checkpoint | None, list[str]]:
-        """Return the newest state that is whole, and one line for each damaged one that was passed over."""
+        """Return the newest state that is whole, and one line for each damaged one that was passed over.
+
+        Damaged files are put aside as ``*.damaged``, so that they do not push out those that follow.
+        """
         notes: list[str] = []
-        for step, path in self._found():
+        found = self._found()
+        for index, (_, path) in enumerate(found):
             try:
                 return read_checkpoint(path), notes
             except CheckpointError as error:
-                notes.append(f"{error}; the one before iteration {step} is used")
+                path.replace(path.with_name(path.name + ".damaged"))
+                older = index + 1 < len(found)
+                notes.append(f"{error}; {'the one before it is tried' if older else 'training begins anew'}")
         return None, notes
 
     def clear(self) -> None:
         """Delete all checkpoints of the attempt."""
         for _, path in self._found():
             path.unlink(missing_ok=True)
-        for partial in self.folder.glob("*.part"):
-            partial.unlink(missing_ok=True)
+        for pattern in ("*.part", "*.damaged"):
+            for rest in self.folder.glob(pattern):
+                rest.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # not there, or something else was put inside
             self.folder.rmdir()
 
@@ -103,6 +110,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
             raise CheckpointError(f"{path.name}: damaged checkpoint, its content does not match its name")
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         values = json.loads(header["__metadata__"]["values"])
+        if values["step"] != int(name[1]):
+            raise CheckpointError(f"{path.name}: damaged checkpoint, it holds iteration {values['step']}")
         return Checkpoint(int(name[1]), load(content), values)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise CheckpointError(f"{path.name}: damaged checkpoint: {one_line(error)}") from None

@@ -33,11 +33,13 @@ def evaluate(
     training = net.training
     net.eval()
     predicted, losses = [], []
-    for start in range(0, len(images), BATCH):
-        logits = net(prepare(images[start : start + BATCH])).float()
-        predicted.append(logits.argmax(dim=1))
-        losses.append(functional.cross_entropy(logits, labels[start : start + BATCH], reduction="none"))
-    net.train(training)
+    try:
+        for start in range(0, len(images), BATCH):
+            logits = net(prepare(images[start : start + BATCH])).float()
+            predicted.append(logits.argmax(dim=1))
+            losses.append(functional.cross_entropy(logits, labels[start : start + BATCH], reduction="none"))
+    finally:
+        net.train(training)
     classes, loss = torch.cat(predicted), torch.cat(losses)
     if len(classes) != len(images):
         raise RuntimeError(f"evaluated {len(classes)} of {len(images)} images")

@@ -101,18 +101,15 @@ class Training:
         """
         self.net.train()
         last = self.protocol.iterations
-        started = time.perf_counter()
         while self.step < last:
+            started = time.perf_counter()
             self._iterate()
             points: list[MetricPoint] = []
             if self.step % self.every == 0 or self.step == last:
-                points += self._training_points()
-                self.seconds += time.perf_counter() - started
-                started = time.perf_counter()
+                points += self._training_points()  # waits for the device, so that its time is counted here
+            self.seconds += time.perf_counter() - started
             if self.step % self.protocol.evaluation.every == 0 and self.step < last:
-                self.seconds += time.perf_counter() - started
                 points += self._test_points(self.evaluate())
-                started = time.perf_counter()
             yield from points
             yield Stepped(self.step)
         final = self.evaluate()
@@ -164,17 +161,25 @@ class Training:
 
     def _training_points(self) -> list[MetricPoint]:
         """Read back the window: the only time that the host waits for the device while training."""
-        count = (self.step - 1) % self.every + 1
-        losses, errors = self.window[:count].cpu().double().unbind(dim=1)
-        for offset, loss in enumerate(losses.tolist()):
-            if not math.isfinite(loss):
-                raise Divergence(self.step - count + offset + 1, loss)
+        losses, errors = self._checked_window()
         rate = learning_rate(self.protocol.schedule, self.protocol.iterations, self.step - 1)
         wrong = 100 * float(errors.mean()) / self.protocol.batch
         values = {"train_loss": float(losses.mean()), "train_error_pct": wrong, "lr": rate}
         return [MetricPoint(name, self.step, value) for name, value in values.items()]
 
+    def _checked_window(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return losses and numbers of errors since the last point, after a look at each loss."""
+        count = (self.step - 1) % self.every + 1
+        losses, errors = self.window[:count].cpu().double().unbind(dim=1)
+        for offset, loss in enumerate(losses.tolist()):
+            if not math.isfinite(loss):
+                raise Divergence(self.step - count + offset + 1, loss)
+        return losses, errors
+
     def _test_points(self, found: Evaluated) -> list[MetricPoint]:
+        if not math.isfinite(found.loss):  # the weights are lost, whatever error they happen to give
+            self._checked_window()  # names the iteration where it began
+            raise Divergence(self.step, found.loss, "test")
         if self.best is None or found.error_pct < self.best[0]:
             self.best = (found.error_pct, self.step)
         return [
@@ -183,8 +188,6 @@ class Training:
         ]
 
     def _finished(self, final: Evaluated) -> Finished:
-        if not math.isfinite(final.loss):
-            raise Divergence(self.step, final.loss)
         best_error, best_step = self.best or (final.error_pct, self.step)
         metrics = {
             "error_pct": final.error_pct,

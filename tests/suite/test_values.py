@@ -81,8 +81,8 @@ def test_an_option_that_a_net_does_not_have_is_never_selected(tiny_suite: Path) 
         suite.select({"learning": "None"})
 
     assert [suite.label(cell) for cell in suite.cells] == [
-        "attention-56, residual, mixed, encoder-decoder",
-        "attention-56, naive, mixed, encoder-decoder",
+        "attention-56, residual",
+        "attention-56, naive",
         "resnet-164",
     ]
 

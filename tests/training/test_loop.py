@@ -239,7 +239,6 @@ def test_an_evaluation_of_a_part_takes_the_first_images(start: Start, protocol: 
     assert [point.value for point in found[0] if point.name == "test_error_pct"][-1] == 100 * wrong / 30
 
 
-@pytest.mark.xfail(strict=True, reason="fault: what the caller does with a record counts as training time")
 def test_the_training_time_leaves_out_what_the_caller_does_between_records(start: Start, protocol: Protocol) -> None:
     training = start(protocol=protocol.model_copy(update={"iterations": 4}))
 
@@ -250,7 +249,6 @@ def test_the_training_time_leaves_out_what_the_caller_does_between_records(start
     assert training.seconds < 1.0
 
 
-@pytest.mark.xfail(strict=True, reason="fault: time since the last training point is lost in a checkpoint")
 def test_a_state_holds_the_training_time_up_to_its_step(start: Start) -> None:
     training = start()
     training.every, training.window = 8, torch.zeros(8, 2)
@@ -260,7 +258,6 @@ def test_a_state_holds_the_training_time_up_to_its_step(start: Start) -> None:
     assert training.state()[1]["seconds"] > 0
 
 
-@pytest.mark.xfail(strict=True, reason="fault: an evaluation of weights that are not finite gives a point with NaN")
 def test_every_point_of_a_diverging_run_is_finite(start: Start, protocol: Protocol) -> None:
     wild = steady(protocol, 1e37, 9).model_copy(
         update={"evaluation": protocol.evaluation.model_copy(update={"every": 1})}
