@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import getpass
 import hashlib
 import os
 import platform
 import re
-import resource
 import shlex
 import socket
 import subprocess
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # The sources that make numbers; a change in any of them gives another code_id.
 NUMBER_SOURCES = ("catalogue.py", "spec.py", "data", "models", "training")
 PACKAGES = ("ranbench", "torch", "torchvision", "numpy", "scikit-learn", "scipy", "safetensors", "sqlalchemy")
+_PROCESS_STATUS = Path("/proc/self/status")
 SILENT_SECONDS = 120.0  # an owner on another host is taken for dead after so long without a heartbeat
 
 _URL_PASSWORD = re.compile(r"(://[^:/@\s]*:)(?!\d+/)[^@\s]*@")  # a password may hold a slash; a port is none
@@ -115,13 +116,34 @@ def is_alive(owner: Owner, heartbeat: datetime) -> bool:
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Return the largest memory so far: of the device where it has its own, else resident in this process."""
+    """Return the largest memory since ``reset_peak_memory``: of the device, or resident in this process."""
     import torch
 
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    line = next(line for line in _PROCESS_STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
+
+def reset_peak_memory(device: torch.device) -> bool:
+    """Begin a new measurement, so that a small net is not told the memory of a large one before it.
+
+    Returns False where the system cannot do that; then nothing is to be recorded.
+    """
+    import gc
+
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return True
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)  # what earlier runs left in the allocator goes back first
+        Path("/proc/self/clear_refs").write_text("5")
+    except (OSError, AttributeError):
+        return False
+    return _PROCESS_STATUS.is_file()
 
 
 @cache

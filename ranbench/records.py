@@ -55,7 +55,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("noise_realised_pct", "wrong labels", "percent", "share of training labels that were changed"),
         Metric("train_seconds", "training time", "seconds", "time in training steps, without evaluation"),
         Metric("images_per_s", "rate", "images/s", "training images per train_seconds", lower_is_better=False),
-        Metric("peak_memory_bytes", "peak memory", "bytes", "largest memory of the process or the device"),
+        Metric("peak_memory_bytes", "peak memory", "bytes", "largest memory of process or device during the run"),
     )
 }  # fmt: skip
 

@@ -267,10 +267,15 @@ def fidelity(protocol: Protocol, reference: Protocol, data: DataSpec) -> Fidelit
     ``smoke``: less than one pass over the training set, or a part of the test set; ``full``: no difference;
     ``scaled``: all else.
     """
-    part_of_test = protocol.evaluation.images is not None and protocol.evaluation.images < data.test_images
-    if part_of_test or protocol.iterations * protocol.batch < data.train_images:
+    if is_smoke(protocol, data):
         return "smoke"
     return "scaled" if differences(protocol, reference) else "full"
+
+
+def is_smoke(protocol: Protocol, data: DataSpec) -> bool:
+    """Tell whether less than one pass over the training set is made, or only a part of the test set is evaluated."""
+    part_of_test = protocol.evaluation.images is not None and protocol.evaluation.images < data.test_images
+    return part_of_test or protocol.iterations * protocol.batch < data.train_images
 
 
 def _show(value: Any) -> str:

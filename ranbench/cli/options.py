@@ -43,14 +43,16 @@ class Settings:
 
     @property
     def results(self) -> Path:
-        """Folder of checkpoints and artefacts: beside an SQLite database, else ``results``."""
-        if self.db.startswith("sqlite:///"):
-            return Path(self.db.removeprefix("sqlite:///")).parent
-        return Path("results")
+        """Folder of checkpoints and artefacts: the one of the database."""
+        from ranbench.store.connection import database_file
+
+        return database_file(self.db).parent
 
     def exists(self) -> bool:
-        """Whether there may be a database: an SQLite file that is there, or a server."""
-        return not self.db.startswith("sqlite:///") or Path(self.db.removeprefix("sqlite:///")).exists()
+        """Whether there is a database file."""
+        from ranbench.store.connection import database_file
+
+        return database_file(self.db).exists()
 
     def store(self, *, create: bool) -> Store:
         """Open the database."""

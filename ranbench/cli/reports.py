@@ -9,7 +9,7 @@ import typer
 
 from ranbench.cli.options import Db, Json, Protocol, Seeds, settings, suite_of
 from ranbench.cli.output import answer, as_json, large, note, table
-from ranbench.errors import UsageError
+from ranbench.errors import SuiteError, UsageError
 
 if TYPE_CHECKING:
     from ranbench.records import Complexity, RunRecord
@@ -39,12 +39,20 @@ def report(
     from ranbench.errors import one_line
 
     tables = []
+    missing = 0
     with settings(context, db).store(create=False) as store:
         names = suites or sorted({entry.name for entry in store.suites()})
         if not names:
             raise UsageError("report: the database holds no suite yet; 'ranbench run SUITE' records one")
         for name in names:
-            suite = suite_of(name, protocol, seeds)
+            try:
+                suite = suite_of(name, protocol, seeds)
+            except SuiteError as error:
+                if suites:
+                    raise
+                missing += 1
+                note(f"no page for a recorded suite: {error}; give its file: 'ranbench report FILE'")
+                continue
             records = _records(store, suite)
             if json:
                 tables.append(reporting.tables(suite, records, compare=compare).as_dict())
@@ -61,6 +69,8 @@ def report(
             answer(str(page))
     if json:
         as_json(tables)
+    if missing:
+        raise typer.Exit(2)
 
 
 def _records(store: Store, suite: Suite) -> list[RunRecord]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from ranbench.cli.output import answer, as_json, duration, note, table
 
 if TYPE_CHECKING:
     from ranbench.records import Attempt, RunRecord
+    from ranbench.spec import DataSpec
     from ranbench.store import Store
 
 SuiteFilter = Annotated[str | None, typer.Argument(metavar="[SUITE]", help="Only runs that this suite asked for.")]
@@ -37,7 +39,7 @@ def status(context: typer.Context, suite: SuiteFilter = None, json: Json = False
         rows = [
             (
                 row["fingerprint"][:12],
-                row["cell"],
+                row["cell"] + (" (smoke)" if row["smoke"] else ""),
                 row["seed"],
                 f"{row['step']:,}",
                 f"{row['iterations']:,}",
@@ -60,6 +62,7 @@ def _progress(record: RunRecord, points: dict[int, Any]) -> dict[str, Any]:
         "fingerprint": record.fingerprint,
         "cell": _cell(record),
         "seed": record.seed,
+        "smoke": _smoke(record),
         "step": attempt.step,
         "iterations": attempt.iterations,
         "test_error_pct": error.value if error else None,
@@ -86,7 +89,7 @@ def runs(
     if json:
         as_json([run_dict(record) for record in records])
         return
-    columns = ("run", "net", "dataset", "noise", "iterations", "seed", "state", "test error", "attempts", "suites")
+    columns = ("run", "net", "dataset", "noise", "iterations", "", "seed", "state", "test error", "attempts", "suites")
     table(columns, [_row(record) for record in records], right=("iterations", "seed", "test error", "attempts"))
 
 
@@ -101,9 +104,10 @@ def _row(record: RunRecord) -> tuple[object, ...]:
         record.spec["data"]["name"],
         f"{noise['rate']:g}" if noise else "",
         f"{record.spec['protocol']['iterations']:,}",
+        "smoke" if _smoke(record) else "",
         record.seed,
         record.state + reason,
-        "" if error is None else f"{error:.2f} %",
+        "" if error is None or math.isnan(error) else f"{error:.2f} %",
         len(record.attempts),
         ", ".join(record.suites),
     )
@@ -124,7 +128,8 @@ def show(
         return
     answer(f"run {record.fingerprint}")
     answer(f"cell {record.cell_id}")
-    answer(f"{_cell(record)}, seed {record.seed}: {record.state}; suites: {', '.join(record.suites) or 'none'}")
+    smoke = " (smoke: the numbers mean nothing)" if whole["smoke"] else ""
+    answer(f"{_cell(record)}, seed {record.seed}: {record.state}{smoke}; suites: {', '.join(record.suites) or 'none'}")
     _show_spec(record.spec)
     for attempt in record.attempts:
         counted = " (counts)" if record.counted and attempt.id == record.counted.id else ""
@@ -165,12 +170,18 @@ def run_dict(record: RunRecord, store: Store | None = None) -> dict[str, Any]:
         "cell_id": record.cell_id,
         "seed": record.seed,
         "state": record.state,
+        "smoke": _smoke(record),
         "counted_attempt": record.counted.number if record.counted else None,
         "suites": list(record.suites),
         "spec": record.spec,
         "attempts": [_attempt_dict(attempt) for attempt in record.attempts],
     }
     if store is not None:
+        from ranbench.spec import ModelSpec, digest
+
+        key = digest({"model": ModelSpec.model_validate(record.spec["model"]), "data": _data(record)})
+        complexity = store.complexity(key)
+        whole["complexity"] = dataclasses.asdict(complexity) if complexity else None
         for attempt in whole["attempts"]:
             _add_details(attempt, store)
     return whole
@@ -198,6 +209,18 @@ def _add_details(attempt: dict[str, Any], store: Store) -> None:
         {"kind": found.kind, "path": found.path, "sha256": found.sha256, "size": found.size}
         for found in store.artefacts([attempt["id"]])
     ]
+
+
+def _data(record: RunRecord) -> DataSpec:
+    from ranbench.spec import DataSpec
+
+    return DataSpec.model_validate(record.spec["data"])
+
+
+def _smoke(record: RunRecord) -> bool:
+    from ranbench.spec import Protocol, is_smoke
+
+    return is_smoke(Protocol.model_validate(record.spec["protocol"]), _data(record))
 
 
 def _cell(record: RunRecord) -> str:

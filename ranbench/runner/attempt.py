@@ -15,8 +15,8 @@ import torch
 from ranbench.complexity import measure_named
 from ranbench.data import ImageSet
 from ranbench.data.noise import flip_labels
-from ranbench.environment import mask_passwords, peak_memory_bytes
-from ranbench.errors import CheckpointError, Divergence, RanbenchError, one_line
+from ranbench.environment import mask_passwords, peak_memory_bytes, reset_peak_memory
+from ranbench.errors import CheckpointError, ClaimLost, Divergence, RanbenchError, one_line
 from ranbench.models import build
 from ranbench.records import Environment, MetricPoint, Owner, Reason, State
 from ranbench.runner.events import Observer, Stop
@@ -61,8 +61,10 @@ class Heartbeat:
         while not self._over.wait(HEARTBEAT_SECONDS):
             try:
                 self._beat()
-            except RanbenchError:  # lost or unwritable: the training thread meets the same at its next write
+            except ClaimLost:  # the training thread meets the same at its next write
                 return
+            except RanbenchError:  # locked or unreachable for a while: the next beat may get through
+                continue
 
 
 class Attempt:
@@ -75,6 +77,7 @@ class Attempt:
         self.checkpoints = Checkpoints(folder)
         self.points: list[MetricPoint] = []
         self.extra: dict[str, float] = {}
+        self.peak_known = reset_peak_memory(place.device)
 
     def execute(self, images: ImageSet) -> State:
         """Train to the end, or to a stop; close the attempt and return its state.
@@ -168,6 +171,25 @@ class Attempt:
         except CheckpointError as error:  # a full disk costs the checkpoint, not the run
             self.place.observer.note(f"{self.label}: {error}; training goes on without this checkpoint")
 
+    def _keep_weights(self, content: bytes) -> None:
+        """Keep the final weights under their hash; a full disk costs them, not the finished run."""
+        name = hashlib.sha256(content).hexdigest()
+        path = self.place.results / "artefacts" / f"{name}.safetensors"
+        try:
+            if not _same(path, name):
+                write_whole(path, content)
+        except CheckpointError as error:
+            self.place.observer.note(f"{self.label}: {error}; the run is done, but its weights are not kept")
+            return
+        self.place.store.record_artefact(
+            self.claimed.attempt_id,
+            self.token,
+            kind="weights",
+            path=f"artefacts/{path.name}",
+            sha256=name,
+            size=len(content),
+        )
+
     def _flush(self, step: int | None) -> None:
         """Write the gathered points; outside the steps, so that no commit stands inside one."""
         if step is None:
@@ -180,23 +202,25 @@ class Attempt:
         """Keep the weights, then close the run with its numbers in one transaction."""
         store, attempt, spec = self.place.store, self.claimed.attempt_id, self.spec
         self._flush(training.step)
-        content = weights_bytes(training.state()[0])
-        name = hashlib.sha256(content).hexdigest()
-        path = self.place.results / "artefacts" / f"{name}.safetensors"
-        if not path.is_file():
-            write_whole(path, content)
-        store.record_artefact(
-            attempt, self.token, kind="weights", path=f"artefacts/{path.name}", sha256=name, size=len(content)
-        )
+        self._keep_weights(weights_bytes(training.state()[0]))
         key = digest({"model": spec.model, "data": spec.data})
         if store.complexity(key) is None:
             store.record_complexity(key, measure_named(spec.model, spec.data))
-        peak = float(peak_memory_bytes(self.place.device))
-        metrics = {**finished.metrics, **self.extra, "peak_memory_bytes": peak}
+        metrics = {**finished.metrics, **self.extra}
+        if self.peak_known:
+            metrics["peak_memory_bytes"] = float(peak_memory_bytes(self.place.device))
         bad = [name for name, value in metrics.items() if not math.isfinite(value)]
         if bad:
             raise RuntimeError(f"not finite: {', '.join(bad)}")
         store.finish(attempt, self.token, metrics, finished.predictions, complexity_key=key)
+
+
+def _same(path: Path, sha256: str) -> bool:
+    """Tell whether a file is there with this content."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+    except OSError:
+        return False
 
 
 def _changed(began: Environment, now: Environment) -> list[str]:

@@ -10,7 +10,7 @@ from ranbench.environment import choose_device, code_id, describe, is_alive, new
 from ranbench.errors import ClaimLost
 from ranbench.records import State
 from ranbench.runner.events import Observer, Stop, Summary
-from ranbench.spec import DataSpec, RunSpec
+from ranbench.spec import DataSpec, RunSpec, is_smoke
 from ranbench.store import Claimed, Store
 from ranbench.suite import Suite
 
@@ -125,7 +125,8 @@ class _Work:
             is_alive=is_alive,
             rerun=self.rerun,
         )
-        label = f"{self.labels[spec.cell_id]}, seed {spec.seed}"
+        smoke = " (smoke)" if is_smoke(spec.protocol, spec.data) else ""
+        label = f"{self.labels[spec.cell_id]}, seed {spec.seed}{smoke}"
         if not isinstance(answer, Claimed):
             if answer.reason == "failed":
                 self.ended["failed"] += 1

@@ -6,6 +6,7 @@ process writes, whatever the timeout.
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 import time
@@ -200,6 +201,8 @@ def translated(label: str) -> Iterator[None]:
         raise StoreError(f"{label}: {_explain(error.orig)}") from error
     except sqlite3.DatabaseError as error:
         raise StoreError(f"{label}: {_explain(error)}") from error
+    except json.JSONDecodeError as error:
+        raise StoreError(f"{label}: holds a record that is not JSON: {one_line(error)}; restore a backup") from error
 
 
 def _explain(error: Any) -> str:

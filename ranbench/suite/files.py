@@ -26,6 +26,8 @@ def find_suite(argument: str) -> Path:
     Raises:
         SuiteError: there is no such suite.
     """
+    if not argument.strip():
+        raise SuiteError("the name of the suite is empty; expected a file or a name")
     path = Path(argument)
     if path.suffix or len(path.parts) != 1 or "\0" in argument:
         return path

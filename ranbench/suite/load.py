@@ -78,7 +78,7 @@ class _Loader:
             text=document.text,
             reference_name=content.reference,
             reference=reference,
-            protocol_name=self.asked or content.protocol,
+            protocol_name=content.protocol if self.asked is None else self.asked,
             protocol=protocol,
             seeds=tuple(range(seeds)),
             cells=cells,
@@ -112,11 +112,11 @@ class _Loader:
 
     def _chosen(self, reference: Protocol | None) -> Protocol | None:
         """The protocol to run; None where a problem is noted already."""
-        name = self.asked or self.content.protocol
+        name = self.content.protocol if self.asked is None else self.asked
         if name == self.content.reference:
             return reference
         if name not in self.files:
-            if self.asked:
+            if self.asked is not None:
                 raise UsageError(clean(f"--protocol: {self._unknown(name)}"))
             self.found.append(self.document.problem(("protocol",), self._unknown(name)))
             return None

@@ -30,7 +30,10 @@ class Cell:
         return all(self.axes.get(axis) == value for axis, value in selector.items())
 
     def run(self, protocol: Protocol, seed: int) -> RunSpec:
-        """Resolve to a run spec."""
+        """Resolve to a run spec; a part of the test set that is all of it is not called a part."""
+        evaluation = protocol.evaluation
+        if evaluation.images is not None and evaluation.images >= self.data.test_images:
+            protocol = protocol.model_copy(update={"evaluation": evaluation.model_copy(update={"images": None})})
         return RunSpec(model=self.model, data=self.data, noise=self.noise, protocol=protocol, seed=seed)
 
 
@@ -118,8 +121,9 @@ class Suite:
 
     @property
     def differences(self) -> tuple[str, ...]:
-        """Where ``protocol`` differs from the reference, in words."""
-        return differences(self.protocol, self.reference)
+        """Where the protocol of any cell differs from the reference, in words."""
+        found = (differences(cell.run(self.protocol, 0).protocol, self.reference) for cell in self.cells)
+        return tuple(dict.fromkeys(text for texts in found for text in texts))
 
     def label(self, cell: Cell) -> str:
         """Name a cell by the axes that vary in this suite, for instance ``attention-56, naive``."""
