@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# Tests run beside each other; more threads than cores slow torch down many times.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 TINY_SUITE = """\
 name: tiny
@@ -38,6 +42,12 @@ evaluation: {every: 3}
 initialisation: he-fan-in
 precision: float32
 """
+
+
+@pytest.fixture(scope="session")
+def tiny_texts() -> tuple[str, str]:
+    """Texts of the tiny suite and of its protocol, for fixtures that need a folder of their own."""
+    return TINY_SUITE, TINY_PROTOCOL
 
 
 @pytest.fixture

@@ -90,6 +90,9 @@ class Attempt:
         with Heartbeat(lambda: store.heartbeat(attempt, self.token)):
             try:
                 finished = self._train(images)
+            except KeyboardInterrupt:  # at once: resumable from the last checkpoint
+                store.interrupt(attempt, self.token)
+                raise
             except Exception as error:
                 if isinstance(error, RanbenchError) and not isinstance(error, Divergence | CheckpointError):
                     raise

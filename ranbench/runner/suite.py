@@ -50,13 +50,16 @@ def run(
     """
     observer, stop = observer or Observer(), stop or Stop()
     specs = suite.runs(only)
-    store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs)
     done = set() if rerun & {"all", "changed"} else store.done([spec.fingerprint for spec in specs])
     todo = [spec for spec in specs if spec.fingerprint not in done]
     if not todo:
+        store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs)
         observer.planned(len(specs), len(specs))
         return Summary(len(specs), len(specs), 0, 0, 0, 0)
-    return _Work(suite, store, data, results, device, rerun, observer, stop).through(len(specs), todo)
+    work = _Work(suite, store, data, results, device, rerun, observer, stop)
+    work.load_data(todo)  # refuses before anything is recorded
+    store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs)
+    return work.through(len(specs), todo)
 
 
 class _Work:
@@ -87,10 +90,13 @@ class _Work:
         self.place = Place(store, chosen, environment, new_owner(), results, observer, stop)
         self.ended: Counter[str] = Counter()
 
-    def through(self, total: int, todo: list[RunSpec]) -> Summary:
-        """Work through ``todo``; runs that another command holds are looked at again at the end, until they end."""
+    def load_data(self, todo: list[RunSpec]) -> None:
+        """Load every dataset of the open runs."""
         for data in {spec.data: None for spec in todo}:
             self.images[data] = self.load(data, self.data)
+
+    def through(self, total: int, todo: list[RunSpec]) -> Summary:
+        """Work through ``todo``; runs that another command holds are looked at again at the end, until they end."""
         self.observer.planned(total, total - len(todo))
         waiting = [spec for spec in todo if not self._stopped() and not self._take(spec)]
         while waiting and not self._stopped():

@@ -27,14 +27,12 @@ def ranbench(*arguments: str, cwd: Path, **environment: str) -> subprocess.Compl
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def done(tmp_path_factory: pytest.TempPathFactory, tiny_texts: tuple[str, str]) -> Path:
     """A folder in which the tiny suite was run and reported."""
-    from conftest import TINY_PROTOCOL, TINY_SUITE
-
     folder = tmp_path_factory.mktemp("done")
     (folder / "protocols").mkdir()
-    (folder / "protocols" / "tiny.yaml").write_text(TINY_PROTOCOL)
-    (folder / "tiny.yaml").write_text(TINY_SUITE)
+    (folder / "protocols" / "tiny.yaml").write_text(tiny_texts[1])
+    (folder / "tiny.yaml").write_text(tiny_texts[0])
     found = ranbench("run", "tiny.yaml", cwd=folder)
     assert found.returncode == 0, found.stderr
     return folder
@@ -99,14 +97,8 @@ def test_runs_json_and_show_json_give_every_field_under_a_documented_name(done: 
     assert shown["attempts"][0]["series"]["train_loss"]["steps"] == [1, 2, 3, 4, 5, 6]
 
 
-OPEN = {
-    "spec",
-    "metrics",
-    "series",
-    "versions",
-    "by_module",
-    "uncounted",
-}  # their keys are data: fields of specs, names of metrics, packages
+# The keys below these are data: fields of specs, names of metrics, packages, modules, operators.
+OPEN = {"spec", "metrics", "series", "versions", "by_module", "uncounted"}
 
 
 def names(value: object) -> set[str]:

@@ -173,7 +173,7 @@ def test_a_diverging_run_is_failed_with_its_step_and_the_suite_goes_on(
         (State.FAILED, Reason.DIVERGED),
     ]
     assert all(attempt and attempt.error and "at iteration" in attempt.error for attempt in attempts)
-    assert told.failures == [("residual, seed 0", Reason.DIVERGED), ("naive, seed 0", Reason.DIVERGED)]
+    assert told.failures == [("residual, seed 0 (smoke)", Reason.DIVERGED), ("naive, seed 0 (smoke)", Reason.DIVERGED)]
     assert summary.exit_code == again.exit_code == 3  # type: ignore[attr-defined]
     assert [len(record.attempts) for record in store.runs(suite="tiny")] == [1, 1]
 

@@ -23,7 +23,7 @@ PROTOCOLS = "(allowed: cifar-paper, digits, smoke, tiny)"
         ("no.yaml", "no.yaml: no such file"),
         ("quickstrat", "suite 'quickstrat' is not known; did you mean 'quickstart'? (allowed: a file, or "),
         ("a\0b", "a\\x00b: cannot be read: embedded null byte"),
-        ("", ".: is a directory, expected a YAML file"),
+        ("", "the name of the suite is empty; expected a file or a name"),
         ("x" * 5000, "suite 'xxx"),
     ],
 )
