@@ -85,7 +85,9 @@ class Statements:
         if not printed:
             self._note((*place, "cell"), f"no published {entry.metric} of {words(entry.cell)} to compare with")
             return None
-        says = entry.says or f"{words(entry.cell)} has {entry.metric} {printed[0]:g}"
+        metric = METRICS[entry.metric]
+        named = ", ".join(map(str, entry.cell.values()))
+        says = entry.says or f"{named}: {metric.label} is {printed[0]:g} {metric.unit}"
         return Value(entry.id, says, entry.where, cell, entry.metric, printed[0], entry.margin, entry.allow_scaled)
 
     def _one(self, selector: Axes, place: Path_) -> Cell | None:
