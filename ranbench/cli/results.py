@@ -28,7 +28,7 @@ def status(context: typer.Context, suite: SuiteFilter = None, json: Json = False
         records = store.runs(suite=_name(suite))
         latest = [record.latest for record in records if record.state == "running" and record.latest]
         points = store.last_points([attempt.id for attempt in latest])
-    states = Counter(record.state for record in records)
+    states = Counter(_state(record) for record in records)
     running = [_progress(record, points) for record in records if record.state == "running"]
     if json:
         as_json({"runs": len(records), "states": dict(states), "running": running})
@@ -50,6 +50,16 @@ def status(context: typer.Context, suite: SuiteFilter = None, json: Json = False
             for row in running
         ]
         table(columns, rows, right=("seed", "iteration", "of", "test error"))
+
+
+def _state(record: RunRecord) -> str:
+    """The stored state; a run whose process is gone is no longer running, though only the next claim writes that."""
+    from ranbench.environment import is_alive
+
+    latest = record.latest
+    if record.state != "running" or latest is None or latest.owner is None or is_alive(latest.owner, latest.updated):
+        return record.state
+    return "interrupted"
 
 
 def _progress(record: RunRecord, points: dict[int, Any]) -> dict[str, Any]:
@@ -106,7 +116,7 @@ def _row(record: RunRecord) -> tuple[object, ...]:
         f"{record.spec['protocol']['iterations']:,}",
         "smoke" if _smoke(record) else "",
         record.seed,
-        record.state + reason,
+        _state(record) + reason,
         "" if error is None or math.isnan(error) else f"{error:.2f} %",
         len(record.attempts),
         ", ".join(record.suites),
