@@ -14,6 +14,8 @@ from pathlib import Path
 from ranbench.spec import DataSpec, ModelSpec
 
 COUNTS_FILE = Path(__file__).with_name("counts.json")
+# Forward once, and backward counted as two forward passes (gradients of inputs and of weights).
+PASSES_OF_A_STEP = 3
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,10 @@ class Counts:
 
     parameters: int
     macs: int
+
+    def training_macs(self, images: int) -> int:
+        """Return the multiply-adds of training steps over ``images`` images in all."""
+        return PASSES_OF_A_STEP * self.macs * images
 
 
 def key(model: ModelSpec, data: DataSpec) -> str:

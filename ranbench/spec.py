@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from ranbench.catalogue import attention_modules, check_option, dataset_info, net_info
-from ranbench.errors import SpecError
+from ranbench.errors import SpecError, one_line
 
 
 class Spec(BaseModel):
@@ -214,6 +214,25 @@ class RunSpec(Spec):
     def fingerprint(self) -> str:
         """sha256 over the cell and the seed: two runs are the same run exactly if this is equal."""
         return digest({"cell": self.cell_id, "seed": self.seed})
+
+    @property
+    def complexity_key(self) -> str:
+        """sha256 over net and data, on which the size of the net depends."""
+        return digest({"model": self.model, "data": self.data})
+
+    @classmethod
+    def stored(cls, fingerprint: str, spec: Mapping[str, Any]) -> Self:
+        """Read a spec back from a record.
+
+        Raises:
+            SpecError: this version cannot read it.
+        """
+        try:
+            return cls.model_validate(dict(spec))
+        except ValidationError as error:
+            raise SpecError(
+                f"run {fingerprint[:12]}: this version cannot read its stored spec: {one_line(error)}"
+            ) from None
 
 
 # Which fields of a run make its identity. A field that stands in neither list fails a test.

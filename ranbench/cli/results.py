@@ -16,7 +16,7 @@ from ranbench.cli.output import answer, as_json, duration, note, table
 
 if TYPE_CHECKING:
     from ranbench.records import Attempt, RunRecord
-    from ranbench.spec import DataSpec
+    from ranbench.spec import RunSpec
     from ranbench.store import Store
 
 SuiteFilter = Annotated[str | None, typer.Argument(metavar="[SUITE]", help="Only runs that this suite asked for.")]
@@ -187,10 +187,7 @@ def run_dict(record: RunRecord, store: Store | None = None) -> dict[str, Any]:
         "attempts": [_attempt_dict(attempt) for attempt in record.attempts],
     }
     if store is not None:
-        from ranbench.spec import ModelSpec, digest
-
-        key = digest({"model": ModelSpec.model_validate(record.spec["model"]), "data": _data(record)})
-        complexity = store.complexity(key)
+        complexity = store.complexity(_spec(record).complexity_key)
         whole["complexity"] = dataclasses.asdict(complexity) if complexity else None
         for attempt in whole["attempts"]:
             _add_details(attempt, store)
@@ -221,16 +218,17 @@ def _add_details(attempt: dict[str, Any], store: Store) -> None:
     ]
 
 
-def _data(record: RunRecord) -> DataSpec:
-    from ranbench.spec import DataSpec
+def _spec(record: RunRecord) -> RunSpec:
+    from ranbench.spec import RunSpec
 
-    return DataSpec.model_validate(record.spec["data"])
+    return RunSpec.stored(record.fingerprint, record.spec)
 
 
 def _smoke(record: RunRecord) -> bool:
-    from ranbench.spec import Protocol, is_smoke
+    from ranbench.spec import is_smoke
 
-    return is_smoke(Protocol.model_validate(record.spec["protocol"]), _data(record))
+    spec = _spec(record)
+    return is_smoke(spec.protocol, spec.data)
 
 
 def _cell(record: RunRecord) -> str:

@@ -10,9 +10,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
-from ranbench.errors import SpecError, one_line
 from ranbench.records import Attempt, Environment, RunRecord, State
 from ranbench.spec import Fidelity, Protocol, RunSpec, canonical, differences, fidelity
 from ranbench.suite import Cell, Suite
@@ -106,7 +103,7 @@ def collect(suite: Suite, records: Iterable[RunRecord]) -> Collected:
     extra: dict[int, tuple[int, ...]] = {}
     groups: dict[str, list[tuple[int, RunSpec, RunRecord]]] = {}
     for number, spec, record in rest:
-        if spec.protocol == suite.protocol:
+        if suite.cells[number - 1].run(suite.protocol, spec.seed) == spec:
             extra[number] = (*extra.get(number, ()), spec.seed)
         else:
             groups.setdefault(canonical(spec.protocol), []).append((number, spec, record))
@@ -144,12 +141,7 @@ class _Environments:
 
 
 def _placed(suite: Suite, record: RunRecord) -> list[tuple[int, RunSpec]]:
-    try:
-        spec = RunSpec.model_validate(dict(record.spec), strict=False)
-    except ValidationError as error:
-        raise SpecError(
-            f"run {record.fingerprint[:12]}: this version cannot read its stored spec: {one_line(error)}"
-        ) from None
+    spec = RunSpec.stored(record.fingerprint, record.spec)
     identity = (spec.model, spec.data, spec.noise)
     return [(i, spec) for i, cell in enumerate(suite.cells, 1) if (cell.model, cell.data, cell.noise) == identity]
 

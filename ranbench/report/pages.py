@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ranbench.catalogue import dataset_info
+from ranbench.counts import PASSES_OF_A_STEP
 from ranbench.records import METRICS, RunRecord
 from ranbench.report import markdown
 from ranbench.report.layout import (
@@ -22,7 +23,7 @@ from ranbench.report.layout import (
 )
 from ranbench.report.notes import seeds
 from ranbench.report.pictures import Picture, Series, draw
-from ranbench.report.tables import BEST, PASSES_OF_A_STEP, RESULT, WRONG_LABELS, tables
+from ranbench.report.tables import BEST, RESULT, WRONG_LABELS, tables
 from ranbench.report.values import Section, Tables
 from ranbench.spec import Protocol
 from ranbench.suite import Suite, shipped_suites

@@ -23,8 +23,6 @@ from ranbench.suite import Better, Cell, Published, Suite, Value, words
 RESULT = "error_pct"
 BEST = "best_error_pct"
 WRONG_LABELS = "noise_realised_pct"
-# Forward once, and backward counted as two forward passes (gradients of inputs and of weights).
-PASSES_OF_A_STEP = 3
 
 
 def tables(suite: Suite, records: Sequence[RunRecord], *, compare: bool = True) -> Tables:
@@ -205,7 +203,7 @@ def _cost(suite: Suite, number: int, environment: EnvironmentRow | None, runs: S
         fidelity=cell_fidelity(suite, cell, protocol),
         parameters=counts.parameters if counts else None,
         macs=counts.macs if counts else None,
-        train_macs=PASSES_OF_A_STEP * counts.macs * images if counts else None,
+        train_macs=counts.training_macs(images) if counts else None,
         runs=len(runs),
         seconds=_middle(runs, "train_seconds"),
         images_per_s=_middle(runs, "images_per_s"),

@@ -20,13 +20,13 @@ from ranbench.errors import CheckpointError, ClaimLost, Divergence, RanbenchErro
 from ranbench.models import build
 from ranbench.records import Environment, MetricPoint, Owner, Reason, State
 from ranbench.runner.events import Observer, Stop
-from ranbench.spec import RunSpec, digest
+from ranbench.spec import RunSpec
 from ranbench.store import Claimed, Store
 from ranbench.training import Checkpoints, Finished, Stepped, Training
 from ranbench.training.checkpoint import weights_bytes, write_whole
 
 HEARTBEAT_SECONDS = 20.0
-EXACT_FIELDS = ("device", "device_name", "cpu", "threads", "engine_path")  # and the version of torch
+EXACT_FIELDS = ("device", "device_name", "cpu", "engine_path")  # and the version of torch; threads are set back
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ class Attempt:
         store, attempt, spec = self.place.store, self.claimed.attempt_id, self.spec
         self._flush(training.step)
         self._keep_weights(weights_bytes(training.state()[0]))
-        key = digest({"model": spec.model, "data": spec.data})
+        key = spec.complexity_key
         if store.complexity(key) is None:
             store.record_complexity(key, measure_named(spec.model, spec.data))
         metrics = {**finished.metrics, **self.extra}
@@ -227,8 +227,8 @@ def _same(path: Path, sha256: str) -> bool:
 
 
 def _changed(began: Environment, now: Environment) -> list[str]:
-    """What differs between two environments of what the bits of a result depend on; threads are set back."""
-    changed = [name for name in EXACT_FIELDS if name != "threads" and getattr(began, name) != getattr(now, name)]
+    """What differs between two environments of what the bits of a result depend on."""
+    changed = [name for name in EXACT_FIELDS if getattr(began, name) != getattr(now, name)]
     if began.versions.get("torch") != now.versions.get("torch"):
         changed.append("torch")
     return changed

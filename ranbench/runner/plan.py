@@ -11,8 +11,6 @@ from ranbench.records import RunRecord
 from ranbench.spec import RunSpec
 from ranbench.suite import Suite
 
-PASSES = 3  # multiply-adds of a step: one forward pass, and twice as many for the backward pass
-
 
 @dataclass(frozen=True)
 class PlannedRun:
@@ -62,7 +60,7 @@ class Plan:
 def training_macs(spec: RunSpec, iterations: int) -> int | None:
     """Return the multiply-adds of ``iterations`` training steps, or None where the net has not been counted."""
     found = counts.lookup(spec.model, spec.data)
-    return None if found is None else PASSES * found.macs * iterations * spec.protocol.batch
+    return None if found is None else found.training_macs(iterations * spec.protocol.batch)
 
 
 def plan(suite: Suite, records: Sequence[RunRecord], only: Mapping[str, str] | None = None) -> Plan:
@@ -74,7 +72,8 @@ def plan(suite: Suite, records: Sequence[RunRecord], only: Mapping[str, str] | N
     specs = suite.runs(only)
     known = {record.fingerprint: record for record in records}
     rates, memory = _measured(records)
-    planned = tuple(_planned(suite, spec, known.get(spec.fingerprint), rates, memory) for spec in specs)
+    labels = suite.labels
+    planned = tuple(_planned(spec, labels[spec.cell_id], known.get(spec.fingerprint), rates, memory) for spec in specs)
     nets = {spec.model.name for spec in specs}
     if nets & rates.keys():
         basis = "measured rates of done runs, of the same net where there are any"
@@ -86,18 +85,15 @@ def plan(suite: Suite, records: Sequence[RunRecord], only: Mapping[str, str] | N
 
 
 def _planned(
-    suite: Suite, spec: RunSpec, record: RunRecord | None, rates: Mapping[str, float], memory: Mapping[str, float]
+    spec: RunSpec, label: str, record: RunRecord | None, rates: Mapping[str, float], memory: Mapping[str, float]
 ) -> PlannedRun:
-    cell = next(
-        cell for cell in suite.cells if (cell.model, cell.data, cell.noise) == (spec.model, spec.data, spec.noise)
-    )
     state = record.state if record else "planned"
     step = record.latest.step if record and record.latest and state in ("running", "interrupted") else 0
     macs = training_macs(spec, spec.protocol.iterations - step)
     rate = rates.get(spec.model.name, rates.get(""))
     return PlannedRun(
         spec,
-        suite.label(cell),
+        label,
         state,
         step,
         macs,
@@ -113,7 +109,7 @@ def _measured(records: Sequence[RunRecord]) -> tuple[dict[str, float], dict[str,
     for record in records:
         if record.counted is None:
             continue
-        spec = RunSpec.model_validate(dict(record.spec))
+        spec = RunSpec.stored(record.fingerprint, record.spec)
         macs = training_macs(spec, spec.protocol.iterations)
         seconds = record.counted.metrics.get("train_seconds")
         if macs and seconds:

@@ -78,12 +78,11 @@ class _Work:
     ):
         import torch
 
-        from ranbench.data import ImageSet, load
+        from ranbench.data import ImageSet
         from ranbench.runner.attempt import Place
 
-        self.labels = {cell.run(suite.protocol, 0).cell_id: suite.label(cell) for cell in suite.cells}
+        self.labels = suite.labels
         self.store, self.data, self.rerun, self.observer, self.stop = store, data, rerun, observer, stop
-        self.load = load
         self.images: dict[DataSpec, ImageSet] = {}
         chosen = choose_device(device)
         environment = describe(chosen, torch.get_num_threads(), ENGINE_PATH)
@@ -92,18 +91,19 @@ class _Work:
 
     def load_data(self, todo: list[RunSpec]) -> None:
         """Load every dataset of the open runs."""
+        from ranbench.data import load
+
         for data in {spec.data: None for spec in todo}:
-            self.images[data] = self.load(data, self.data)
+            self.images[data] = load(data, self.data)
 
     def through(self, total: int, todo: list[RunSpec]) -> Summary:
         """Work through ``todo``; runs that another command holds are looked at again at the end, until they end."""
         self.observer.planned(total, total - len(todo))
-        waiting = [spec for spec in todo if not self._stopped() and not self._take(spec)]
-        while waiting and not self._stopped():
-            holders = self._holders(waiting)
-            self.observer.waiting(len(waiting), holders)
+        waiting = self._pass(todo)
+        while waiting and not self.stop.requested:
+            self.observer.waiting(len(waiting), self._holders(waiting))
             self.stop.wait(POLL_SECONDS)
-            waiting = [spec for spec in waiting if not self._stopped() and not self._take(spec)]
+            waiting = self._pass(waiting)
         ended = self.ended
         closed = ended["trained"] + ended["elsewhere"] + ended["failed"] + ended["unchanged"]
         return Summary(
@@ -116,8 +116,9 @@ class _Work:
             signal=self.stop.signal,
         )
 
-    def _stopped(self) -> bool:
-        return self.stop.requested
+    def _pass(self, specs: list[RunSpec]) -> list[RunSpec]:
+        """Try each run once, until a stop is asked for; return those that another command holds."""
+        return [spec for spec in specs if not self.stop.requested and not self._take(spec)]
 
     def _take(self, spec: RunSpec) -> bool:
         """Train a run, or find it closed; return False where another command holds it."""

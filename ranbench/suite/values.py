@@ -130,6 +130,11 @@ class Suite:
         axes = self.varying
         return ", ".join(_axis_text(axis, cell.axes[axis]) for axis in axes if axis in cell.axes)
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """The label of every cell by the cell_id of its runs."""
+        return {cell.run(self.protocol, 0).cell_id: self.label(cell) for cell in self.cells}
+
     def runs(self, only: Mapping[str, str] | None = None) -> tuple[RunSpec, ...]:
         """List the run specs, seed by seed (A0 B0 A1 B1 ...), so that a suite stopped early is balanced.
 
