@@ -7,69 +7,164 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from ranbench.errors import SpecError, nearest
+
+# A net takes its form from the dataset: that of the paper's CIFAR tables, of its ImageNet tables, or a small one.
+Form = Literal["cifar", "imagenet", "digits"]
 
 LEARNING = ("residual", "naive")
 ATTENTION = ("mixed", "channel", "spatial")
 MASK = ("encoder-decoder", "local-convolutions")
+R_SCALES = ("both-ways", "way-down")
 
 ATTENTION_OPTIONS: Mapping[str, tuple[str, ...]] = {"learning": LEARNING, "attention": ATTENTION, "mask": MASK}
-
-
-@dataclass(frozen=True)
-class NetInfo:
-    """What is known of a net before it is built; ``options`` maps each option to its values, the default first."""
-
-    summary: str
-    options: Mapping[str, tuple[str, ...]]
+# Options on which the number of parameters and multiply-adds depends; the others change neither.
+COUNTED_OPTIONS = ("mask", "p", "t", "r", "r_scales")
+SIZES = ("p", "t", "r")
+MAX_SIZE = 16
 
 
 @dataclass(frozen=True)
 class Modules:
-    """Attention modules per stage (m) and the units inside one: pre/post p, trunk t, mask r (section 3, table 6)."""
+    """Attention modules per stage (m) and the units inside one: pre/post p, trunk t, mask r (section 3, table 6).
 
-    m: int
+    ``r_scales`` says how r enters the mask: on both ways, down and up (figure 2), or on the way down only.
+    """
+
+    m: tuple[int, ...]
     p: int = 1
     t: int = 2
     r: int = 1
+    r_scales: str = "both-ways"
 
 
-# The nets that the paper names on CIFAR; any other 36m + 20 is accepted as well.
+@dataclass(frozen=True)
+class NetInfo:
+    """What is known of a net before it is built; ``options`` maps each option to its values, the default first.
+
+    ``sizes`` are the defaults of those options that are whole numbers. ``library`` is the package that the net is taken
+    from and the extra that installs it, None for our own.
+    """
+
+    summary: str
+    forms: tuple[Form, ...]
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    library: str | None = None
+
+
+def _attention(summary: str, *forms: Form, p: int = 1, t: int = 2, r: int = 1) -> NetInfo:
+    return NetInfo(summary, forms, {**ATTENTION_OPTIONS, "r_scales": R_SCALES}, {"p": p, "t": t, "r": r})
+
+
+_RAN = "Residual Attention Network"
+
+# The nets that the paper names; on CIFAR and digits, attention-N of any other fitting depth is accepted as well.
 NETS: Mapping[str, NetInfo] = {
-    "attention-56": NetInfo("Residual Attention Network, m = 1 (table 3)", ATTENTION_OPTIONS),
-    "attention-92": NetInfo("Residual Attention Network, m = 2 (table 3)", ATTENTION_OPTIONS),
-    "attention-128": NetInfo("Residual Attention Network, m = 3 (table 3)", ATTENTION_OPTIONS),
-    "attention-164": NetInfo("Residual Attention Network, m = 4 (table 3)", ATTENTION_OPTIONS),
-    "attention-236": NetInfo("Residual Attention Network, m = 6 (table 6)", ATTENTION_OPTIONS),
-    "attention-452": NetInfo("Residual Attention Network, m = 6, p = 2, t = 4, r = 3 (table 6)", ATTENTION_OPTIONS),
-    "resnet-164": NetInfo("pre-activation ResNet of 164 layers (tables 5 and 6, figure 4)", {}),
+    "attention-56": _attention(f"{_RAN}, m = 1; on ImageNet 1, 1, 1 (tables 1 to 4, 7)", "cifar", "imagenet", "digits"),
+    "attention-92": _attention(f"{_RAN}, m = 2; on ImageNet 1, 2, 3 (tables 2 to 7)", "cifar", "imagenet", "digits"),
+    "attention-128": _attention(f"{_RAN}, m = 3 (table 3)", "cifar", "digits"),
+    "attention-164": _attention(f"{_RAN}, m = 4 (table 3, figure 4)", "cifar", "digits"),
+    "attention-236": _attention(f"{_RAN}, m = 6 (table 6)", "cifar", "digits"),
+    "attention-452": _attention(f"{_RAN}, m = 6, p = 2, t = 4, r = 3 (table 6)", "cifar", "digits", p=2, t=4, r=3),
+    "attentionnext-56": _attention(f"{_RAN} of ResNeXt units, 1, 1, 1 modules (table 7)", "imagenet"),
+    "attentionnext-92": _attention(f"{_RAN} of ResNeXt units, 1, 2, 3 modules (authors' definitions)", "imagenet"),
+    "attentioninception-56": _attention(
+        f"{_RAN} of Inception units, 1, 1, 1 modules (table 7); units are our reconstruction", "imagenet"
+    ),
+    "resnet-164": NetInfo("pre-activation ResNet of 164 layers (tables 5 and 6, figure 4)", ("cifar", "digits")),
+    "resnet-1001": NetInfo("pre-activation ResNet of 1001 layers (table 6)", ("cifar", "digits")),
+    "wrn-16-8": NetInfo("wide ResNet, depth 16, width 8 (table 6)", ("cifar", "digits")),
+    "wrn-28-10": NetInfo("wide ResNet, depth 28, width 10 (table 6)", ("cifar", "digits")),
+    "resnet-152": NetInfo("ResNet-152 of torchvision (table 7)", ("imagenet",), library="torchvision"),
+    "resnext-101": NetInfo("ResNeXt-101 32x4d of torchvision (table 7)", ("imagenet",), library="torchvision"),
+    "resnet-200": NetInfo("ResNet-200 of timm (table 7)", ("imagenet",), library="timm"),
+    "inception-resnet-v2": NetInfo("Inception-ResNet-v2 of timm (table 7)", ("imagenet",), library="timm"),
 }
 
-_ATTENTION_NAME = re.compile(r"attention-([1-9][0-9]{0,3})")
+# Modules per stage on ImageNet (table 2 and the authors' definitions).
+IMAGENET_MODULES: Mapping[str, tuple[int, int, int]] = {"56": (1, 1, 1), "92": (1, 2, 3)}
+
+_ATTENTION_NAME = re.compile(r"(attention|attentionnext|attentioninception)-([1-9][0-9]{0,3})")
+LIBRARIES = ("timm", "torchvision")
+_LIBRARY_NAME = re.compile(r"(timm|torchvision):([A-Za-z0-9][\w.\-]*)")
+_FACTORY_NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+_ANY_FORM: tuple[Form, ...] = ("cifar", "imagenet", "digits")
 
 
-def attention_modules(name: str) -> Modules | None:
-    """Return the setting of ``attention-N``, or None for a name of another form.
+def is_library_net(name: str) -> bool:
+    """Tell whether ``name`` is ``timm:NAME`` or ``torchvision:NAME``."""
+    return _LIBRARY_NAME.fullmatch(name) is not None
 
-    N = 36m + 20 with p = 1, t = 2, r = 1 (section 4.1); 452 is m = 6, p = 2, t = 4, r = 3 (footnote of table 6).
+
+def is_factory(name: str) -> bool:
+    """Tell whether ``name`` is ``package.module:factory``, an import path that runs a user's code."""
+    return not name.startswith(tuple(f"{library}:" for library in LIBRARIES)) and (
+        _FACTORY_NAME.fullmatch(name) is not None
+    )
+
+
+def is_foreign(name: str) -> bool:
+    """Tell whether a net is not one of the catalogue: it has no options and keeps its own initialisation."""
+    return is_library_net(name) or is_factory(name)
+
+
+def is_attention_net(name: str) -> bool:
+    """Tell whether ``name`` has the form of one of the paper's own nets."""
+    return _ATTENTION_NAME.fullmatch(name) is not None
+
+
+def attention_modules(
+    name: str,
+    form: Form = "cifar",
+    *,
+    p: int | None = None,
+    t: int | None = None,
+    r: int | None = None,
+    r_scales: str | None = None,
+) -> Modules | None:
+    """Return the setting of an attention net, or None for a name of another form.
+
+    On CIFAR, N = 9m(2p + t) + 20, so N = 36m + 20 with p = 1, t = 2, r = 1 (section 4.1); 452 is m = 6, p = 2, t = 4,
+    r = 3 unless told otherwise (footnote of table 6). On ImageNet, N = 3(2p + t)(m1 + m2 + m3) + 20, with the modules
+    per stage of table 2. The digits form has the modules of the CIFAR form of the same name.
 
     Raises:
-        SpecError: N is not 36m + 20.
+        SpecError: N does not fit, or the net has no such form.
     """
     match = _ATTENTION_NAME.fullmatch(name)
     if match is None:
         return None
-    depth = int(match.group(1))
-    if depth == 452:
-        return Modules(m=6, p=2, t=4, r=3)
-    m, rest = divmod(depth - 20, 36)
+    kind, number = match.groups()
+    given = {key: value for key, value in (("p", p), ("t", t), ("r", r), ("r_scales", r_scales)) if value is not None}
+    if number == "452" and kind == "attention":
+        given = {"p": 2, "t": 4, "r": 3, **given}
+    setting = Modules((), **given)  # type: ignore[arg-type]
+    if form == "imagenet" or kind != "attention":
+        return _imagenet_modules(name, number, setting, form)
+    per_module = 9 * (2 * setting.p + setting.t)
+    m, rest = divmod(int(number) - 20, per_module)
     if rest or m < 1:
         low = max(m, 1)
-        near = " or ".join(f"attention-{36 * k + 20}" for k in (low, low + 1))
-        raise SpecError(f"model {name!r}: a depth must be 36m + 20 with m of 1 or more; nearest: {near}")
-    return Modules(m=m)
+        near = " or ".join(f"attention-{per_module * k + 20}" for k in (low, low + 1))
+        sizes = "" if per_module == 36 else f", for p = {setting.p} and t = {setting.t},"
+        raise SpecError(
+            f"model {name!r}: a depth must be {per_module}m + 20{sizes} with m of 1 or more; nearest: {near}"
+        )
+    return Modules((m,) * (2 if form == "digits" else 3), setting.p, setting.t, setting.r, setting.r_scales)
+
+
+def _imagenet_modules(name: str, number: str, setting: Modules, form: Form) -> Modules:
+    check_form(name, form)
+    if (setting.p, setting.t) != (1, 2):
+        raise SpecError(
+            f"model {name!r} on imagenet has p = 1 and t = 2, which its depth is made of; "
+            f"got p = {setting.p} and t = {setting.t} (r may be chosen)"
+        )
+    return Modules(IMAGENET_MODULES[number], r=setting.r, r_scales=setting.r_scales)
 
 
 def net_info(name: str) -> NetInfo:
@@ -80,12 +175,16 @@ def net_info(name: str) -> NetInfo:
     """
     if name in NETS:
         return NETS[name]
-    modules = attention_modules(name)
-    if modules is not None:
-        return NetInfo(f"Residual Attention Network, m = {modules.m}", ATTENTION_OPTIONS)
+    if is_library_net(name):
+        library = name.split(":", maxsplit=1)[0]
+        return NetInfo(f"a net of {library}", _ANY_FORM, library=library)
+    if is_factory(name):
+        return NetInfo("a user's net, imported", _ANY_FORM)
+    if name.startswith("attention-") and is_attention_net(name):
+        return _attention(_RAN, "cifar", "digits")
     raise SpecError(
-        f"model {name!r} is not known{nearest(name, NETS)} "
-        "('ranbench list models' prints all; attention-N takes N = 36m + 20)"
+        f"model {name!r} is not known{nearest(name, NETS)} ('ranbench list models' prints all; attention-N takes "
+        "N = 36m + 20; timm:NAME, torchvision:NAME and package.module:factory name other nets)"
     )
 
 
@@ -95,27 +194,49 @@ def check_option(model: str, option: str, value: object) -> None:
     Raises:
         SpecError: no such net, it has no such option, or the option does not take ``value``.
     """
-    options = net_info(model).options
-    if option not in options:
-        has = f"it has: {', '.join(options)}" if options else "it has no options"
+    info = net_info(model)
+    if option in info.sizes:
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_SIZE:
+            raise SpecError(f"{option} {value!r} is not allowed (allowed: whole numbers from 1 to {MAX_SIZE})")
+        return
+    if option not in info.options:
+        names = (*info.options, *info.sizes)
+        has = f"it has: {', '.join(names)}" if names else "it has no options"
         raise SpecError(f"model {model!r} has no option {option!r} ({has})")
-    allowed = options[option]
+    allowed = info.options[option]
     if value not in allowed:
         hint = nearest(str(value), allowed)
         raise SpecError(f"{option} {value!r} is not known{hint} (allowed: {', '.join(allowed)})")
 
 
+def check_form(model: str, form: Form) -> None:
+    """Check that a net has a form for the images of a dataset.
+
+    Raises:
+        SpecError: no such net, or it has no such form.
+    """
+    forms = net_info(model).forms
+    if form not in forms:
+        fitting = [name for name, info in DATASETS.items() if info.form in forms]
+        raise SpecError(f"model {model!r} has no form for {form} images (datasets it takes: {', '.join(fitting)})")
+
+
 @dataclass(frozen=True)
 class DatasetInfo:
-    """Facts of a dataset; ``shape`` is (channels, height, width), ``checksum`` identifies the official content."""
+    """Facts of a dataset; ``shape`` is (channels, height, width), ``checksum`` identifies the official content.
+
+    ``resizable``: its images have many sizes, so that the side of the net's input is chosen; ``shape`` holds the usual.
+    """
 
     summary: str
+    form: Form
     shape: tuple[int, int, int]
     num_classes: int
     train_images: int
     test_images: int
     checksum: str
     splittable: bool = False
+    resizable: bool = False
 
     @property
     def total_images(self) -> int:
@@ -126,14 +247,36 @@ class DatasetInfo:
 DATASETS: Mapping[str, DatasetInfo] = {
     "cifar10": DatasetInfo(
         "CIFAR-10: 32x32 colour photographs in 10 classes (Krizhevsky, 2009)",
+        form="cifar",
         shape=(3, 32, 32),
         num_classes=10,
         train_images=50_000,
         test_images=10_000,
         checksum="md5:c58f30108f718f92721af3b95e74349a",
     ),
+    "cifar100": DatasetInfo(
+        "CIFAR-100: 32x32 colour photographs in 100 classes (Krizhevsky, 2009)",
+        form="cifar",
+        shape=(3, 32, 32),
+        num_classes=100,
+        train_images=50_000,
+        test_images=10_000,
+        checksum="md5:eb9058c3a382ffc7106e4002c42a8d85",
+    ),
+    # The checksum is that of the archives of training and validation images.
+    "imagenet": DatasetInfo(
+        "ImageNet-1k: photographs in 1000 classes, tested on the validation images (Russakovsky et al., 2015)",
+        form="imagenet",
+        shape=(3, 224, 224),
+        num_classes=1000,
+        train_images=1_281_167,
+        test_images=50_000,
+        checksum="md5:1d675b47d978889d74fa0da5fadfb00e+29b22e2961454d5413ddabcf34fc5622",
+        resizable=True,
+    ),
     "digits": DatasetInfo(
         "8x8 handwritten digits of scikit-learn (UCI ML hand-written digits, test part), embedded, offline",
+        form="digits",
         shape=(1, 8, 8),
         num_classes=10,
         train_images=1_437,

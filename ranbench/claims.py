@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 
-from ranbench.records import METRICS, RunRecord, State
-from ranbench.spec import Fidelity, fidelity
+from ranbench.counts import Counts, lookup
+from ranbench.records import METRICS, SIZE_METRICS, RunRecord, State
+from ranbench.spec import Fidelity, complexity_key, fidelity
 from ranbench.statistics import Estimate, HolmStep, holm, one_sample, summarise, welch
-from ranbench.suite import Better, Cell, Claim, Suite
+from ranbench.suite import Better, Cell, Claim, Counted, Suite, Value, count_words
 
 MIN_SEEDS = 3
 
@@ -32,6 +33,9 @@ class Outcome(StrEnum):
 @dataclass(frozen=True)
 class Verdict:
     """A claim with its outcome. ``n`` and ``planned`` hold one number per arm; ``unit`` is that of the effect.
+
+    A claim of kind complexity is exact: it has no arms, no bounds and no p, and its effect is in percent of the
+    published number.
 
     ``effect``: for ``better`` how much better a is than b; for ``value`` our mean minus the published number.
     ``low``, ``high``: for ``better`` the two one-sided bounds of the effect, each at ``level``; for ``value`` its
@@ -58,11 +62,19 @@ class Verdict:
     reason: str | None
 
 
-def judge(suite: Suite, records: Sequence[RunRecord]) -> tuple[Verdict, ...]:
+def judge(
+    suite: Suite, records: Sequence[RunRecord], measured: Mapping[str, Counts] | None = None
+) -> tuple[Verdict, ...]:
     """Judge every claim of ``suite`` by the runs of ``suite.protocol`` and ``suite.seeds`` among ``records``.
 
-    Holm's correction runs over all declared claims, once for 'reproduced' and once for 'not reproduced'; a claim that
-    cannot be tested counts with p = 1.
+    Holm's correction runs over all declared claims that rest on runs, once for 'reproduced' and once for 'not
+    reproduced'; a claim that cannot be tested counts with p = 1. Counts are exact, so claims about them are no tests
+    and take no share of the level.
+
+    Args:
+        suite: the suite.
+        records: runs of its cells.
+        measured: counts by ``complexity_key`` of the cell; a net that is not among them is looked up in counts.json.
 
     Returns:
         One verdict per claim, in the order of ``suite.claims``.
@@ -73,10 +85,61 @@ def judge(suite: Suite, records: Sequence[RunRecord]) -> tuple[Verdict, ...]:
     found = {(record.cell_id, record.seed): record for record in records}
     if len(found) != len(records):
         raise ValueError("two records of the same run")
-    cases = [_case(suite, claim, found) for claim in suite.claims]
+    cases = [_case(suite, claim, found) for claim in suite.claims if not isinstance(claim, Counted)]
     confirming = holm([case.p_confirming for case in cases])
     refuting = holm([case.p_refuting for case in cases])
-    return tuple(_verdict(suite, *each) for each in zip(cases, confirming, refuting, strict=True))
+    tested = iter([_verdict(suite, *each) for each in zip(cases, confirming, refuting, strict=True)])
+    return tuple(
+        _counted(suite, claim, measured or {}) if isinstance(claim, Counted) else next(tested) for claim in suite.claims
+    )
+
+
+def _counted(suite: Suite, claim: Counted, measured: Mapping[str, Counts]) -> Verdict:
+    """Judge a count: reproduced exactly where it lies within the tolerance of the published number."""
+    ours = _count(claim, measured)
+    verdict = partial(
+        Verdict,
+        claim=claim,
+        low=None,
+        high=None,
+        n=(),
+        planned=(),
+        failed=0,
+        level=None,
+        p=None,
+        test="exact count",
+        fidelity="full",
+        unit="percent",
+    )
+    if ours is None:
+        verb = "is" if claim.metric == "depth" else "are"
+        reason = f"the {SIZE_METRICS[claim.metric].label} of '{suite.label(claim.cell)}' {verb} not counted"
+        sentence = f"Not run: {reason}; 'ranbench run' counts the nets of a suite."
+        return verdict(outcome=Outcome.NOT_RUN, effect=None, sentence=sentence, reason=reason)
+    effect = 100 * (ours - claim.published) / claim.published
+    outcome = Outcome.REPRODUCED if abs(effect) <= claim.tolerance_pct else Outcome.NOT_REPRODUCED
+    return verdict(outcome=outcome, effect=effect, sentence=_counted_words(suite, claim, outcome, ours), reason=None)
+
+
+def _count(claim: Counted, measured: Mapping[str, Counts]) -> int | None:
+    cell = claim.cell
+    found = measured.get(complexity_key(cell.model, cell.data)) or lookup(cell.model, cell.data)
+    return getattr(found, claim.metric) if found else None
+
+
+def _counted_words(suite: Suite, claim: Counted, outcome: Outcome, ours: int) -> str:
+    unit, label = SIZE_METRICS[claim.metric].unit, suite.label(claim.cell)
+    if ours == claim.published:
+        compared = f"has exactly {count_words(ours)} {unit}, as published"
+    else:
+        exactly = "" if count_words(ours) == f"{ours:,}" else f" ({ours:,})"
+        off = f"{_signed(100 * (ours - claim.published) / claim.published)} %"
+        compared = f"has {count_words(ours)} {unit}{exactly}, {off} from the published {count_words(claim.published)}"
+    within = "within" if outcome is Outcome.REPRODUCED else "outside"
+    tolerance = (
+        f", {within} the tolerance of {claim.tolerance_pct:g} %" if claim.tolerance_pct or within == "outside" else ""
+    )
+    return f"{outcome.capitalize()}: '{label}' {compared}{tolerance} (exact count)."
 
 
 @dataclass(frozen=True)
@@ -103,7 +166,7 @@ class _Refusal:
 class _Case:
     """A claim with its runs and what they give."""
 
-    claim: Claim
+    claim: Better | Value
     arms: tuple[_Arm, ...]
     fidelity: Fidelity
     found: Estimate | _Refusal
@@ -132,7 +195,7 @@ class _Case:
         return self.found.p_outside(self.claim.margin)
 
 
-def _case(suite: Suite, claim: Claim, found: Mapping[tuple[str, int], RunRecord]) -> _Case:
+def _case(suite: Suite, claim: Better | Value, found: Mapping[tuple[str, int], RunRecord]) -> _Case:
     cells = (claim.a, claim.b) if isinstance(claim, Better) else (claim.cell,)
     arms = tuple(_arm(suite, cell, claim.metric, found) for cell in cells)
     of_cells = (fidelity(suite.protocol, suite.reference, cell.data) for cell in cells)
@@ -150,7 +213,7 @@ def _arm(suite: Suite, cell: Cell, metric: str, found: Mapping[tuple[str, int], 
     return _Arm(f"'{suite.label(cell)}'", values, len(suite.seeds), failed)
 
 
-def _refused_by_fidelity(suite: Suite, claim: Claim, least: Fidelity) -> _Refusal | None:
+def _refused_by_fidelity(suite: Suite, claim: Better | Value, least: Fidelity) -> _Refusal | None:
     remedy = f"runs of the protocol '{suite.reference_name}' would count"
     if least == "smoke":
         return _Refusal(Outcome.NOT_RUN, "runs of smoke fidelity never count", remedy)
@@ -168,7 +231,7 @@ def _refused_by_missing_runs(arms: Sequence[_Arm]) -> _Refusal | None:
     return _Refusal(Outcome.NOT_RUN, reason, f"three finished seeds{_per_arm(arms)} would allow a test")
 
 
-def _estimate(claim: Claim, arms: Sequence[_Arm]) -> Estimate | _Refusal:
+def _estimate(claim: Better | Value, arms: Sequence[_Arm]) -> Estimate | _Refusal:
     """Estimate the effect, where every arm has at least one value."""
     effect = _effect(claim, arms)
     if any(len(arm.values) < MIN_SEEDS for arm in arms):
@@ -182,7 +245,7 @@ def _estimate(claim: Claim, arms: Sequence[_Arm]) -> Estimate | _Refusal:
     return estimate or _Refusal(Outcome.INCONCLUSIVE, reason, "seeds with differing values would allow one", effect)
 
 
-def _effect(claim: Claim, arms: Sequence[_Arm]) -> float:
+def _effect(claim: Better | Value, arms: Sequence[_Arm]) -> float:
     if isinstance(claim, Better):
         plus, minus = _plus_minus(claim, arms)
         return summarise(plus).mean - summarise(minus).mean
@@ -246,7 +309,7 @@ def _decide(confirming: HolmStep, refuting: HolmStep) -> tuple[Outcome, HolmStep
     return Outcome.INCONCLUSIVE, replace(confirming, level=min(confirming.level, refuting.level))
 
 
-def _bounds(claim: Claim, estimate: Estimate, level: float) -> tuple[float, float]:
+def _bounds(claim: Better | Value, estimate: Estimate, level: float) -> tuple[float, float]:
     if isinstance(claim, Better):
         return estimate.lower(level), estimate.upper(level)
     return estimate.interval(level)
@@ -275,7 +338,7 @@ def _effect_words(case: _Case, effect: float) -> str:
     return f"the mean {metric.label} of {labels[0]} is {amount} from the published {claim.published:g}"
 
 
-def _what_would_change(claim: Claim, outcome: Outcome) -> str:
+def _what_would_change(claim: Better | Value, outcome: Outcome) -> str:
     if isinstance(claim, Better):
         threshold = f"{claim.min_effect:g}"
         return {
@@ -297,7 +360,7 @@ def _seeds_words(arms: Sequence[_Arm]) -> str:
     return f"n = {_listed(counts)}{f', {failed} failed' if failed else ''}"
 
 
-def _effect_unit(claim: Claim) -> str:
+def _effect_unit(claim: Better | Value) -> str:
     """Return the unit of a difference: of two percentages it is percentage points."""
     unit = METRICS[claim.metric].unit
     return "percentage points" if unit == "percent" else unit

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from ranbench.catalogue import COUNTED_OPTIONS, dataset_info
 from ranbench.spec import DataSpec, ModelSpec
 
 COUNTS_FILE = Path(__file__).with_name("counts.json")
@@ -20,10 +21,14 @@ PASSES_OF_A_STEP = 3
 
 @dataclass(frozen=True)
 class Counts:
-    """Trained ``parameters`` of a net, and ``macs`` (multiply-adds) of one forward pass on one image."""
+    """Trained ``parameters`` of a net, and ``macs`` (multiply-adds) of one forward pass on one image.
+
+    ``depth`` is the trunk depth, None where it is not known.
+    """
 
     parameters: int
     macs: int
+    depth: int | None
 
     def training_macs(self, images: int) -> int:
         """Return the multiply-adds of training steps over ``images`` images in all."""
@@ -31,12 +36,14 @@ class Counts:
 
 
 def key(model: ModelSpec, data: DataSpec) -> str:
-    """Name a net with its options on a dataset: ``attention-56 learning=naive ... @ cifar10``.
+    """Name a net on a dataset with all that its counts depend on: ``attention-56 mask=encoder-decoder @ imagenet 224``.
 
-    The split of a dataset is left out, since no count depends on it.
+    Left out are options that change no count (learning, attention) and the split of the dataset; the side of the input
+    is given where it is chosen.
     """
-    options = (f"{option}={value}" for option, value in model.options.items())
-    return " ".join((model.name, *options, "@", data.name))
+    options = (f"{option}={value}" for option, value in model.options.items() if option in COUNTED_OPTIONS)
+    side = (str(data.shape[1]),) if dataset_info(data.name).resizable else ()
+    return " ".join((model.name, *options, "@", data.name, *side))
 
 
 def read_counts(path: Path) -> dict[str, Counts]:

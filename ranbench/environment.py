@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from ranbench.errors import EnvironmentProblem
+from ranbench.errors import EnvironmentProblem, one_line
 from ranbench.records import Environment, Owner
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # The sources that make numbers; a change in any of them gives another code_id.
 NUMBER_SOURCES = ("catalogue.py", "spec.py", "data", "models", "training")
-PACKAGES = ("ranbench", "torch", "torchvision", "numpy", "scikit-learn", "scipy", "safetensors", "sqlalchemy")
+PACKAGES = ("ranbench", "torch", "torchvision", "timm", "numpy", "scikit-learn", "scipy", "safetensors", "sqlalchemy")
 _PROCESS_STATUS = Path("/proc/self/status")
 SILENT_SECONDS = 120.0  # an owner on another host is taken for dead after so long without a heartbeat
 
@@ -37,9 +37,17 @@ _URL_PASSWORD = re.compile(r"(://[^:/@\s]*:)(?!\d+/)[^@\s]*@")  # a password may
 _QUERY_PASSWORD = re.compile(r"([?&](?:password|passwd|pwd|token)=)[^&\s'\"]+", re.IGNORECASE)
 
 
-@cache
-def code_id() -> str:
-    """Return the sha256 of the sources that make numbers, computed without git."""
+@cache  # one answer in one process, as a module is imported only once: the id is that of the code that is run
+def code_id(factory: Path | None = None) -> str:
+    """Return the sha256 of the sources that make numbers, computed without git.
+
+    Args:
+        factory: the file of a foreign factory, whose content is covered as well (not where it lies, and not what it
+            imports).
+
+    Raises:
+        EnvironmentProblem: that file cannot be read.
+    """
     root = Path(__file__).resolve().parent
     files = [file for part in NUMBER_SOURCES for file in sorted([root / part, *(root / part).rglob("*.py")])]
     total = hashlib.sha256()
@@ -47,6 +55,11 @@ def code_id() -> str:
         if file.is_file():
             total.update(f"{file.relative_to(root).as_posix()}\0".encode())
             total.update(hashlib.sha256(file.read_bytes()).digest())
+    if factory is not None:
+        try:
+            total.update(b"factory\0" + hashlib.sha256(factory.read_bytes()).digest())
+        except OSError as error:
+            raise EnvironmentProblem(f"{factory}: cannot be read: {one_line(error)}") from None
     return total.hexdigest()
 
 

@@ -39,7 +39,17 @@ class Metric:
     lower_is_better: bool = True
 
 
-# Every metric that ranbench itself records. Series are kept over iterations, the last three kinds once per attempt.
+# What is counted of a net itself, exactly, without training.
+SIZE_METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("parameters", "parameters", "parameters", "values that are trained, BatchNorm scale and shift included"),
+        Metric("macs", "multiply-adds", "multiply-adds", "of convolutions and linear layers, forward, one image"),
+        Metric("depth", "trunk depth", "layers", "weighted layers on the trunk, without masks and projections"),
+    )
+}
+
+# Every metric of a run. Series are kept over iterations, the last three kinds once per attempt.
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -60,6 +70,9 @@ METRICS: Mapping[str, Metric] = {
 }  # fmt: skip
 
 
+ALL_METRICS: Mapping[str, Metric] = {**METRICS, **SIZE_METRICS}
+
+
 @dataclass(frozen=True)
 class MetricPoint:
     """One value of a series: ``step`` is the number of iterations done."""
@@ -78,13 +91,19 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Complexity:
-    """Size of a net: ``parameters`` that are trained, ``macs`` of one forward pass on one image."""
+    """Size of a net: ``parameters`` that are trained, ``macs`` of one forward pass on one image.
+
+    ``depth``: weighted layers on the longest path from image to logits, without masks and projections; None where it
+    is not known. ``backward_macs``: of the backward pass on one image; None where it was not asked for.
+    """
 
     parameters: int
     macs: int
     by_module: Mapping[str, Mapping[str, int]]
     uncounted: Mapping[str, int]
     convention: str
+    depth: int | None = None
+    backward_macs: int | None = None
 
 
 @dataclass(frozen=True)

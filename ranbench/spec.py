@@ -14,8 +14,23 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from ranbench.catalogue import attention_modules, check_option, dataset_info, net_info
+from ranbench.catalogue import (
+    ATTENTION_OPTIONS,
+    MAX_SIZE,
+    R_SCALES,
+    SIZES,
+    DatasetInfo,
+    Form,
+    attention_modules,
+    check_option,
+    dataset_info,
+    is_attention_net,
+    is_factory,
+    net_info,
+)
 from ranbench.errors import SpecError, one_line
+
+MAX_INPUT = 4096
 
 
 class Spec(BaseModel):
@@ -45,54 +60,97 @@ Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Steps_ = Annotated[tuple[Count, ...], Field(strict=False)]
 
 
-class ModelSpec(Spec):
-    """A net and its options. Options of attention nets are always spelled out; other nets have none."""
+Size = Annotated[int, Field(ge=1, le=MAX_SIZE)]
 
-    name: str = Field(description="a name of 'ranbench list models', for instance attention-56")
+
+class ModelSpec(Spec):
+    """A net and its options. learning, attention and mask of attention nets are always spelled out.
+
+    p, t, r and r_scales are None where they are what the name says, and r_scales where r is 1 and changes nothing: the
+    same net has one spec.
+    """
+
+    name: str = Field(description="a name of 'ranbench list models', for instance attention-56, or of another library")
     learning: str | None = Field(None, description="how mask and trunk combine: residual (1 + M) * T or naive M * T")
     attention: str | None = Field(None, description="activation of the mask: mixed, channel or spatial")
     mask: str | None = Field(None, description="structure of the mask: encoder-decoder or local-convolutions")
+    p: Size | None = Field(None, description="units before and after trunk and mask")
+    t: Size | None = Field(None, description="units of the trunk")
+    r: Size | None = Field(None, description="units of the mask between two samplings")
+    r_scales: str | None = Field(None, description="how r enters the mask: both-ways (figure 2) or way-down")
 
     @model_validator(mode="before")
     @classmethod
     def _fill_options(cls, values: Any) -> Any:
         if not isinstance(values, dict) or not isinstance(values.get("name"), str):
             return values
+        name = values["name"]
         try:
-            info = net_info(values["name"])
+            info = net_info(name)
             given = {key: value for key, value in values.items() if key != "name" and value is not None}
             for option, value in given.items():
-                check_option(values["name"], option, value)
+                check_option(name, option, value)
+            _check_depth(name, given)
         except SpecError as error:
             raise ValueError(str(error)) from None
-        return {"name": values["name"], **{option: allowed[0] for option, allowed in info.options.items()}, **given}
+        always = {option: allowed[0] for option, allowed in info.options.items() if option in ATTENTION_OPTIONS}
+        if given.get("r", info.sizes.get("r")) == 1 or given.get("r_scales") == R_SCALES[0]:
+            given.pop("r_scales", None)
+        return {"name": name, **always, **{key: value for key, value in given.items() if value != info.sizes.get(key)}}
 
     @property
-    def options(self) -> dict[str, str]:
-        """The options by name, without the name of the net."""
+    def options(self) -> dict[str, str | int]:
+        """The options that are spelled out, by name, without the name of the net."""
         return {key: value for key, value in self.model_dump(exclude={"name"}).items() if value is not None}
 
     @property
+    def settings(self) -> dict[str, str | int]:
+        """Every option of the net with its value, also those that its name implies."""
+        info = net_info(self.name)
+        implied: dict[str, str | int] = {option: allowed[0] for option, allowed in info.options.items()}
+        return {**implied, **info.sizes, **self.options}
+
+    @property
     def modules_per_stage(self) -> int | None:
-        """m of an attention net, None for others."""
-        modules = attention_modules(self.name)
-        return modules.m if modules else None
+        """m of an attention net on CIFAR, None for others."""
+        if not self.name.startswith("attention-"):
+            return None
+        modules = attention_modules(self.name, p=self.p, t=self.t)
+        return modules.m[0] if modules else None
+
+    @property
+    def factory(self) -> str | None:
+        """The import path of a user's net, None for others."""
+        return self.name if is_factory(self.name) else None
+
+
+def _check_depth(name: str, options: Mapping[str, Any]) -> None:
+    """Check that an attention net's depth fits its p and t in one of its forms."""
+    if is_attention_net(name):
+        form: Form = "cifar" if name.startswith("attention-") else "imagenet"
+        attention_modules(name, form, **options_of_modules(options))
+
+
+def options_of_modules(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Pick the options that set the size of attention modules."""
+    return {key: value for key, value in options.items() if key in {*SIZES, "r_scales"}}
 
 
 class DataSpec(Spec):
-    """A dataset, identified by the checksum of its official content, and its split where one must be chosen."""
+    """A dataset, identified by the checksum of its official content, its split and input size where they are chosen."""
 
     name: str
     checksum: str
     train_images: Count = Field(description="training images")
     test_images: Count = Field(description="test images")
+    input: Count | None = Field(None, description="side of the square input in pixels, where it is not the usual one")
 
     @classmethod
-    def of(cls, name: str, train: int | None = None, test: int | None = None) -> Self:
-        """Describe the dataset ``name``, with the split ``train``/``test`` where it has none of its own.
+    def of(cls, name: str, train: int | None = None, test: int | None = None, input: int | None = None) -> Self:  # noqa: A002
+        """Describe the dataset ``name``, with split ``train``/``test`` and ``input`` where it has none of its own.
 
         Raises:
-            SpecError: unknown dataset, or a split that it does not allow.
+            SpecError: unknown dataset, or a split or an input size that it does not allow.
         """
         info = dataset_info(name)
         train = info.train_images if train is None else train
@@ -106,7 +164,31 @@ class DataSpec(Spec):
                 f"dataset {name!r}: the split {train}/{test} must leave at least {info.num_classes} images "
                 f"on either side and sum to at most {info.total_images}"
             )
-        return cls(name=name, checksum=info.checksum, train_images=train, test_images=test)
+        return cls(
+            name=name,
+            checksum=info.checksum,
+            train_images=train,
+            test_images=test,
+            input=_chosen_input(name, info, input),
+        )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image that the net is given."""
+        channels, height, width = dataset_info(self.name).shape
+        return (channels, height, width) if self.input is None else (channels, self.input, self.input)
+
+
+def _chosen_input(name: str, info: DatasetInfo, side: int | None) -> int | None:
+    """Return the side where it is not the usual one."""
+    usual = info.shape[1]
+    if side is None or side == usual:
+        return None
+    if not info.resizable:
+        raise SpecError(f"dataset {name!r} has images of {usual}x{usual}, got input {side}")
+    if not 1 <= side <= MAX_INPUT:
+        raise SpecError(f"dataset {name!r}: input {side} is not allowed (allowed: 1 to {MAX_INPUT} pixels)")
+    return side
 
 
 class NoiseSpec(Spec):
@@ -218,7 +300,7 @@ class RunSpec(Spec):
     @property
     def complexity_key(self) -> str:
         """sha256 over net and data, on which the size of the net depends."""
-        return digest({"model": self.model, "data": self.data})
+        return complexity_key(self.model, self.data)
 
     @classmethod
     def stored(cls, fingerprint: str, spec: Mapping[str, Any]) -> Self:
@@ -233,6 +315,11 @@ class RunSpec(Spec):
             raise SpecError(
                 f"run {fingerprint[:12]}: this version cannot read its stored spec: {one_line(error)}"
             ) from None
+
+
+def complexity_key(model: ModelSpec, data: DataSpec) -> str:
+    """Return the sha256 over a net and its data, under which its size is stored."""
+    return digest({"model": model, "data": data})
 
 
 # Which fields of a run make its identity. A field that stands in neither list fails a test.

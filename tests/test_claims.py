@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 import pytest
 
 from ranbench.claims import Outcome, judge
+from ranbench.counts import Counts
 from ranbench.records import Attempt, Environment, Reason, RunRecord, State
+from ranbench.spec import complexity_key
 from ranbench.statistics import one_sample, welch
 from ranbench.suite import load_suite
 
@@ -475,3 +477,112 @@ def test_a_finished_run_without_a_finite_metric_counts_as_failed(suite_of):
     assert (verdict.n, verdict.planned, verdict.failed) == ((3,), (5,), 2)
     assert verdict.effect == pytest.approx(0.1)
     assert "n = 3 of 5, 2 failed, one-sample t-test" in verdict.sentence
+
+
+# --- claims about counts: exact, without runs
+
+COUNTED = """
+name: sizes
+title: Sizes
+seeds: 0
+cells:
+  fixed: {dataset: cifar10}
+  matrix: {model: [attention-56, attention-92]}
+published:
+  - {cell: {model: attention-56}, metric: parameters, value: 1.0e6, unit: parameters, where: table 2}
+  - {cell: {model: attention-56}, metric: depth, value: 56, unit: layers, where: table 2}
+  - {cell: {model: attention-92}, metric: macs, value: 2.0e+8, unit: multiply-adds, where: table 2}
+claims:
+  - {id: a, kind: complexity, cell: {model: attention-56}, metric: parameters, tolerance_pct: 3}
+  - {id: b, kind: complexity, cell: {model: attention-56}, metric: depth, tolerance_pct: 0}
+  - {id: c, kind: complexity, cell: {model: attention-92}, metric: macs, tolerance_pct: 3}
+"""
+
+
+def counted_suite(folder, text=COUNTED):
+    file = folder / "sizes.yaml"
+    file.write_text(text)
+    return load_suite(file)
+
+
+def counts_of(suite, **counts):
+    """Counts for the suite's cells by model name, with underscores for hyphens."""
+    return {
+        complexity_key(cell.model, cell.data): Counts(*counts[cell.model.name.replace("-", "_")])
+        for cell in suite.cells
+        if cell.model.name.replace("-", "_") in counts
+    }
+
+
+def test_counts_are_judged_exactly_and_without_a_test(tmp_path):
+    suite = counted_suite(tmp_path)
+    measured = counts_of(suite, attention_56=(1_030_000, 5, 56), attention_92=(7, 206_000_001, 92))
+
+    within, exact, outside = judge(suite, [], measured)
+
+    assert [within.outcome, exact.outcome, outside.outcome] == ["reproduced", "reproduced", "not reproduced"]
+    assert [within.effect, exact.effect] == [pytest.approx(3.0), 0.0]
+    assert outside.effect == pytest.approx(3.0000005)
+    assert {(v.n, v.planned, v.level, v.p, v.low, v.high, v.fidelity) for v in (within, exact, outside)} == {
+        ((), (), None, None, None, None, "full")
+    }
+    assert within.sentence == (
+        "Reproduced: 'attention-56' has 1.03 million parameters (1,030,000), +3 % from the published 1 million, "
+        "within the tolerance of 3 % (exact count)."
+    )
+    assert exact.sentence == "Reproduced: 'attention-56' has exactly 56 layers, as published (exact count)."
+    assert outside.sentence == (
+        "Not reproduced: 'attention-92' has 206 million multiply-adds (206,000,001), +3 % from the published "
+        "200 million, outside the tolerance of 3 % (exact count)."
+    )
+
+
+def test_a_depth_that_is_one_layer_off_is_not_reproduced(tmp_path):
+    suite = counted_suite(tmp_path)
+
+    _, depth, _ = judge(suite, [], counts_of(suite, attention_56=(1, 1, 57)))
+
+    assert depth.outcome == "not reproduced"
+    assert depth.sentence == (
+        "Not reproduced: 'attention-56' has 57 layers, +1.79 % from the published 56, outside the tolerance of 0 % "
+        "(exact count)."
+    )
+
+
+def test_a_net_that_was_not_measured_is_looked_up(tmp_path):
+    suite = counted_suite(tmp_path)
+
+    parameters, depth, macs = judge(suite, [])
+
+    assert parameters.effect == pytest.approx(3.0394)
+    assert (depth.effect, macs.effect) == (0.0, pytest.approx(5.956608))
+
+
+def test_a_count_that_nobody_knows_is_not_run(tmp_path):
+    suite = counted_suite(tmp_path, COUNTED.replace("attention-92", "mynets:tiny"))
+
+    verdict = judge(suite, [])[2]
+
+    assert (verdict.outcome, verdict.effect) == (Outcome.NOT_RUN, None)
+    assert verdict.sentence == (
+        "Not run: the multiply-adds of 'mynets:tiny' are not counted; 'ranbench run' counts the nets of a suite."
+    )
+
+
+def test_counts_take_no_share_of_the_level(suite_of, tmp_path):
+    counted = """
+  - {id: size, kind: complexity, cell: {model: attention-56, learning: naive}, metric: parameters, tolerance_pct: 3}
+"""
+    file = tmp_path / "small.yaml"
+    alone = suite_of(BETTER)
+    (verdict,) = judge(alone, done(alone, RESIDUAL_164, LOW) + done(alone, NAIVE_164, HIGH))
+    text = file.read_text() + counted
+    cell = "{model: attention-56, learning: naive}"
+    published = f"  - {{cell: {cell}, metric: parameters, value: 62778, unit: parameters, where: t}}\n"
+    file.write_text(text.replace("claims:\n", published + "claims:\n"))
+    both = load_suite(file)
+
+    beside, size = judge(both, done(both, RESIDUAL_164, LOW) + done(both, NAIVE_164, HIGH))
+
+    assert (beside.level, beside.p, beside.low) == (verdict.level, verdict.p, verdict.low)
+    assert (size.outcome, size.effect) == (Outcome.REPRODUCED, 0.0)

@@ -91,6 +91,33 @@ def test_the_code_id_stays_when_other_files_change(copied: Path, source: str) ->
     assert code_id_of(copied) == before
 
 
+def test_the_code_id_covers_the_content_of_a_foreign_factory_and_not_its_place(tmp_path: Path) -> None:
+    sources = {"a.py": "one", "b.py": "one", "c.py": "two"}
+    for name, text in sources.items():
+        (tmp_path / name).write_text(text)
+
+    found = {name: code_id(tmp_path / name) for name in sources}
+
+    assert found["a.py"] == found["b.py"] != found["c.py"]
+    assert code_id() not in found.values()
+
+
+def test_the_code_id_is_that_of_the_module_which_this_process_has_imported(tmp_path: Path) -> None:
+    """A module is imported once: a change of its file is for the next process."""
+    factory = tmp_path / "net.py"
+    factory.write_text("one")
+    before = code_id(factory)
+
+    factory.write_text("two")
+
+    assert code_id(factory) == before
+
+
+def test_the_code_id_of_a_factory_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentProblem, match=r"gone\.py: cannot be read: "):
+        code_id(tmp_path / "gone.py")
+
+
 def test_this_process_is_alive_whatever_its_heartbeat() -> None:
     assert is_alive(new_owner(), long_ago())
 

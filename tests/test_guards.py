@@ -15,9 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from ranbench.catalogue import DATASETS, NETS, attention_modules
+from ranbench.catalogue import DATASETS, NETS, is_attention_net
 from ranbench.data import LOADERS
-from ranbench.models import BASELINES
+from ranbench.errors import DataError
+from ranbench.models import BASELINES, UNITS
+from ranbench.spec import DataSpec
 from ranbench.suite import load_protocol, load_suite
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -224,7 +226,10 @@ def test_no_file_names_a_path_outside_the_repository() -> None:
 
 def test_every_dependency_is_imported_and_every_import_is_a_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    names = [re.split(r"[><=~\[; ]", entry)[0] for entry in project["dependencies"]]
+    extras = [
+        entry for extra, entries in project["optional-dependencies"].items() if extra != "dev" for entry in entries
+    ]
+    names = [re.split(r"[><=~\[; ]", entry)[0] for entry in (*project["dependencies"], *extras)]
     declared = {IMPORT_NAMES.get(name, name) for name in names}
 
     used = {library for name in modules() for library in external(name)} - sys.stdlib_module_names
@@ -236,9 +241,12 @@ def test_every_dependency_is_imported_and_every_import_is_a_dependency() -> None
 def test_every_suite_holds(file: Path) -> None:
     suite = load_suite(file)
 
-    assert suite.runs()
     assert suite.fidelity == "full"
-    assert load_suite(file, protocol="smoke").fidelity == "smoke"
+    assert bool(suite.runs()) == suite.trains
+    if suite.trains:
+        assert load_suite(file, protocol="smoke").fidelity == "smoke"
+    else:
+        assert {claim.kind for claim in suite.claims} == {"complexity"}
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "suites" / "protocols").glob("*.yaml")), ids=lambda file: file.stem)
@@ -253,10 +261,20 @@ def test_every_suite_begins_with_its_purpose() -> None:
 
 
 def test_the_nets_of_the_catalogue_are_those_that_can_be_built() -> None:
-    without_attention = {name for name in NETS if attention_modules(name) is None}
+    with_attention = {name for name in NETS if is_attention_net(name)}
 
-    assert without_attention == BASELINES.keys()
+    assert NETS.keys() - with_attention == BASELINES.keys()
+    assert {name.split("-")[0] for name in with_attention} == UNITS.keys()
 
 
-def test_the_datasets_of_the_catalogue_are_those_that_can_be_loaded() -> None:
-    assert DATASETS.keys() == LOADERS.keys()
+def test_the_datasets_of_the_catalogue_are_those_that_can_be_loaded(tmp_path: Path) -> None:
+    """All but imagenet, which says that it cannot be yet."""
+    cannot = []
+    for name, loader in LOADERS.items():
+        try:
+            loader.load(DataSpec.of(name), tmp_path)
+        except DataError as error:
+            cannot += [name] if "this version cannot" in str(error) else []
+
+    assert LOADERS.keys() == DATASETS.keys()
+    assert cannot == ["imagenet"]

@@ -12,23 +12,26 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 import ranbench
 from ranbench.errors import StoreError
+from ranbench.records import Complexity
 from ranbench.store import Store, upgrade
 from ranbench.store.schema import VERSION, VERSION_TABLE, Row
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "database.md"
 
-SECOND = """
+LATER = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0002", "0001"
+revision, down_revision = "0003", "0002"
 
 def upgrade():
     op.add_column("suite", sa.Column("colour", sa.Text()))
@@ -49,9 +52,9 @@ def later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch
     """A ranbench with one migration more than this one; ``undo`` of the result gives the real one back."""
     migrations = tmp_path / "migrations"
     shutil.copytree(upgrade.MIGRATIONS, migrations)
-    (migrations / "versions" / "0002_colour.py").write_text(SECOND)
+    (migrations / "versions" / "0003_colour.py").write_text(LATER)
     monkeypatch.setattr(upgrade, "MIGRATIONS", migrations)
-    monkeypatch.setattr(upgrade, "VERSION", "0002")
+    monkeypatch.setattr(upgrade, "VERSION", "0003")
     return monkeypatch
 
 
@@ -63,7 +66,9 @@ def rows(path: Path, query: str) -> list[tuple[object, ...]]:
 def definitions(path: Path) -> dict[str, str]:
     """Names and definitions of tables and indexes, without the order of constraints and spaces."""
     found = rows(path, "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
-    return {str(name): " ".join(sorted(re.split(r"[\s,]+", str(sql)))) for name, sql in found if name != VERSION_TABLE}
+    return {
+        str(name): " ".join(sorted(re.split(r"[\s,()]+", str(sql)))) for name, sql in found if name != VERSION_TABLE
+    }
 
 
 def test_the_newest_migration_has_the_version_of_the_mappings() -> None:
@@ -93,27 +98,50 @@ def test_an_old_database_is_copied_and_then_upgraded_with_its_content(path: Path
     with Store.open(f"sqlite:///{path}") as store:
         version, copy = store.schema_version(), store.backup
 
-    assert version == "0002"
-    assert copy == path.with_name("ranbench.db.schema-0001")
+    assert version == "0003"
+    assert copy == path.with_name("ranbench.db.schema-0002")
     assert rows(copy, "SELECT * FROM suite") == before
-    assert rows(copy, f"SELECT version_num FROM {VERSION_TABLE}") == [("0001",)]
+    assert rows(copy, f"SELECT version_num FROM {VERSION_TABLE}") == [("0002",)]
     assert rows(path, "SELECT * FROM suite") == [(*before[0], None)]
 
 
+def test_a_database_of_the_first_version_keeps_its_counts_and_takes_new_ones(tmp_path: Path) -> None:
+    path = tmp_path / "first.db"
+    first = Config()
+    first.set_main_option("script_location", str(upgrade.MIGRATIONS))
+    first.set_main_option("path_separator", "os")
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        first.attributes["connection"] = connection
+        command.upgrade(first, "0001")
+        connection.exec_driver_sql("INSERT INTO complexity VALUES ('aa', 12, 34, '{}', '{}', 'words')")
+    engine.dispose()
+    new = Complexity(1, 2, {}, {}, "words", depth=56, backward_macs=4)
+
+    with Store.open(f"sqlite:///{path}") as store:
+        old, copy = store.complexity("aa"), store.backup
+        store.record_complexity("bb", new)
+        written = store.complexity("bb")
+
+    assert copy == tmp_path / "first.db.schema-0001"
+    assert old == Complexity(12, 34, {}, {}, "words")
+    assert written == new
+
+
 def test_a_copy_never_replaces_an_earlier_copy(path: Path, later: pytest.MonkeyPatch) -> None:
-    earlier = path.with_name("ranbench.db.schema-0001")
+    earlier = path.with_name("ranbench.db.schema-0002")
     earlier.write_text("kept")
 
     with Store.open(f"sqlite:///{path}") as store:
         copy = store.backup
 
-    assert copy == path.with_name("ranbench.db.schema-0001-2")
+    assert copy == path.with_name("ranbench.db.schema-0002-2")
     assert earlier.read_text() == "kept"
 
 
 def test_an_upgrade_that_fails_changes_nothing(path: Path, later: pytest.MonkeyPatch) -> None:
-    broken = SECOND + '    op.execute("SELECT 1 FROM nowhere")\n'
-    (upgrade.MIGRATIONS / "versions" / "0002_colour.py").write_text(broken)
+    broken = LATER + '    op.execute("SELECT 1 FROM nowhere")\n'
+    (upgrade.MIGRATIONS / "versions" / "0003_colour.py").write_text(broken)
     before = definitions(path)
 
     with pytest.raises(StoreError, match="no such table: nowhere"):
@@ -134,7 +162,7 @@ def test_a_newer_database_is_refused_and_left_alone(path: Path, later: pytest.Mo
         Store.open(f"sqlite:///{path}")
 
     assert str(caught.value) == (
-        f"sqlite:///{path}: has schema 0002, newer than 0001 of this ranbench {ranbench.__version__}; "
+        f"sqlite:///{path}: has schema 0003, newer than 0002 of this ranbench {ranbench.__version__}; "
         "'pip install --upgrade ranbench' helps"
     )
     assert path.read_bytes() == content

@@ -61,10 +61,15 @@ CHANGES: tuple[tuple[str, Any], ...] = (
     ("model.learning", "naive"),
     ("model.attention", "spatial"),
     ("model.mask", "local-convolutions"),
+    ("model.p", 2),
+    ("model.t", 5),
+    ("model.r", 2),
+    ("model.r_scales", "way-down"),
     ("data.name", "digits"),
     ("data.checksum", "md5:0"),
     ("data.train_images", 49_000),
     ("data.test_images", 9_999),
+    ("data.input", 64),
     ("noise", {"rate": 0.1}),
     ("noise.rate", 0.3),
     ("protocol.iterations", 160_001),
@@ -83,6 +88,13 @@ CHANGES: tuple[tuple[str, Any], ...] = (
     ("protocol.evaluation.images", 512),
     ("protocol.initialisation", "he-fan-out"),
 )
+# 756 = 9 * 4 * 21 = 9 * 6 * 14 = 9 * 7 * 12: a depth that several p and t give. r_scales changes nothing where r is 1.
+BASES: dict[str, dict[str, Any]] = {
+    "noise.rate": {"noise": {"rate": 0.1}},
+    "model.p": {"model__name": "attention-776"},
+    "model.t": {"model__name": "attention-776"},
+    "model.r_scales": {"model__r": 3},
+}
 # One value each is allowed today, so that there is none to change to.
 SINGLE_VALUED = {"protocol.precision", "protocol.schedule.kind"}
 
@@ -111,9 +123,10 @@ def leaves(spec: BaseModel, path: str = "") -> set[str]:
 
 @pytest.mark.parametrize(("path", "value"), CHANGES)
 def test_every_field_of_a_cell_enters_its_id(path: str, value: Any) -> None:
-    before = run_spec(noise={"rate": 0.1}) if path == "noise.rate" else run_spec()
+    base = BASES.get(path, {})
+    before = run_spec(**base)
 
-    after = run_spec(**{path.replace(".", "__"): value})
+    after = run_spec(**base, **{path.replace(".", "__"): value})
 
     assert after.cell_id != before.cell_id
     assert after.fingerprint != before.fingerprint
@@ -138,7 +151,7 @@ def test_the_table_of_changes_has_every_field() -> None:
 
 
 def test_all_changes_give_different_ids() -> None:
-    ids = {run_spec(**{path.replace(".", "__"): value}).cell_id for path, value in CHANGES}
+    ids = {run_spec(**BASES.get(path, {}), **{path.replace(".", "__"): value}).cell_id for path, value in CHANGES}
 
     assert len(ids) == len(CHANGES)
 
@@ -156,8 +169,8 @@ def test_every_field_of_a_run_stands_in_one_list_of_its_identity() -> None:
 
 # Adding a field here means to have decided: required, or optional with a default that leaves older results as they are.
 FIELDS: dict[type[Spec], tuple[str, ...]] = {
-    ModelSpec: ("name", "learning", "attention", "mask"),
-    DataSpec: ("name", "checksum", "train_images", "test_images"),
+    ModelSpec: ("name", "learning", "attention", "mask", "p", "t", "r", "r_scales"),
+    DataSpec: ("name", "checksum", "train_images", "test_images", "input"),
     NoiseSpec: ("rate",),
     Steps: ("kind", "lr", "drops", "factor"),
     OneCycle: ("kind", "lr", "rise", "start", "end"),
@@ -220,6 +233,31 @@ def test_zero_and_minus_zero_are_the_same_cell() -> None:
 
 def test_an_option_that_is_spelled_out_or_left_to_its_default_is_the_same_cell() -> None:
     assert run_spec(model={"name": "attention-56"}).cell_id == run_spec().cell_id
+
+
+@pytest.mark.parametrize("spelled", [{"p": 1}, {"t": 2, "r": 1}, {"r_scales": "both-ways"}, {"r_scales": "way-down"}])
+def test_what_the_name_implies_may_be_spelled_out_or_not(spelled: dict[str, Any]) -> None:
+    assert run_spec(model={"name": "attention-56", **spelled}).cell_id == run_spec().cell_id
+
+
+def test_the_usual_input_size_may_be_spelled_out_or_not() -> None:
+    assert DataSpec.of("imagenet", input=224) == DataSpec.of("imagenet")
+    assert DataSpec.of("imagenet", input=320).shape == (3, 320, 320)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "side", "message"),
+    [
+        ("cifar10", 64, "dataset 'cifar10' has images of 32x32, got input 64"),
+        ("imagenet", 0, "dataset 'imagenet': input 0 is not allowed (allowed: 1 to 4096 pixels)"),
+        ("imagenet", 5000, "dataset 'imagenet': input 5000 is not allowed (allowed: 1 to 4096 pixels)"),
+    ],
+)
+def test_an_input_size_that_does_not_fit_is_refused(dataset: str, side: int, message: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        DataSpec.of(dataset, input=side)
+
+    assert str(refused.value) == message
 
 
 def test_a_run_that_is_stored_and_read_again_is_equal_and_keeps_its_ids() -> None:
@@ -343,7 +381,12 @@ def test_a_dataset_is_described_by_its_facts() -> None:
             360,
             "dataset 'digits': the split 9/360 must leave at least 10 images on either side and sum to at most 1797",
         ),
-        ("digit", None, None, "dataset 'digit' is not known; did you mean 'digits'? (allowed: cifar10, digits)"),
+        (
+            "digit",
+            None,
+            None,
+            "dataset 'digit' is not known; did you mean 'digits'? (allowed: cifar10, cifar100, imagenet, digits)",
+        ),
     ],
 )
 def test_a_split_that_a_dataset_does_not_have_is_refused(

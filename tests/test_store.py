@@ -29,6 +29,7 @@ from ranbench.spec import (
     RunSpec,
 )
 from ranbench.store import Artefact, Claimed, Refused, Store
+from ranbench.store.schema import VERSION
 
 HERE = Environment(
     device="cpu",
@@ -98,7 +99,7 @@ def test_opening_makes_the_folder_and_the_database_and_again_finds_it(url: str) 
         store.record_suite("table9", "A table", "name: table9", "ab" * 32, [run()])
 
     with Store.open(url, create=False) as store:
-        assert (store.url, store.schema_version(), store.backup) == (url, "0001", None)
+        assert (store.url, store.schema_version(), store.backup) == (url, VERSION, None)
         assert [record.fingerprint for record in store.runs(suite="table9")] == [run().fingerprint]
 
 

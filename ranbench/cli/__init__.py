@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from ranbench import __version__
-from ranbench.cli import data, reports, results, run, suites
+from ranbench.cli import complexity, data, reports, results, run, suites
 from ranbench.cli.options import Data, Db
 from ranbench.cli.output import note
 from ranbench.errors import RanbenchError
@@ -58,7 +58,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "runs": results.runs,
     "show": results.show,
     "report": reports.report,
-    "complexity": reports.complexity,
+    "complexity": complexity.complexity,
 }
 for name, command in _COMMANDS.items():
     app.command(name)(command)

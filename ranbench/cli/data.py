@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ranbench.cli.options import Data, Json, settings
 from ranbench.cli.output import answer, as_json
 from ranbench.errors import DataError
+
+if TYPE_CHECKING:
+    from ranbench.data import Loader
+
+GOOD, NOT_FETCHED, DAMAGED = "good", "not fetched", "not good"
 
 app = typer.Typer(no_args_is_help=True, help="Fetch and verify datasets.", rich_markup_mode=None)
 
@@ -40,27 +45,32 @@ def fetch(
 def verify(
     context: typer.Context,
     datasets: Annotated[
-        list[str] | None, typer.Argument(metavar="[DATASET...]", help="All that are there if left out.")
+        list[str] | None, typer.Argument(metavar="[DATASET...]", help="All that were fetched if left out.")
     ] = None,
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Check that datasets are complete and undamaged; exit 7 where one is not."""
+    """Check that datasets are complete and undamaged; exit 7 where one is not, or is named and was not fetched."""
     from ranbench.catalogue import dataset_info
     from ranbench.data import LOADERS
 
-    names: Sequence[str] = datasets or list(LOADERS)
-    root = settings(context, None, data).data
-    found: list[dict[str, object]] = []
-    for name in names:
+    for name in datasets or []:
         dataset_info(name)
-        try:
-            found.append({"dataset": name, "good": True, "text": LOADERS[name].verify(root)})
-        except DataError as error:
-            found.append({"dataset": name, "good": False, "text": str(error).removeprefix(f"{name}: ")})
+    root = settings(context, None, data).data
+    found = [_verified(name, LOADERS[name], root) for name in datasets or LOADERS]
     if json:
-        as_json(found)
+        as_json([entry | {"good": entry["state"] == GOOD} for entry in found])
     else:
         for entry in found:
-            answer(f"{entry['dataset']}: {'good' if entry['good'] else 'NOT GOOD'}: {entry['text']}")
-    raise typer.Exit(0 if all(entry["good"] for entry in found) else DataError.exit_code)
+            state = entry["state"] if entry["state"] in (GOOD, NOT_FETCHED) else "NOT GOOD"
+            answer(f"{entry['dataset']}: {state}: {entry['text']}")
+    fine = (GOOD,) if datasets else (GOOD, NOT_FETCHED)
+    raise typer.Exit(0 if all(entry["state"] in fine for entry in found) else DataError.exit_code)
+
+
+def _verified(name: str, loader: Loader, root: Path) -> dict[str, str]:
+    try:
+        return {"dataset": name, "state": GOOD, "text": loader.verify(root)}
+    except DataError as error:
+        state = DAMAGED if loader.is_there(root) else NOT_FETCHED
+        return {"dataset": name, "state": state, "text": str(error).removeprefix(f"{name}: ")}

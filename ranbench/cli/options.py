@@ -31,6 +31,9 @@ Only = Annotated[
 Protocol = Annotated[
     str | None, typer.Option("--protocol", metavar="NAME", help="Protocol in place of the suite's own, e.g. smoke.")
 ]
+TrustImports = Annotated[
+    bool, typer.Option("--trust-imports", help="Allow nets named package.module:factory; importing one runs its code.")
+]
 Seeds = Annotated[int | None, typer.Option("--seeds", metavar="N", help="Seeds 0 to N-1 in place of the suite's own.")]
 
 

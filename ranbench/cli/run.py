@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ranbench.cli.options import Data, Db, Json, Only, Protocol, Seeds, SuiteName, pairs, settings, suite_of
+from ranbench.cli.options import (
+    Data,
+    Db,
+    Json,
+    Only,
+    Protocol,
+    Seeds,
+    SuiteName,
+    TrustImports,
+    pairs,
+    settings,
+    suite_of,
+)
 from ranbench.cli.output import answer, as_json, duration, large, note, table
 from ranbench.errors import UsageError
 
@@ -33,6 +45,7 @@ def run(
     only: Only = None,
     device: Device = "auto",
     rerun: Rerun = None,
+    trust_imports: TrustImports = False,
     db: Db = None,
     data: Data = None,
 ) -> None:
@@ -59,10 +72,11 @@ def run(
                 only=selected,
                 device=device,
                 rerun=frozenset([rerun] if rerun else []),
+                trust_imports=trust_imports,
                 observer=shown,
                 stop=stop,
             )
-    note(_said(summary, loaded.fidelity))
+    note(_said(summary, loaded.fidelity) if loaded.trains else f"{summary.counted} nets counted; nothing is trained")
     raise typer.Exit(summary.exit_code)
 
 
@@ -111,18 +125,25 @@ def plan(
     db: Db = None,
 ) -> None:
     """Show what would run, what is done, and what it would cost. Trains nothing."""
-    from ranbench.records import RunRecord
+    from ranbench.records import Complexity, RunRecord
     from ranbench.runner.plan import plan as make
 
     loaded = suite_of(suite, protocol, seeds)
     records: list[RunRecord] = []
+    sizes: dict[str, Complexity] = {}
     chosen = settings(context, db)
     if chosen.exists():
         with chosen.store(create=False) as store:
             records = store.runs()
-    made = make(loaded, records, pairs(only))
+            stored = {key: store.complexity(key) for key in {spec.complexity_key for spec in loaded.runs()}}
+        sizes = {key: size for key, size in stored.items() if size is not None}
+    made = make(loaded, records, pairs(only), sizes)
     if json:
         as_json(_as_dict(made))
+        return
+    if not loaded.trains:
+        nets = len(loaded.select(pairs(only)))
+        answer(f"suite {loaded.name} trains nothing; 'ranbench run' counts its {nets} nets, in seconds")
         return
     rows = [
         (run.label, run.spec.seed, run.state, large(run.macs), duration(run.seconds), run.spec.fingerprint[:12])
@@ -140,7 +161,7 @@ def plan(
 def _as_dict(made: Plan) -> dict[str, object]:
     return {
         "suite": made.suite.name,
-        "protocol": made.suite.protocol_name,
+        "protocol": made.suite.protocol_name if made.suite.trains else None,
         "fidelity": made.suite.fidelity,
         "differences": list(made.suite.differences),
         "macs": made.macs,

@@ -50,7 +50,8 @@ def _print(entry: dict[str, object]) -> None:
     problems = entry["problems"]
     assert isinstance(problems, list)
     if entry["valid"]:
-        answer(f"{entry['suite']}: valid: {entry['cells']} cells, {entry['runs']} runs, {entry['claims']} claims")
+        runs = f"{entry['runs']} runs" if entry["runs"] else "nets counted, nothing trained"
+        answer(f"{entry['suite']}: valid: {entry['cells']} cells, {runs}, {entry['claims']} claims")
     for one in problems:
         answer(str(Problem(**one)) if one["line"] else one["text"])
 
@@ -66,21 +67,36 @@ def list_(
     if json:
         as_json(rows)
         return
-    columns = list(rows[0]) if rows else ["name"]
+    columns = [column for column in rows[0] if column != "options"] if rows else ["name"]
     table(columns, [[row[column] for column in columns] for row in rows])
+    if kind == "models":
+        answer(_model_notes())
 
 
 def _models() -> list[dict[str, object]]:
-    from ranbench.catalogue import NETS
+    from ranbench.catalogue import DATASETS, NETS
 
     return [
         {
             "name": name,
             "summary": info.summary,
-            "options": "; ".join(f"{option}: {' | '.join(values)}" for option, values in info.options.items()),
+            "datasets": ", ".join(dataset for dataset, facts in DATASETS.items() if facts.form in info.forms),
+            "options": {**{option: list(values) for option, values in info.options.items()}, **info.sizes},
         }
         for name, info in NETS.items()
     ]
+
+
+def _model_notes() -> str:
+    from ranbench.catalogue import ATTENTION_OPTIONS, MAX_SIZE, R_SCALES
+
+    choices = {**ATTENTION_OPTIONS, "r_scales": R_SCALES}
+    options = "; ".join(f"{option}: {' | '.join(values)}" for option, values in choices.items())
+    return (
+        "also: attention-N of any N = 36m + 20 on cifar10, cifar100 and digits; timm:NAME, torchvision:NAME, and your "
+        "own package.module:factory (--trust-imports)\n"
+        f"options of attention nets: {options}; p, t, r: 1 to {MAX_SIZE}"
+    )
 
 
 def _datasets() -> list[dict[str, object]]:

@@ -1,90 +1,107 @@
-"""CIFAR-10 from the official python pickles, through torchvision; every md5 is checked before anything is unpickled."""
+"""CIFAR-10 and -100 from the official python pickles, through torchvision; md5s are checked before any is unpickled."""
 
 from __future__ import annotations
 
 import hashlib
 import urllib.error
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torchvision.datasets import CIFAR10
+from torchvision.datasets import CIFAR10, CIFAR100
 from torchvision.datasets.utils import download_and_extract_archive
 
 from ranbench.data.images import ImageSet
 from ranbench.errors import DataError, one_line
 from ranbench.spec import DataSpec
 
-FILES: tuple[tuple[str, str], ...] = (
-    *((name, md5) for name, md5 in CIFAR10.train_list),
-    *((name, md5) for name, md5 in CIFAR10.test_list),
-    (str(CIFAR10.meta["filename"]), str(CIFAR10.meta["md5"])),
-)
 
+@dataclass(frozen=True)
+class Cifar:
+    """One of the two datasets; ``source`` is torchvision's class, which knows the official files and their md5."""
 
-def load_cifar10(spec: DataSpec, root: Path) -> ImageSet:
-    """Load all 50,000 training and 10,000 test images from ``root/cifar-10-batches-py``.
+    name: str
+    source: type[CIFAR10]
+    num_classes: int
 
-    Raises:
-        DataError: a file is missing or damaged.
-    """
-    del spec  # the split is the official one
-    verify_cifar10(root)
-    train = CIFAR10(str(root), train=True)
-    test = CIFAR10(str(root), train=False)
-    return ImageSet(
-        torch.from_numpy(train.data).permute(0, 3, 1, 2).contiguous(),
-        torch.tensor(train.targets),
-        torch.from_numpy(test.data).permute(0, 3, 1, 2).contiguous(),
-        torch.tensor(test.targets),
-        num_classes=10,
-    )
+    @property
+    def files(self) -> tuple[tuple[str, str], ...]:
+        """Name and md5 of every file."""
+        meta = (str(self.source.meta["filename"]), str(self.source.meta["md5"]))
+        return (*((name, md5) for name, md5 in (*self.source.train_list, *self.source.test_list)), meta)
 
+    def is_there(self, root: Path) -> bool:
+        """Tell whether there is a folder of the dataset, good or not."""
+        folder: Path = root / self.source.base_folder
+        return folder.exists()
 
-def verify_cifar10(root: Path) -> str:
-    """Check the md5 of every file; return what was checked in words.
+    def load(self, spec: DataSpec, root: Path) -> ImageSet:
+        """Load all 50,000 training and 10,000 test images from their folder in ``root``.
 
-    Raises:
-        DataError: a file is missing, cannot be read or has another md5; one line that says what to do.
-    """
-    folder = root / CIFAR10.base_folder
-    fetch = f"'ranbench data fetch cifar10 --data {root}' downloads it"
-    missing = [name for name, _ in FILES if not (folder / name).is_file()]
-    if missing:
-        what = "no such folder" if not folder.is_dir() else f"{', '.join(missing)} missing"
-        raise DataError(f"cifar10: {folder}: {what}; {fetch}")
-    for name, md5 in FILES:
+        Raises:
+            DataError: a file is missing or damaged.
+        """
+        del spec  # the split is the official one
+        self.verify(root)
+        train = self.source(str(root), train=True)
+        test = self.source(str(root), train=False)
+        return ImageSet(
+            torch.from_numpy(train.data).permute(0, 3, 1, 2).contiguous(),
+            torch.tensor(train.targets),
+            torch.from_numpy(test.data).permute(0, 3, 1, 2).contiguous(),
+            torch.tensor(test.targets),
+            num_classes=self.num_classes,
+        )
+
+    def verify(self, root: Path) -> str:
+        """Check the md5 of every file; return what was checked in words.
+
+        Raises:
+            DataError: a file is missing, cannot be read or has another md5; one line that says what to do.
+        """
+        folder = root / self.source.base_folder
+        fetch = f"'ranbench data fetch {self.name} --data {root}' downloads it"
+        missing = [name for name, _ in self.files if not (folder / name).is_file()]
+        if missing:
+            what = "no such folder" if not folder.is_dir() else f"{', '.join(missing)} missing"
+            raise DataError(f"{self.name}: {folder}: {what}; {fetch}")
+        for name, md5 in self.files:
+            file = folder / name
+            try:
+                found = hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
+            except OSError as error:
+                raise DataError(f"{self.name}: {file}: cannot be read: {one_line(error)}") from None
+            if found != md5:
+                raise DataError(f"{self.name}: {file}: damaged: md5 {found}, expected {md5}; delete it, then {fetch}")
+        return f"{len(self.files)} files, md5 as published"
+
+    def fetch(self, root: Path, url: str | None = None) -> str:
+        """Download and unpack the dataset (170 MB) into ``root``; torchvision shows progress and checks the md5.
+
+        Args:
+            root: folder of the datasets.
+            url: another place for the official archive.
+
+        Raises:
+            DataError: it cannot be downloaded, or is not the official archive; files in place are left alone.
+        """
         try:
-            found = hashlib.md5((folder / name).read_bytes(), usedforsecurity=False).hexdigest()
-        except OSError as error:
-            raise DataError(f"cifar10: {folder / name}: cannot be read: {one_line(error)}") from None
-        if found != md5:
-            raise DataError(f"cifar10: {folder / name}: damaged: md5 {found}, expected {md5}; delete it, then {fetch}")
-    return f"{len(FILES)} files, md5 as published"
+            return f"already there: {self.verify(root)}"
+        except DataError:
+            pass
+        source, archive = url or self.source.url, self.source.filename
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            download_and_extract_archive(source, str(root), filename=archive, md5=self.source.tgz_md5)
+        except (OSError, RuntimeError, ValueError) as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()
+            raise DataError(
+                f"{self.name}: cannot fetch {source}: {one_line(error)}; fetch the archive by other means and put "
+                f"{archive} into {root}, then try again"
+            ) from None
+        return self.verify(root)
 
 
-def fetch_cifar10(root: Path, url: str | None = None) -> str:
-    """Download and unpack CIFAR-10 (170 MB) into ``root`` with torchvision, which shows progress and checks the md5.
-
-    Args:
-        root: folder of the datasets.
-        url: another place for the official archive.
-
-    Raises:
-        DataError: it cannot be downloaded, or is not the official archive; files in place are left alone.
-    """
-    try:
-        return f"already there: {verify_cifar10(root)}"
-    except DataError:
-        pass
-    source = url or CIFAR10.url
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        download_and_extract_archive(source, str(root), filename=CIFAR10.filename, md5=CIFAR10.tgz_md5)
-    except (OSError, RuntimeError, ValueError) as error:
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()
-        raise DataError(
-            f"cifar10: cannot fetch {source}: {one_line(error)}; fetch the archive by other means and put "
-            f"{CIFAR10.filename} into {root}, then try again"
-        ) from None
-    return verify_cifar10(root)
+CIFAR_10 = Cifar("cifar10", CIFAR10, 10)
+CIFAR_100 = Cifar("cifar100", CIFAR100, 100)

@@ -6,31 +6,74 @@ from collections.abc import Callable, Mapping
 
 from torch import nn
 
-from ranbench.catalogue import attention_modules, check_option, net_info
-from ranbench.models.baselines import resnet_164
+from ranbench.catalogue import (
+    ATTENTION_OPTIONS,
+    Form,
+    attention_modules,
+    check_form,
+    check_option,
+    is_factory,
+    is_library_net,
+    net_info,
+)
+from ranbench.models.baselines import resnet_164, resnet_1001, wrn_16_8, wrn_28_10
 from ranbench.models.layers import initialise
+from ranbench.models.library import CITED, factory_file, factory_net, library_net
 from ranbench.models.ran import attention_net
+from ranbench.models.units import INCEPTION, PRE_ACTIVATION, RESNEXT, Units
 
-__all__ = ["BASELINES", "build", "initialise"]
+__all__ = ["BASELINES", "UNITS", "build", "factory_file", "initialise"]
 
-BASELINES: Mapping[str, Callable[[tuple[int, int, int], int], nn.Module]] = {"resnet-164": resnet_164}
+# Nets without attention: channels, number of classes -> net.
+BASELINES: Mapping[str, Callable[[int, int], nn.Module]] = {
+    "resnet-164": resnet_164,
+    "resnet-1001": resnet_1001,
+    "wrn-16-8": wrn_16_8,
+    "wrn-28-10": wrn_28_10,
+    **CITED,
+}
+# Nets with attention, by the word before the depth.
+UNITS: Mapping[str, Units] = {
+    "attention": PRE_ACTIVATION,
+    "attentionnext": RESNEXT,
+    "attentioninception": INCEPTION,
+}
 
 
-def build(name: str, options: Mapping[str, str], shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+def build(
+    name: str,
+    options: Mapping[str, str | int],
+    shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    form: Form,
+    trusted: bool = False,
+) -> nn.Module:
     """Build the net ``name`` for images of ``shape`` (channels, height, width).
 
     Args:
-        name: a name of the catalogue, for instance ``attention-56``.
+        name: a name of the catalogue, for instance ``attention-56``, or of a foreign net.
         options: the net's options; those left out take the catalogue's default.
+        shape: of the images.
+        num_classes: number of logits.
+        form: which form of the net, that of the dataset.
+        trusted: an import path may be imported.
 
     Raises:
-        SpecError: there is no such net or option, or the net has no form for images of this size.
+        SpecError: there is no such net, option or form, the images are too small, or a foreign net cannot be made.
+        EnvironmentProblem: the library of the net is not installed.
     """
+    if is_factory(name):
+        return factory_net(name, shape, num_classes, trusted=trusted)
+    if is_library_net(name):
+        return library_net(name, shape, num_classes)
     info = net_info(name)
+    check_form(name, form)
     for option, value in options.items():
         check_option(name, option, value)
-    chosen = {option: options.get(option, values[0]) for option, values in info.options.items()}
-    modules = attention_modules(name)
+    sizes = {option: value for option, value in options.items() if option not in ATTENTION_OPTIONS}
+    modules = attention_modules(name, form, **sizes)  # type: ignore[arg-type]
     if modules is None:
-        return BASELINES[name](shape, num_classes)
-    return attention_net(modules, shape, num_classes, **chosen)
+        return BASELINES[name](shape[0], num_classes)
+    chosen = {option: options.get(option, info.options[option][0]) for option in ATTENTION_OPTIONS}
+    return attention_net(name, form, modules, shape, num_classes, units=UNITS[name.split("-", maxsplit=1)[0]], **chosen)

@@ -6,15 +6,40 @@ The mask reads what the trunk reads, the output of the module's pre-processing u
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from ranbench.models.layers import NormReLU, conv1x1, max_pool
-from ranbench.models.units import units
+from ranbench.models.units import PRE_ACTIVATION, Units
 
 LOCAL_UNITS = 3  # section 4.1: the local mask has three residual units
+
+
+@dataclass(frozen=True)
+class MaskUnits:
+    """Units of a mask after each pooling (``down``) and before each interpolation (``up``)."""
+
+    down: int
+    up: int
+
+
+def _both_ways(r: int) -> MaskUnits:
+    """r after each pooling and before each interpolation, so 2r at the bottom: figure 2 to the letter, the default."""
+    return MaskUnits(r, r)
+
+
+def _way_down(r: int) -> MaskUnits:
+    """r after each pooling, one before each interpolation, so r + 1 at the bottom; the same net where r is 1.
+
+    With r = 3 this brings Attention-452 within 2 % of the parameters of table 6, but contradicts figure 2's labels.
+    """
+    return MaskUnits(r, 1)
+
+
+MASK_UNITS: Mapping[str, Callable[[int], MaskUnits]] = {"both-ways": _both_ways, "way-down": _way_down}
 
 
 class ResidualLearning(nn.Module):
@@ -60,35 +85,40 @@ class SpatialAttention(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """Pool, r units, one level deeper with a skip unit (or r more units at the bottom), r units, interpolate back.
+    """Pool, ``down`` units, one level deeper beside a skip unit, ``up`` units, interpolate back.
 
-    (B, C, H, W) -> (B, C, H, W), figure 2. Units: 2 * r * poolings + (poolings - 1). A skip is one unit whatever r is,
-    and joins by sum. The interpolation is bilinear with corners aligned; its target size is that of the map before
-    the pooling, which is the trunk's, and nothing is added there.
+    (B, C, H, W) -> (B, C, H, W), figure 2, where down and up are r: 2r units at the lowest resolution and
+    2 * r * poolings + (poolings - 1) in all. A skip is one unit whatever r is, and joins by sum. The
+    interpolation is bilinear with corners aligned; its target size is that of the map before the pooling, which is the
+    trunk's, and nothing is added there: the authors' layer takes the trunk only to read its size.
     """
 
-    def __init__(self, channels: int, poolings: int, r: int):
+    def __init__(self, channels: int, poolings: int, count: MaskUnits, units: Units):
         super().__init__()
         self.pool = max_pool()
-        self.before = units(channels, r)
-        self.deeper = Hourglass(channels, poolings - 1, r) if poolings > 1 else None
-        self.skip = units(channels, 1) if poolings > 1 else None
-        self.after = units(channels, r)
+        self.before = units.keeping(channels, count.down)
+        self.deeper = Hourglass(channels, poolings - 1, count, units) if poolings > 1 else None
+        self.skip = units.keeping(channels, 1) if poolings > 1 else None
+        self.after = units.keeping(channels, count.up)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        down = self.before(self.pool(x))  # (B, C, ~H/2, ~W/2)
+        down = self.before(self.pool(x))  # (B, C, H // 2, W // 2)
         if self.deeper is not None and self.skip is not None:
             down = self.deeper(down) + self.skip(down)
         return functional.interpolate(self.after(down), size=x.shape[2:], mode="bilinear", align_corners=True)
 
 
 class EncoderDecoder(nn.Sequential):
-    """The hourglass and two 1x1 convolutions, BN and ReLU before each, no bias (the authors' definitions)."""
+    """The hourglass and two 1x1 convolutions that keep the channels, without bias (the authors' definitions).
 
-    def __init__(self, channels: int, poolings: int, r: int):
+    BN and ReLU stand between the two, and before the first one where the units are pre-activated.
+    """
+
+    def __init__(self, channels: int, poolings: int, count: MaskUnits, units: Units):
+        first = (NormReLU(channels),) if units.preactivated else ()
         super().__init__(
-            Hourglass(channels, poolings, r),
-            NormReLU(channels),
+            Hourglass(channels, poolings, count, units),
+            *first,
             conv1x1(channels, channels),
             NormReLU(channels),
             conv1x1(channels, channels),
@@ -102,9 +132,9 @@ class LocalConvolutions(nn.Sequential):
     says they do; the paper does not say which units it used.
     """
 
-    def __init__(self, channels: int, poolings: int, r: int):
-        del poolings, r  # no sampling, and three units whatever r is
-        super().__init__(*units(channels, LOCAL_UNITS))
+    def __init__(self, channels: int, poolings: int, count: MaskUnits, units: Units):
+        del poolings, count  # no sampling, and three units whatever r is
+        super().__init__(*units.keeping(channels, LOCAL_UNITS))
 
 
 COMBINATIONS: Mapping[str, Callable[[], nn.Module]] = {"residual": ResidualLearning, "naive": NaiveLearning}
@@ -113,7 +143,7 @@ ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
     "channel": ChannelAttention,
     "spatial": SpatialAttention,
 }
-BRANCHES: Mapping[str, Callable[[int, int, int], nn.Module]] = {
+BRANCHES: Mapping[str, Callable[[int, int, MaskUnits, Units], nn.Module]] = {
     "encoder-decoder": EncoderDecoder,
     "local-convolutions": LocalConvolutions,
 }
@@ -127,7 +157,18 @@ class SoftMask(nn.Sequential):
 
 
 class AttentionModule(nn.Module):
-    """p units, trunk of t units beside the soft mask, combination, p units: (B, C, H, W) -> (B, C, H, W)."""
+    """p units, trunk of t units beside the soft mask, combination, p units: (B, C, H, W) -> (B, C, H, W).
+
+    Args:
+        channels: of input and output.
+        poolings: of an encoder-decoder mask.
+        p, t, r: numbers of units (section 3).
+        r_scales: how r enters the mask, a key of ``MASK_UNITS``.
+        learning: a key of ``COMBINATIONS``.
+        attention: a key of ``ACTIVATIONS``.
+        mask: a key of ``BRANCHES``.
+        units: the family of units.
+    """
 
     def __init__(
         self,
@@ -137,16 +178,19 @@ class AttentionModule(nn.Module):
         p: int = 1,
         t: int = 2,
         r: int = 1,
+        r_scales: str = "both-ways",
         learning: str = "residual",
         attention: str = "mixed",
         mask: str = "encoder-decoder",
+        units: Units = PRE_ACTIVATION,
     ):
         super().__init__()
-        self.before = units(channels, p)
-        self.trunk = units(channels, t)
-        self.mask = SoftMask(BRANCHES[mask](channels, poolings, r), ACTIVATIONS[attention]())
+        self.before = units.keeping(channels, p)
+        self.trunk = units.keeping(channels, t)
+        branch = BRANCHES[mask](channels, poolings, MASK_UNITS[r_scales](r), units)
+        self.mask = SoftMask(branch, ACTIVATIONS[attention]())
         self.combine = COMBINATIONS[learning]()
-        self.after = units(channels, p)
+        self.after = units.keeping(channels, p)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.before(x)

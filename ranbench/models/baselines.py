@@ -1,51 +1,84 @@
-"""Nets without attention that the paper compares with."""
+"""Nets without attention that the paper compares with on CIFAR."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-from ranbench.errors import SpecError
 from ranbench.models.layers import Head, conv3x3
-from ranbench.models.units import EXPANSION, PreActivationUnit
+from ranbench.models.units import EXPANSION, PreActivationUnit, WideUnit
 
 STEM_CHANNELS = 16
-RESNET_WIDTHS = (16, 32, 64)
+WIDTHS = (16, 32, 64)
 
 
-class PreActivationResNet(nn.Module):
-    """Pre-activation ResNet for 32x32 images (He et al. 2016, "Identity Mappings"): (B, C, H, W) -> (B, classes).
+class PlainNet(nn.Module):
+    """Bare 3x3 stem, stages, head: (B, C, H, W) -> (B, classes). The stem has no BN: the first unit brings its own."""
 
-    9n + 2 layers: a 3x3 convolution, three stages of n bottleneck units (inner 16, 32, 64; maps of 32, 16, 8), a
-    fully connected layer. The stem has no BN: the first unit brings its own. Strides and projections stand where the
-    definition published with that paper has them (resnet-1k-layers, resnet-pre-act.lua).
-    """
-
-    def __init__(self, units_per_stage: int, channels: int, num_classes: int):
+    def __init__(self, stages: nn.Sequential, channels: int, outputs: int, num_classes: int):
         super().__init__()
         self.stem = conv3x3(channels, STEM_CHANNELS)
-        stages: list[nn.Module] = []
-        inputs = STEM_CHANNELS
-        for index, inner in enumerate(RESNET_WIDTHS):
-            first = PreActivationUnit(inputs, inner, stride=1 if index == 0 else 2, stride_first=True)
-            rest = (PreActivationUnit(EXPANSION * inner, inner) for _ in range(units_per_stage - 1))
-            stages.append(nn.Sequential(first, *rest))
-            inputs = EXPANSION * inner
-        self.stages = nn.Sequential(*stages)
-        self.head = Head(inputs, num_classes)
+        self.stages = stages
+        self.head = Head(outputs, num_classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.head(self.stages(self.stem(x)))
         return logits
 
 
-def resnet_164(shape: tuple[int, int, int], num_classes: int) -> PreActivationResNet:
-    """Pre-activation ResNet-164, 18 units per stage, 1.70 million parameters with ten classes.
+class PreActivationResNet(PlainNet):
+    """Pre-activation ResNet for 32x32 images (He et al. 2016, "Identity Mappings"): (B, C, H, W) -> (B, classes).
 
-    Raises:
-        SpecError: the images are smaller than 8x8, which two halvings would leave without a map.
+    9n + 2 layers: a 3x3 convolution, three stages of n bottleneck units (inner 16, 32, 64; maps of 32, 16, 8), a
+    fully connected layer. Strides and projections stand where the definition published with that paper has them
+    (resnet-1k-layers, resnet-pre-act.lua).
     """
-    channels, height, width = shape
-    if min(height, width) < 8:
-        raise SpecError(f"resnet-164 needs images of at least 8x8, got {height}x{width}")
+
+    def __init__(self, units_per_stage: int, channels: int, num_classes: int):
+        stages: list[nn.Module] = []
+        inputs = STEM_CHANNELS
+        for index, inner in enumerate(WIDTHS):
+            first = PreActivationUnit(inputs, inner, stride=1 if index == 0 else 2, stride_first=True)
+            rest = (PreActivationUnit(EXPANSION * inner, inner) for _ in range(units_per_stage - 1))
+            stages.append(nn.Sequential(first, *rest))
+            inputs = EXPANSION * inner
+        super().__init__(nn.Sequential(*stages), channels, inputs, num_classes)
+
+
+class WideResNet(PlainNet):
+    """Wide ResNet WRN-(6n + 4)-k (Zagoruyko and Komodakis, 2016): (B, C, H, W) -> (B, classes).
+
+    A 3x3 convolution, three stages of n basic units of 16k, 32k and 64k channels (maps of 32, 16, 8), a fully
+    connected layer. Its name counts every convolution with the three projections, and not the fully connected layer.
+    """
+
+    def __init__(self, units_per_stage: int, width: int, channels: int, num_classes: int):
+        stages: list[nn.Module] = []
+        inputs = STEM_CHANNELS
+        for index, base in enumerate(WIDTHS):
+            outputs = width * base
+            first = WideUnit(inputs, outputs, stride=1 if index == 0 else 2)
+            rest = (WideUnit(outputs, outputs) for _ in range(units_per_stage - 1))
+            stages.append(nn.Sequential(first, *rest))
+            inputs = outputs
+        super().__init__(nn.Sequential(*stages), channels, inputs, num_classes)
+
+
+def resnet_164(channels: int, num_classes: int) -> PreActivationResNet:
+    """Pre-activation ResNet-164, 18 units per stage, 1.70 million parameters with ten classes."""
     return PreActivationResNet(18, channels, num_classes)
+
+
+def resnet_1001(channels: int, num_classes: int) -> PreActivationResNet:
+    """Pre-activation ResNet-1001, 111 units per stage, 10.33 million parameters with ten classes."""
+    return PreActivationResNet(111, channels, num_classes)
+
+
+def wrn_16_8(channels: int, num_classes: int) -> WideResNet:
+    """WRN-16-8, 2 units per stage, 10.96 million parameters with ten classes."""
+    return WideResNet(2, 8, channels, num_classes)
+
+
+def wrn_28_10(channels: int, num_classes: int) -> WideResNet:
+    """WRN-28-10, 4 units per stage, 36.48 million parameters with ten classes."""
+    return WideResNet(4, 10, channels, num_classes)

@@ -19,29 +19,49 @@ def conv1x1(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, kernel_size=1, stride=stride, bias=False)
 
 
-def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
-    """A 3x3 convolution that keeps the size (divided by ``stride``), without bias."""
-    return nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False)
+def conv3x3(inputs: int, outputs: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+    """A 3x3 convolution that keeps the size (divided by ``stride``, rounded up), without bias."""
+    return nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, groups=groups, bias=False)
+
+
+def conv7x7(inputs: int, outputs: int, stride: int) -> nn.Conv2d:
+    """A 7x7 convolution that keeps the size (divided by ``stride``, rounded up), without bias."""
+    return nn.Conv2d(inputs, outputs, kernel_size=7, stride=stride, padding=3, bias=False)
 
 
 def max_pool() -> nn.MaxPool2d:
-    """The authors' max pooling: 3x3, stride 2, no padding, output sizes rounded up (32 -> 16 -> 8 -> 4)."""
+    """The authors' max pooling: 3x3, stride 2, no padding, sizes of Caffe: n -> floor(n / 2) (112 -> 56, 75 -> 37).
+
+    Caffe rounds (n - 3) / 2 up before it adds one, as ``ceil_mode`` does. Padding 1 gives the same sizes for even n,
+    but other windows.
+    """
     return nn.MaxPool2d(kernel_size=3, stride=2, padding=0, ceil_mode=True)
 
 
-class NormReLU(nn.Sequential):
-    """ReLU(BatchNorm(x)); eps 1e-5 and running-average momentum 0.9 (0.1 in PyTorch) as in the authors' nets."""
+class Norm(nn.BatchNorm2d):
+    """BatchNorm; eps 1e-5 and running-average momentum 0.9 (0.1 in PyTorch) as in the authors' nets."""
 
     def __init__(self, channels: int):
-        super().__init__(nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1), nn.ReLU(inplace=True))
+        super().__init__(channels, eps=1e-5, momentum=0.1)
+
+
+class NormReLU(nn.Sequential):
+    """ReLU(BatchNorm(x))."""
+
+    def __init__(self, channels: int):
+        super().__init__(Norm(channels), nn.ReLU(inplace=True))
 
 
 class Head(nn.Module):
-    """BN, ReLU, global average, fully connected with bias: (B, C, H, W) -> (B, classes)."""
+    """BN, ReLU (unless the last unit brings its own), global average, fully connected with bias.
 
-    def __init__(self, channels: int, num_classes: int):
+    (B, C, H, W) -> (B, classes). The authors' 7x7 average pooling at 224x224 is the global one, which also takes the
+    larger maps of larger images.
+    """
+
+    def __init__(self, channels: int, num_classes: int, *, normalised: bool = False):
         super().__init__()
-        self.norm = NormReLU(channels)
+        self.norm = nn.Identity() if normalised else NormReLU(channels)
         self.classifier = nn.Linear(channels, num_classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -55,7 +75,8 @@ def initialise(net: nn.Module, kind: Initialisation, generator: torch.Generator)
     """Set every weight: zero-mean Gaussian of variance 2 / fan (He et al. 2015, the paper's reference [9]).
 
     Fan-in is what the authors' framework takes for this filler unless told otherwise; the paper does not say which.
-    Biases are zero, BatchNorm starts as the identity. Draws come from ``generator`` in the order of ``modules()``.
+    The fully connected layer is drawn by the same rule, so with fan-out its variance is 2 / classes. Biases are zero,
+    BatchNorm starts as the identity. Draws come from ``generator`` in the order of ``modules()``.
     """
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):

@@ -92,6 +92,8 @@ def collect(suite: Suite, records: Iterable[RunRecord]) -> Collected:
     Raises:
         SpecError: a stored spec that this version cannot read.
     """
+    if not suite.trains:
+        return Collected((), (), {}, (), ())
     found = {record.fingerprint: record for record in records}
     numbers = _Environments()
     planned = [(i, cell.run(suite.protocol, s)) for i, cell in enumerate(suite.cells, 1) for s in suite.seeds]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeVar
 
-from ranbench.records import METRICS
+from ranbench.records import METRICS, SIZE_METRICS
 from ranbench.report.collect import EnvironmentRow, RunRow
-from ranbench.report.values import CostRow, ResultRow, Results, Tables, VerdictRow
+from ranbench.report.values import CostRow, ResultRow, Results, Size, SizeRow, Tables, VerdictRow
 from ranbench.statistics import Summary
 
 MARKS: Mapping[str, str] = {
@@ -20,6 +20,7 @@ MARKS: Mapping[str, str] = {
     "not run": "–",
 }
 NONE = "–"
+_SHORT_UNITS = {"percentage points": "points", "percent": "%"}
 _DIGITS = {"percent": 2, "percentage points": 2, "nats": 4, "seconds": 1, "iterations": 0, "images/s": 0, "1": 4}
 _T = TypeVar("_T")
 _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
@@ -84,7 +85,7 @@ def verdict_grid(rows: Sequence[VerdictRow]) -> Grid:
             Entry(row.says),
             Entry(f"{row.outcome}{scaled.get(row.fidelity or '', '')}"),
             Entry(effect(row)),
-            Entry(", ".join(f"{n} of {of}" for n, of in zip(row.n, row.planned, strict=True))),
+            Entry(", ".join(f"{n} of {of}" for n, of in zip(row.n, row.planned, strict=True)) or "exact"),
         )
         for row in rows
     )
@@ -98,7 +99,7 @@ def effect(row: VerdictRow) -> str:
     text = number(row.effect, row.unit, signed=True)
     if row.low is not None and row.high is not None:
         text += f" ({number(row.low, row.unit, signed=True)} to {number(row.high, row.unit, signed=True)})"
-    return f"{text} {'points' if row.unit == 'percentage points' else row.unit}"
+    return f"{text} {_SHORT_UNITS.get(row.unit, row.unit)}"
 
 
 def result_grid(results: Results, prefix: str = "cell") -> Grid:
@@ -152,6 +153,52 @@ def run_grid(tables: Tables, runs: Sequence[RunRow], metrics: Sequence[str], pre
     return _grid(columns, runs)
 
 
+def size_grid(rows: Sequence[SizeRow]) -> Grid:
+    """Lay out exact counts beside the paper's; a count that the paper prints for no row has no columns for it."""
+    columns: list[tuple[Column, Callable[[SizeRow], Entry]]] = _axis_columns(rows)
+    for metric in SIZE_METRICS:
+        heading = SIZE_METRICS[metric].label
+        if any(row.sizes[metric].published is not None for row in rows):
+            columns.append((Column(f"{heading}, paper", "right"), partial(_printed_size, metric)))
+            columns.append((Column("ours", "right"), partial(_our_size, metric)))
+            columns.append((Column("ours − paper (%)", "right"), partial(_size_difference, metric)))
+        else:
+            columns.append((Column(heading, "right"), partial(_our_size, metric)))
+    grid = _grid(columns, rows)
+    noted = [row.notes for row in rows]
+    return Grid(
+        grid.columns, tuple((replace(line[0], notes=n), *line[1:]) for line, n in zip(grid.rows, noted, strict=True))
+    )
+
+
+def _printed_size(metric: str, row: SizeRow) -> Entry:
+    published = row.sizes[metric].published
+    return Entry(NONE if published is None else _short_count(published))
+
+
+def _our_size(metric: str, row: SizeRow) -> Entry:
+    ours = row.sizes[metric].ours
+    if ours is None:  # a net that was counted may still have no depth that is known
+        return Entry(NONE if any(size.ours for size in row.sizes.values()) else "not counted")
+    return Entry(f"{ours:,}")
+
+
+def _size_difference(metric: str, row: SizeRow) -> Entry:
+    size: Size = row.sizes[metric]
+    if size.difference_pct is None:
+        return Entry(NONE)
+    mark = f"{MARKS[size.outcome]} " if size.outcome else ""
+    return Entry(f"{mark}{number(size.difference_pct, 'percent', signed=True)}")
+
+
+def _short_count(value: float) -> str:
+    """Write a count as papers do: ``31.9 M``, ``6.2 G``, ``56``."""
+    for size, unit in ((1e9, "G"), (1e6, "M")):
+        if value >= size:
+            return f"{value / size:g} {unit}"
+    return f"{value:,.0f}"
+
+
 def cost_grid(rows: Sequence[CostRow]) -> Grid:
     """Lay out sizes and measured times, each beside the machine it was measured on."""
     columns: list[tuple[Column, Callable[[CostRow], Entry]]] = [
@@ -200,12 +247,14 @@ def _grid(columns: Sequence[tuple[Column, Callable[[_T], Entry]]], rows: Sequenc
     return Grid(tuple(column for column, _ in columns), tuple(tuple(make(row) for _, make in columns) for row in rows))
 
 
-def _axis_columns(rows: Sequence[ResultRow] | Sequence[CostRow]) -> list[tuple[Column, Callable[[Any], Entry]]]:
+def _axis_columns(
+    rows: Sequence[ResultRow] | Sequence[CostRow] | Sequence[SizeRow],
+) -> list[tuple[Column, Callable[[Any], Entry]]]:
     axes = dict.fromkeys(axis for row in rows for axis in row.axes)
     return [(Column(axis), partial(_axis_entry, axis)) for axis in axes]
 
 
-def _axis_entry(axis: str, row: ResultRow | CostRow) -> Entry:
+def _axis_entry(axis: str, row: ResultRow | CostRow | SizeRow) -> Entry:
     value = row.axes.get(axis)
     return Entry(NONE if value is None else f"{value:g}" if isinstance(value, float) else str(value))
 

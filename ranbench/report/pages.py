@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ranbench.catalogue import dataset_info
-from ranbench.counts import PASSES_OF_A_STEP
-from ranbench.records import METRICS, RunRecord
+from ranbench.counts import PASSES_OF_A_STEP, Counts
+from ranbench.records import ALL_METRICS, METRICS, RunRecord
 from ranbench.report import markdown
 from ranbench.report.layout import (
     MARKS,
@@ -19,6 +19,7 @@ from ranbench.report.layout import (
     environment_grid,
     result_grid,
     run_grid,
+    size_grid,
     verdict_grid,
 )
 from ranbench.report.notes import seeds
@@ -43,13 +44,22 @@ class SectionGrids:
     runs: Grid
 
 
-def report(suite: Suite, records: Sequence[RunRecord], series: Series, *, out: Path, compare: bool = True) -> Path:
+def report(
+    suite: Suite,
+    records: Sequence[RunRecord],
+    series: Series,
+    measured: Mapping[str, Counts] | None = None,
+    *,
+    out: Path,
+    compare: bool = True,
+) -> Path:
     """Write ``out/NAME.md`` and its pictures ``out/NAME/*.png``. Equal records give equal bytes.
 
     Args:
         suite: what is reported on.
         records: all runs of the suite's cells, whatever their protocol.
         series: (attempt id, metric) -> iterations and values; ``test_error_pct`` is drawn.
+        measured: counts of nets by ``complexity_key``; a net that is not among them is looked up in counts.json.
         out: folder, made if it is not there.
         compare: set the paper's values beside ours and judge the claims.
 
@@ -59,7 +69,7 @@ def report(suite: Suite, records: Sequence[RunRecord], series: Series, *, out: P
     Raises:
         SpecError: a stored spec that this version cannot read.
     """
-    built = tables(suite, records, compare=compare)
+    built = tables(suite, records, measured, compare=compare)
     out.mkdir(parents=True, exist_ok=True)
     pictures = draw(built, series, out / suite.name)
     path = out / f"{suite.name}.md"
@@ -98,7 +108,9 @@ def _content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compar
         "verdicts": verdict_grid(built.verdicts),
         "results": [(METRICS[results.metric], results, result_grid(results)) for results in built.results],
         "published": any(row.published is not None for results in built.results for row in results.rows),
-        "runs": run_grid(built, built.runs, _raw_metrics(built, labels)),
+        "sizes": size_grid(built.sizes),
+        "cited": [(row, ALL_METRICS[row.metric]) for row in built.cited],
+        "runs": run_grid(built, built.runs, _raw_metrics(built, labels)) if built.runs else None,
         "pictures": pictures,
         "costs": cost_grid(built.costs),
         "passes": PASSES_OF_A_STEP,

@@ -53,6 +53,8 @@ Made = tuple[Picture, Callable[[], "Figure"]]
 
 
 def _curves(tables: Tables, series: Series) -> Made | None:
+    if not tables.results:
+        return None
     panels = curve_panels(tables, series)
     curves = [curve for panel in panels for curve in panel.curves]
     positive = [value for curve in curves for value in (*curve.mean, *curve.low) if value > 0]
@@ -108,7 +110,7 @@ def _finite(steps: Sequence[int], values: Sequence[float]) -> dict[int, float]:
 
 
 def _seeds(tables: Tables) -> Made | None:
-    rows = tables.results[0].rows
+    rows = tables.results[0].rows if tables.results else ()
     if not any(row.ours for row in rows):
         return None
     styles = _styles(rows)
@@ -161,7 +163,9 @@ def _forest(rows: Sequence[VerdictRow], unit: str, name: str) -> Made:
         said.append("a dashed tick is the smallest effect that counts")
     if any(row.kind == "value" for row in rows):
         said.append("a square is ours minus the paper's value, with its interval, and the grey band is the margin")
-    if any(row.effect is not None and row.low is None for row in rows):
+    if any(row.kind == "complexity" for row in rows):
+        said.append("a hollow square is ours minus the paper's count, which is exact, and the grey band the tolerance")
+    elif any(row.effect is not None and row.low is None for row in rows):
         said.append("a hollow dot has no interval")
     caption = f"Effects of the claims, in {unit}: {'; '.join(said)}."
     return Picture(name, "effects of the claims", caption), lambda: forest(effects, label=f"effect ({unit})")

@@ -11,37 +11,46 @@ from statistics import median
 
 from ranbench.catalogue import dataset_info
 from ranbench.claims import Verdict, judge
-from ranbench.counts import lookup
-from ranbench.records import RunRecord
+from ranbench.counts import Counts, lookup
+from ranbench.records import SIZE_METRICS, RunRecord
 from ranbench.report.collect import NOT_RUN, Collected, EnvironmentRow, RunRow, cell_fidelity, collect
 from ranbench.report.notes import mixed, row_notes
+from ranbench.report.sizes import cited_rows, size_rows
 from ranbench.report.values import CostRow, Dataset, DeviationRow, ResultRow, Results, Section, Tables, VerdictRow
-from ranbench.spec import Protocol
+from ranbench.spec import Protocol, complexity_key
 from ranbench.statistics import Summary, summarise
-from ranbench.suite import Better, Cell, Published, Suite, Value, words
+from ranbench.suite import Better, Cell, Claim, Counted, Published, Suite, words
 
 RESULT = "error_pct"
 BEST = "best_error_pct"
 WRONG_LABELS = "noise_realised_pct"
 
 
-def tables(suite: Suite, records: Sequence[RunRecord], *, compare: bool = True) -> Tables:
+def tables(
+    suite: Suite,
+    records: Sequence[RunRecord],
+    measured: Mapping[str, Counts] | None = None,
+    *,
+    compare: bool = True,
+) -> Tables:
     """Build every table of the report of ``suite``.
 
     Args:
         records: all runs of the suite's cells, whatever their protocol; others are ignored.
+        measured: counts of nets by ``complexity_key``; a net that is not among them is looked up in counts.json.
         compare: also set the paper's values beside ours and judge the claims.
 
     Raises:
         SpecError: a stored spec that this version cannot read.
     """
     found = collect(suite, records)
-    verdicts = judge(suite, found.records) if compare else ()
+    measured = measured or {}
+    verdicts = judge(suite, found.records, measured) if compare else ()
     return Tables(
         suite=suite.name,
         title=suite.title,
-        protocol=suite.protocol_name,
-        reference=suite.reference_name,
+        protocol=suite.protocol_name if suite.trains else None,
+        reference=suite.reference_name if suite.trains else None,
         fidelity=suite.fidelity,
         differences=suite.differences,
         axes=suite.varying,
@@ -51,9 +60,11 @@ def tables(suite: Suite, records: Sequence[RunRecord], *, compare: bool = True) 
         devices=_devices(found),
         verdicts=tuple(_verdict(verdict) for verdict in verdicts if verdict.fidelity != "smoke"),
         claims_without_verdict=tuple(verdict.claim.id for verdict in verdicts if verdict.fidelity == "smoke"),
+        sizes=size_rows(suite, measured, verdicts, compare=compare),
+        cited=cited_rows(suite) if compare else (),
         results=tuple(_results(suite, found, metric, compare=compare) for metric in _metrics(suite)),
         runs=found.runs,
-        costs=_costs(suite, found),
+        costs=_costs(suite, found, measured) if suite.trains else (),
         deviations=_deviations(suite),
         environments=found.environments,
         others=_others(suite, found),
@@ -67,9 +78,11 @@ def summary(runs: Sequence[RunRow], metric: str) -> Summary | None:
 
 
 def _metrics(suite: Suite) -> tuple[str, ...]:
-    """The result itself first, then what the paper or a claim speaks of besides."""
+    """The result itself first, then what the paper or a claim speaks of besides; counts have a table of their own."""
+    if not suite.trains:
+        return ()
     named = (*suite.published, *suite.claims)
-    return tuple(dict.fromkeys((RESULT, *(entry.metric for entry in named))))
+    return tuple(dict.fromkeys((RESULT, *(entry.metric for entry in named if entry.metric not in SIZE_METRICS))))
 
 
 @dataclass(frozen=True)
@@ -170,11 +183,13 @@ def _verdict(verdict: Verdict) -> VerdictRow:
     )
 
 
-def _threshold(claim: Better | Value) -> float:
+def _threshold(claim: Claim) -> float:
+    if isinstance(claim, Counted):
+        return claim.tolerance_pct
     return claim.min_effect if isinstance(claim, Better) else claim.margin
 
 
-def _costs(suite: Suite, found: Collected) -> tuple[CostRow, ...]:
+def _costs(suite: Suite, found: Collected, measured: Mapping[str, Counts]) -> tuple[CostRow, ...]:
     rows: list[CostRow] = []
     by_number = {row.number: row for row in found.environments}
     for number in range(1, len(suite.cells) + 1):
@@ -182,9 +197,11 @@ def _costs(suite: Suite, found: Collected) -> tuple[CostRow, ...]:
         for run in _of(found.runs, number):
             if run.state == "done" and run.environment:
                 groups.setdefault(_timing_key(by_number[run.environment]), []).append(run)
-        rows += [_cost(suite, number, by_number[runs[0].environment or 0], runs) for runs in groups.values()]
+        cell = suite.cells[number - 1]
+        counts = measured.get(complexity_key(cell.model, cell.data)) or lookup(cell.model, cell.data)
+        rows += [_cost(suite, number, counts, by_number[runs[0].environment or 0], runs) for runs in groups.values()]
         if not groups:
-            rows.append(_cost(suite, number, None, ()))
+            rows.append(_cost(suite, number, counts, None, ()))
     return tuple(rows)
 
 
@@ -192,9 +209,10 @@ def _timing_key(row: EnvironmentRow) -> tuple[str, ...]:
     return (row.device_name, row.cpu, str(row.threads), row.engine_path, row.versions.get("torch", ""))
 
 
-def _cost(suite: Suite, number: int, environment: EnvironmentRow | None, runs: Sequence[RunRow]) -> CostRow:
+def _cost(
+    suite: Suite, number: int, counts: Counts | None, environment: EnvironmentRow | None, runs: Sequence[RunRow]
+) -> CostRow:
     cell, protocol = suite.cells[number - 1], suite.protocol
-    counts = lookup(cell.model, cell.data)
     images = protocol.iterations * protocol.batch
     return CostRow(
         cell=number,
@@ -231,7 +249,9 @@ def _deviations(suite: Suite) -> tuple[DeviationRow, ...]:
 
 
 def _datasets(suite: Suite) -> tuple[Dataset, ...]:
-    found = {}
+    found: dict[str, Dataset] = {}
+    if not suite.trains:
+        return ()
     for cell in suite.cells:
         data, part = cell.data, suite.protocol.evaluation.images
         evaluated = data.test_images if part is None else min(part, data.test_images)

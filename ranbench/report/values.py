@@ -49,7 +49,10 @@ class Results:
 
 @dataclass(frozen=True)
 class VerdictRow:
-    """A verdict without its cells; ``threshold`` is min_effect of a better claim, the margin of a value claim."""
+    """A verdict without its cells.
+
+    ``threshold`` is min_effect of a better claim, the margin of a value claim, the tolerance of a complexity claim.
+    """
 
     id: str
     kind: str
@@ -71,6 +74,38 @@ class VerdictRow:
     fidelity: Fidelity | None
     sentence: str
     reason: str | None
+
+
+@dataclass(frozen=True)
+class Size:
+    """One exact count, the paper's, the difference in percent of it, and the verdict on it where there is a claim."""
+
+    ours: int | None
+    published: float | None
+    difference_pct: float | None
+    outcome: str | None
+
+
+@dataclass(frozen=True)
+class SizeRow:
+    """The counts of one cell's net, by metric: parameters, macs, depth."""
+
+    label: str
+    axes: Mapping[str, str | int | float]
+    sizes: Mapping[str, Size]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CitedRow:
+    """A number that the paper cites for a net that is not run here."""
+
+    name: str
+    metric: str
+    value: float
+    unit: str
+    where: str
+    note: str | None
 
 
 @dataclass(frozen=True)
@@ -128,12 +163,12 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Tables:
-    """Everything that a report says in numbers."""
+    """Everything that a report says in numbers. ``protocol`` and ``reference`` are None where nothing is trained."""
 
     suite: str
     title: str
-    protocol: str
-    reference: str
+    protocol: str | None
+    reference: str | None
     fidelity: Fidelity
     differences: tuple[str, ...]
     axes: tuple[str, ...]
@@ -143,6 +178,8 @@ class Tables:
     devices: tuple[str, ...]
     verdicts: tuple[VerdictRow, ...]
     claims_without_verdict: tuple[str, ...]
+    sizes: tuple[SizeRow, ...]
+    cited: tuple[CitedRow, ...]
     results: tuple[Results, ...]
     runs: tuple[RunRow, ...]
     costs: tuple[CostRow, ...]

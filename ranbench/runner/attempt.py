@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from ranbench.complexity import measure_named
+from ranbench.catalogue import dataset_info, is_foreign, net_info
 from ranbench.data import ImageSet
 from ranbench.data.noise import flip_labels
+from ranbench.data.streams import global_stream
 from ranbench.environment import mask_passwords, peak_memory_bytes, reset_peak_memory
 from ranbench.errors import CheckpointError, ClaimLost, Divergence, RanbenchError, one_line
 from ranbench.models import build
@@ -31,7 +33,7 @@ EXACT_FIELDS = ("device", "device_name", "cpu", "engine_path")  # and the versio
 
 @dataclass(frozen=True)
 class Place:
-    """Where attempts are made: the device, this machine and process, and the folder of results."""
+    """Where attempts are made: the device, this machine and process, the folder of results, what may be imported."""
 
     store: Store
     device: torch.device
@@ -40,6 +42,7 @@ class Place:
     results: Path
     observer: Observer
     stop: Stop
+    trust_imports: bool = False
 
 
 class Heartbeat:
@@ -144,8 +147,22 @@ class Attempt:
                 for true in range(images.num_classes)
                 for label in range(images.num_classes)
             ]
-        net = build(spec.model.name, spec.model.options, images.shape, images.num_classes)
-        return Training(net, images, labels, spec.protocol, seed=spec.seed, device=self.place.device)
+        return Training(
+            self._net(images),
+            images,
+            labels,
+            spec.protocol,
+            seed=spec.seed,
+            device=self.place.device,
+            foreign=is_foreign(spec.model.name),
+        )
+
+    def _net(self, images: ImageSet) -> nn.Module:
+        """Build the net; the weights that a foreign one keeps are drawn from the run's own stream."""
+        model, form = self.spec.model, dataset_info(self.spec.data.name).form
+        trusted = self.place.trust_imports
+        with global_stream(self.spec.seed, "init"):
+            return build(model.name, model.options, images.shape, images.num_classes, form=form, trusted=trusted)
 
     def _resume(self, training: Training) -> None:
         """Continue from the newest whole checkpoint, with the thread count that the attempt began with."""
@@ -162,7 +179,7 @@ class Attempt:
         if found is None:
             return
         training.load_state(found.tensors, found.values)
-        changed = _changed(claimed.environment, place.environment)
+        changed = _changed(claimed.environment, place.environment, net_info(self.spec.model.name).library)
         if changed:
             place.store.mark_inexact(claimed.attempt_id, self.token)
             place.observer.note(f"{self.label}: resumed inexactly: {', '.join(changed)} changed since it began")
@@ -203,19 +220,16 @@ class Attempt:
 
     def _close(self, training: Training, finished: Finished) -> None:
         """Keep the weights, then close the run with its numbers in one transaction."""
-        store, attempt, spec = self.place.store, self.claimed.attempt_id, self.spec
+        store, attempt = self.place.store, self.claimed.attempt_id
         self._flush(training.step)
         self._keep_weights(weights_bytes(training.state()[0]))
-        key = spec.complexity_key
-        if store.complexity(key) is None:
-            store.record_complexity(key, measure_named(spec.model, spec.data))
         metrics = {**finished.metrics, **self.extra}
         if self.peak_known:
             metrics["peak_memory_bytes"] = float(peak_memory_bytes(self.place.device))
         bad = [name for name, value in metrics.items() if not math.isfinite(value)]
         if bad:
             raise RuntimeError(f"not finite: {', '.join(bad)}")
-        store.finish(attempt, self.token, metrics, finished.predictions, complexity_key=key)
+        store.finish(attempt, self.token, metrics, finished.predictions, complexity_key=self.spec.complexity_key)
 
 
 def _same(path: Path, sha256: str) -> bool:
@@ -226,12 +240,11 @@ def _same(path: Path, sha256: str) -> bool:
         return False
 
 
-def _changed(began: Environment, now: Environment) -> list[str]:
-    """What differs between two environments of what the bits of a result depend on."""
+def _changed(began: Environment, now: Environment, library: str | None) -> list[str]:
+    """What differs between two environments of what the bits of a result depend on; ``library``: of the net."""
     changed = [name for name in EXACT_FIELDS if getattr(began, name) != getattr(now, name)]
-    if began.versions.get("torch") != now.versions.get("torch"):
-        changed.append("torch")
-    return changed
+    packages = ("torch", library) if library else ("torch",)
+    return changed + [name for name in packages if began.versions.get(name) != now.versions.get(name)]
 
 
 def _reason(error: Exception) -> Reason:

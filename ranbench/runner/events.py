@@ -58,7 +58,10 @@ class Stop:
 
 @dataclass(frozen=True)
 class Summary:
-    """Runs of the suite by what became of them in this call; together they are all runs asked for."""
+    """Runs of the suite by what became of them in this call; together they are all runs asked for.
+
+    ``counted``: the nets of a suite that trains nothing.
+    """
 
     total: int
     already_done: int
@@ -67,6 +70,7 @@ class Summary:
     failed: int
     left: int
     signal: int | None = None
+    counted: int = 0
 
     @property
     def exit_code(self) -> int:

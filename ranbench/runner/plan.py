@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ranbench import counts
-from ranbench.records import RunRecord
+from ranbench.records import Complexity, RunRecord
 from ranbench.spec import RunSpec
 from ranbench.suite import Suite
 
@@ -57,23 +57,39 @@ class Plan:
         return max(parts, default=None)
 
 
-def training_macs(spec: RunSpec, iterations: int) -> int | None:
+Sizes = Mapping[str, Complexity]
+
+
+def training_macs(spec: RunSpec, iterations: int, sizes: Sizes) -> int | None:
     """Return the multiply-adds of ``iterations`` training steps, or None where the net has not been counted."""
-    found = counts.lookup(spec.model, spec.data)
+    found, size = counts.lookup(spec.model, spec.data), sizes.get(spec.complexity_key)
+    if found is None and size is not None:
+        found = counts.Counts(size.parameters, size.macs, size.depth)
     return None if found is None else found.training_macs(iterations * spec.protocol.batch)
 
 
-def plan(suite: Suite, records: Sequence[RunRecord], only: Mapping[str, str] | None = None) -> Plan:
+def plan(
+    suite: Suite, records: Sequence[RunRecord], only: Mapping[str, str] | None = None, sizes: Sizes | None = None
+) -> Plan:
     """Plan the suite. Time comes from the rates of done runs in ``records``, of the same net first.
+
+    Args:
+        suite: what would run.
+        records: runs of the database, of any suite.
+        only: axis -> value; other cells are left out.
+        sizes: stored sizes of nets by ``complexity_key``, for those that ``counts.json`` does not hold: foreign nets.
 
     Raises:
         UsageError: ``only`` names no cell.
     """
+    sizes = sizes or {}
     specs = suite.runs(only)
     known = {record.fingerprint: record for record in records}
-    rates, memory = _measured(records)
+    rates, memory = _measured(records, sizes)
     labels = suite.labels
-    planned = tuple(_planned(spec, labels[spec.cell_id], known.get(spec.fingerprint), rates, memory) for spec in specs)
+    planned = tuple(
+        _planned(spec, labels[spec.cell_id], known.get(spec.fingerprint), rates, memory, sizes) for spec in specs
+    )
     nets = {spec.model.name for spec in specs}
     if nets & rates.keys():
         basis = "measured rates of done runs, of the same net where there are any"
@@ -84,12 +100,17 @@ def plan(suite: Suite, records: Sequence[RunRecord], only: Mapping[str, str] | N
     return Plan(suite, planned, basis)
 
 
-def _planned(
-    spec: RunSpec, label: str, record: RunRecord | None, rates: Mapping[str, float], memory: Mapping[str, float]
+def _planned(  # noqa: PLR0917 - private, called once
+    spec: RunSpec,
+    label: str,
+    record: RunRecord | None,
+    rates: Mapping[str, float],
+    memory: Mapping[str, float],
+    sizes: Sizes,
 ) -> PlannedRun:
     state = record.state if record else "planned"
     step = record.latest.step if record and record.latest and state in ("running", "interrupted") else 0
-    macs = training_macs(spec, spec.protocol.iterations - step)
+    macs = training_macs(spec, spec.protocol.iterations - step, sizes)
     rate = rates.get(spec.model.name, rates.get(""))
     return PlannedRun(
         spec,
@@ -102,7 +123,7 @@ def _planned(
     )
 
 
-def _measured(records: Sequence[RunRecord]) -> tuple[dict[str, float], dict[str, float]]:
+def _measured(records: Sequence[RunRecord], sizes: Sizes) -> tuple[dict[str, float], dict[str, float]]:
     """Median multiply-adds per second by net (and over all under ''), and largest memory by net."""
     rates: dict[str, list[float]] = {}
     memory: dict[str, float] = {}
@@ -110,7 +131,7 @@ def _measured(records: Sequence[RunRecord]) -> tuple[dict[str, float], dict[str,
         if record.counted is None:
             continue
         spec = RunSpec.stored(record.fingerprint, record.spec)
-        macs = training_macs(spec, spec.protocol.iterations)
+        macs = training_macs(spec, spec.protocol.iterations, sizes)
         seconds = record.counted.metrics.get("train_seconds")
         if macs and seconds:
             for name in (spec.model.name, ""):

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ranbench.catalogue import is_factory, is_foreign
 from ranbench.environment import choose_device, code_id, describe, is_alive, new_owner
-from ranbench.errors import ClaimLost
-from ranbench.records import State
+from ranbench.errors import ClaimLost, SpecError
+from ranbench.records import Complexity, State
 from ranbench.runner.events import Observer, Stop, Summary
+from ranbench.runner.sizes import count_nets
 from ranbench.spec import DataSpec, RunSpec, is_smoke
 from ranbench.store import Claimed, Store
 from ranbench.suite import Suite
 
+if TYPE_CHECKING:
+    from ranbench.runner.attempt import Place
+
 ENGINE_PATH = "eager, channels_last"
+FOREIGN_PATH = "eager, contiguous"
 POLL_SECONDS = 1.0
 
 
@@ -27,6 +35,7 @@ def run(
     only: Mapping[str, str] | None = None,
     device: str = "auto",
     rerun: frozenset[str] = frozenset(),
+    trust_imports: bool = False,
     observer: Observer | None = None,
     stop: Stop | None = None,
 ) -> Summary:
@@ -40,15 +49,19 @@ def run(
         only: axis -> value; other cells are left alone.
         device: auto, cpu or cuda.
         rerun: of "failed", "changed" and "all": which closed runs are trained again.
+        trust_imports: nets that are named by an import path may be imported, which runs their code.
         observer: is told what happens.
         stop: asks for a stop at the next iteration; the run in hand is checkpointed.
 
     Raises:
-        DataError, EnvironmentProblem: before anything is claimed.
+        SpecError: a net cannot be built, is not trusted, or does not fit its images; nothing was recorded.
+        DataError, EnvironmentProblem: data, a device or a library is missing; nothing was recorded.
         StoreError: the database cannot be used.
         UsageError: ``only`` names no cell.
     """
     observer, stop = observer or Observer(), stop or Stop()
+    if not suite.trains:
+        return count_nets(suite, store, only or {}, trust_imports=trust_imports, observer=observer)
     specs = suite.runs(only)
     done = set() if rerun & {"all", "changed"} else store.done([spec.fingerprint for spec in specs])
     todo = [spec for spec in specs if spec.fingerprint not in done]
@@ -56,9 +69,12 @@ def run(
         store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs)
         observer.planned(len(specs), len(specs))
         return Summary(len(specs), len(specs), 0, 0, 0, 0)
-    work = _Work(suite, store, data, results, device, rerun, observer, stop)
-    work.load_data(todo)  # refuses before anything is recorded
+    work = _Work(suite, store, data, results, device, rerun, trust_imports, observer, stop)
+    work.measure_nets(todo)  # this and the next refuse before anything is recorded
+    work.load_data(todo)
     store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs)
+    for key, size in work.sizes.items():
+        store.record_complexity(key, size)
     return work.through(len(specs), todo)
 
 
@@ -73,6 +89,7 @@ class _Work:
         results: Path,
         device: str,
         rerun: frozenset[str],
+        trust_imports: bool,
         observer: Observer,
         stop: Stop,
     ):
@@ -86,8 +103,26 @@ class _Work:
         self.images: dict[DataSpec, ImageSet] = {}
         chosen = choose_device(device)
         environment = describe(chosen, torch.get_num_threads(), ENGINE_PATH)
-        self.place = Place(store, chosen, environment, new_owner(), results, observer, stop)
+        self.place = Place(store, chosen, environment, new_owner(), results, observer, stop, trust_imports)
+        self.sizes: dict[str, Complexity] = {}
+        self.codes: dict[str, str] = {}
         self.ended: Counter[str] = Counter()
+
+    def measure_nets(self, todo: list[RunSpec]) -> None:
+        """Build and measure every net of the open runs without memory, and identify the code that makes it."""
+        from ranbench.complexity import measure_named
+        from ranbench.complexity.ledger import Memo
+        from ranbench.models import factory_file
+
+        counted: Memo = {}  # parts that our nets share
+        for key, spec in {spec.complexity_key: spec for spec in todo}.items():
+            name = spec.model.name
+            memo = None if is_foreign(name) else counted
+            size = measure_named(spec.model, spec.data, trusted=self.place.trust_imports, memo=memo)
+            if not size.parameters:
+                raise SpecError(f"model {name!r} has no parameters to train")
+            self.sizes[key] = size
+            self.codes[name] = code_id(factory_file(name)) if is_factory(name) else code_id()
 
     def load_data(self, todo: list[RunSpec]) -> None:
         """Load every dataset of the open runs."""
@@ -124,11 +159,12 @@ class _Work:
         """Train a run, or find it closed; return False where another command holds it."""
         from ranbench.runner.attempt import Attempt
 
+        place = self._place(spec)
         answer = self.store.claim(
             spec,
-            code_id=code_id(),
-            environment=self.place.environment,
-            owner=self.place.owner,
+            code_id=self.codes[spec.model.name],
+            environment=place.environment,
+            owner=place.owner,
             is_alive=is_alive,
             rerun=self.rerun,
         )
@@ -142,12 +178,18 @@ class _Work:
                 self.ended["unchanged" if self.rerun else "elsewhere"] += 1
             return answer.reason != "held"
         try:
-            state = Attempt(self.place, spec, label, answer).execute(self.images[spec.data])
+            state = Attempt(place, spec, label, answer).execute(self.images[spec.data])
         except ClaimLost:
             self.observer.note(f"{label}: was taken over by another command")
             return False
         self.ended[{State.DONE: "trained", State.FAILED: "failed"}.get(state, "left")] += 1
         return True
+
+    def _place(self, spec: RunSpec) -> Place:
+        """Where a run is trained: a foreign net goes another path through the engine."""
+        if not is_foreign(spec.model.name):
+            return self.place
+        return replace(self.place, environment=replace(self.place.environment, engine_path=FOREIGN_PATH))
 
     def _holders(self, waiting: list[RunSpec]) -> str:
         records = self.store.runs([spec.fingerprint for spec in waiting])

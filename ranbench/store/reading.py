@@ -220,10 +220,9 @@ def predictions(connection: Connection, attempt_id: int) -> bytes | None:
 
 def complexity(connection: Connection, key: str) -> Complexity | None:
     """Read the size of a net."""
-    row = connection.execute(select(*ComplexityRow.__table__.columns).where(ComplexityRow.key == key)).one_or_none()
-    if row is None:
-        return None
-    return Complexity(row.parameters, row.macs, row.by_module, row.uncounted, row.convention)
+    columns = [ComplexityRow.__table__.columns[field.name] for field in dataclasses.fields(Complexity)]
+    row = connection.execute(select(*columns).where(ComplexityRow.key == key)).one_or_none()
+    return None if row is None else Complexity(*row)
 
 
 def suites(connection: Connection) -> list[SuiteText]:

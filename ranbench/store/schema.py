@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 # The Alembic revision that these mappings describe, and the table that names the revision of a database.
-VERSION = "0001"
+VERSION = "0002"
 VERSION_TABLE = "ranbench_version"
 
 SHA256 = String(64)
@@ -147,6 +147,8 @@ class ComplexityRow(Row):
     by_module: Mapped[dict[str, dict[str, int]]] = mapped_column(JSON)
     uncounted: Mapped[dict[str, int]] = mapped_column(JSON)
     convention: Mapped[str] = mapped_column(Text)
+    depth: Mapped[int | None] = mapped_column(Integer)
+    backward_macs: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class AttemptRow(Row):

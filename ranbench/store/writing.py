@@ -168,6 +168,8 @@ def put_complexity(connection: Connection, key: str, complexity: Complexity) -> 
         "by_module": {name: dict(counts) for name, counts in complexity.by_module.items()},
         "uncounted": dict(complexity.uncounted),
         "convention": complexity.convention,
+        "depth": complexity.depth,
+        "backward_macs": complexity.backward_macs,
     }
     add = insert(ComplexityRow).values(key=key, **content)
     connection.execute(add.on_conflict_do_update(index_elements=["key"], set_=content))

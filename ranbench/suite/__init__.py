@@ -2,7 +2,19 @@
 
 from ranbench.suite.files import find_suite, load_protocol, protocol_files, shipped_suites
 from ranbench.suite.load import load_suite
-from ranbench.suite.values import AXES, Axes, Better, Cell, Claim, Published, Suite, Value, words
+from ranbench.suite.values import (
+    AXES,
+    Axes,
+    Better,
+    Cell,
+    Claim,
+    Counted,
+    Published,
+    Suite,
+    Value,
+    count_words,
+    words,
+)
 
 __all__ = [
     "AXES",
@@ -10,9 +22,11 @@ __all__ = [
     "Better",
     "Cell",
     "Claim",
+    "Counted",
     "Published",
     "Suite",
     "Value",
+    "count_words",
     "find_suite",
     "load_protocol",
     "load_suite",

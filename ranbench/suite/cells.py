@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 
-from ranbench.catalogue import check_option, net_info
+from pydantic import ValidationError
+
+from ranbench.catalogue import check_form, check_option, dataset_info, net_info
 from ranbench.errors import Problem, SpecError, nearest
 from ranbench.spec import DataSpec, ModelSpec, NoiseSpec
 from ranbench.suite.document import Document, Path_, say
@@ -80,12 +82,15 @@ class Cells:
             return None
         if model is None or data is None:
             return None
-        spelled: dict[str, Scalar] = {
-            "model": model.name,
-            **model.options,
-            "dataset": data.name,
-            "noise": float(noise) + 0.0,
-        }
+        try:
+            check_form(model.name, dataset_info(data.name).form)
+        except SpecError as error:
+            self._refuse(place, axes, "model", str(error))
+            return None
+        spelled: dict[str, Scalar] = {"model": model.name, **model.settings, "dataset": data.name}
+        if dataset_info(data.name).resizable:
+            spelled["input"] = data.shape[1]
+        spelled["noise"] = float(noise) + 0.0
         return Cell(spelled, model, data, NoiseSpec(rate=float(noise)) if noise else None)
 
     def _model(self, place: Path_, axes: dict[str, Scalar]) -> ModelSpec | None:
@@ -106,7 +111,13 @@ class Cells:
             except SpecError as error:
                 self._refuse(place, axes, option, str(error))
                 refused = True
-        return None if refused else ModelSpec.model_validate({"name": name, **options})
+        if refused:
+            return None
+        try:
+            return ModelSpec.model_validate({"name": name, **options})
+        except ValidationError as error:  # a depth that its p and t do not give
+            self._refuse(place, axes, "model", error.errors()[0]["msg"].removeprefix("Value error, "))
+            return None
 
     def _data(self, place: Path_, axes: dict[str, Scalar]) -> DataSpec | None:
         name = axes.get("dataset")
@@ -119,8 +130,17 @@ class Cells:
         except SpecError as error:
             self._refuse(place, axes, "dataset", str(error))
             return None
+        side = axes.get("input")
+        if side is not None and (isinstance(side, bool) or not isinstance(side, int)):
+            self._refuse(place, axes, "input", f"expected the side of the input in pixels, got {say(side)}")
+            return None
         try:
-            return DataSpec.of(name, split.train, split.test) if split else DataSpec.of(name)
+            DataSpec.of(name, input=side)
+        except SpecError as error:
+            self._refuse(place, axes, "input", str(error))
+            return None
+        try:
+            return DataSpec.of(name, split.train, split.test, side) if split else DataSpec.of(name, input=side)
         except SpecError as error:
             self._note(("datasets", name), str(error))
             return None

@@ -91,7 +91,32 @@ class ValueEntry(Spec):
     allow_scaled: bool = False
 
 
-ClaimEntry = Annotated[BetterEntry | ValueEntry, Field(discriminator="kind")]
+class ComplexityEntry(Spec):
+    """Claim: the exact count of the cell's net is the published number, within a tolerance."""
+
+    id: Id
+    kind: Literal["complexity"]
+    says: str | None = None
+    where: str | None = None
+    cell: Selector
+    metric: str
+    tolerance_pct: Annotated[float, Field(ge=0.0, lt=100.0)] = Field(
+        description="largest difference that still counts as reproduced, in percent of the published number"
+    )
+
+
+ClaimEntry = Annotated[BetterEntry | ValueEntry | ComplexityEntry, Field(discriminator="kind")]
+
+
+class CitedEntry(Spec):
+    """A number that the paper cites for a net which is not run here."""
+
+    name: str
+    metric: str
+    value: float
+    unit: str
+    where: str
+    note: str | None = Field(None, description="why it is not run")
 
 
 class DeviationEntry(Spec):
@@ -109,14 +134,17 @@ class SuiteFile(Spec):
     title: str
     about: str | None = Field(None, description="a paragraph for the head of the report")
     paper: Paper | None = None
-    reference: str = Field(description="the protocol that the published numbers were made with")
-    protocol: str = Field(description="the protocol that is run unless --protocol says otherwise")
-    seeds: Annotated[int, Field(ge=1, le=1000)] = Field(description="seeds 0 to N-1 of every cell")
+    reference: str | None = Field(None, description="the protocol that the published numbers were made with")
+    protocol: str | None = Field(None, description="the protocol that is run unless --protocol says otherwise")
+    seeds: Annotated[int, Field(ge=0, le=1000)] = Field(
+        description="seeds 0 to N-1 of every cell; 0: nothing is trained, the nets are counted"
+    )
     datasets: dict[str, Split] = Field(
         default_factory=dict, description="split of datasets that have none of their own"
     )
     cells: CellsBlock
     published: list[PublishedEntry] = Field(default_factory=list)
+    cited: list[CitedEntry] = Field(default_factory=list)
     claims: list[ClaimEntry] = Field(default_factory=list)
     deviations: list[DeviationEntry] = Field(default_factory=list)
 

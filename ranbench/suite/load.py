@@ -14,7 +14,9 @@ from ranbench.suite.files import find_suite, load_protocol, protocol_files, redu
 from ranbench.suite.form import SuiteFile
 from ranbench.suite.reading import read
 from ranbench.suite.statements import Statements
-from ranbench.suite.values import AXES, Cell, Suite
+from ranbench.suite.values import AXES, IMPLIED_AXES, Cell, Protocols, Suite
+
+MAX_SEEDS = 1000
 
 
 def load_suite(argument: str | Path, *, protocol: str | None = None, seeds: int | None = None) -> Suite:
@@ -29,13 +31,16 @@ def load_suite(argument: str | Path, *, protocol: str | None = None, seeds: int 
         SuiteError: with every problem of the file, each with line, column and key.
         UsageError: there is no protocol ``protocol``, or ``seeds`` is out of range.
     """
-    if seeds is not None and not 1 <= seeds <= 1000:
-        raise UsageError(f"--seeds {seeds}: must be between 1 and 1000")
+    if seeds is not None and not 1 <= seeds <= MAX_SEEDS:
+        raise UsageError(f"--seeds {seeds}: must be between 1 and {MAX_SEEDS}")
     document = read(find_suite(str(argument)))
     try:
         content = SuiteFile.model_validate(document.value)
     except ValidationError as error:
         raise SuiteError(document.problems(error, SuiteFile.model_json_schema())) from None
+    if content.seeds == 0 and (protocol is not None or seeds is not None):
+        option = "--protocol" if protocol is not None else "--seeds"
+        raise UsageError(f"{option}: suite {clean(content.name)!r} trains nothing (seeds: 0)")
     return _Loader(document, content, protocol).load(content.seeds if seeds is None else seeds)
 
 
@@ -60,14 +65,14 @@ class _Loader:
         if content.name != stem:
             text = f"is {content.name!r}, but the file is called {stem!r}; they must be equal"
             self.found.append(document.problem(("name",), text))
-        reference = self._reference()
-        protocol = self._chosen(reference)
+        protocols = self._protocols()
         cells = Cells(document, content, self.found).resolve()
         statements = Statements(document, content, cells, self.found)
         published = statements.published()
         claims = statements.claims(published)
         deviations = statements.deviations()
-        if self.found or reference is None or protocol is None:
+        cited = statements.cited()
+        if self.found:
             raise SuiteError(self.found)
         return Suite(
             name=content.name,
@@ -76,13 +81,11 @@ class _Loader:
             paper=content.paper,
             file=document.file,
             text=document.text,
-            reference_name=content.reference,
-            reference=reference,
-            protocol_name=content.protocol if self.asked is None else self.asked,
-            protocol=protocol,
+            protocols=protocols,
             seeds=tuple(range(seeds)),
             cells=cells,
             published=published,
+            cited=cited,
             claims=claims,
             deviations=deviations,
             varying=_varying(cells),
@@ -94,8 +97,32 @@ class _Loader:
         protocol = f" --protocol {self.asked}" if self.asked not in (None, self.content.protocol) else ""
         return protocol + (f" --seeds {seeds}" if seeds != self.content.seeds else "")
 
-    def _reference(self) -> Protocol | None:
-        name = self.content.reference
+    def _protocols(self) -> Protocols | None:
+        """The protocols of a suite that trains; None where it trains nothing, or a problem is noted."""
+        content = self.content
+        if content.seeds == 0:
+            self._refuse_protocols()
+            return None
+        for key in ("reference", "protocol"):
+            if getattr(content, key) is None:
+                text = "this key is missing (a suite with seeds: 0, which trains nothing, has none)"
+                self.found.append(self.document.problem((key,), text))
+        if content.reference is None or content.protocol is None:
+            return None
+        name = content.protocol if self.asked is None else self.asked
+        reference = self._reference(content.reference)
+        chosen = self._chosen(name, content.reference, reference)
+        if reference is None or chosen is None:
+            return None
+        return Protocols(name, chosen, content.reference, reference)
+
+    def _refuse_protocols(self) -> None:
+        for key in ("reference", "protocol"):
+            if getattr(self.content, key) is not None:
+                text = "a suite with seeds: 0 trains nothing and has no protocol; remove this key or give it seeds"
+                self.found.append(self.document.problem((key,), text))
+
+    def _reference(self, name: str) -> Protocol | None:
         if name not in self.files:
             self.found.append(self.document.problem(("reference",), self._unknown(name)))
             return None
@@ -110,10 +137,9 @@ class _Loader:
         self.found.append(self.document.problem(("reference",), text))
         return None
 
-    def _chosen(self, reference: Protocol | None) -> Protocol | None:
+    def _chosen(self, name: str, reference_name: str, reference: Protocol | None) -> Protocol | None:
         """The protocol to run; None where a problem is noted already."""
-        name = self.content.protocol if self.asked is None else self.asked
-        if name == self.content.reference:
+        if name == reference_name:
             return reference
         if name not in self.files:
             if self.asked is not None:
@@ -139,6 +165,11 @@ class _Loader:
 
 
 def _varying(cells: tuple[Cell, ...]) -> tuple[str, ...]:
-    """The axes that differ among the cells that have them: a net without masks does not make ``mask`` vary."""
-    values = {axis: {cell.axes[axis] for cell in cells if axis in cell.axes} for axis in AXES}
-    return tuple(axis for axis in AXES if len(values[axis]) > 1) or ("model",)
+    """The axes that differ among the cells that have them: a net without masks does not make ``mask`` vary.
+
+    p, t and r vary where a suite spells them out, not where nets of differing names have them.
+    """
+    spelled = {axis for cell in cells for axis in cell.model.options}
+    axes = [axis for axis in AXES if axis not in IMPLIED_AXES or axis in spelled]
+    values = {axis: {cell.axes[axis] for cell in cells if axis in cell.axes} for axis in axes}
+    return tuple(axis for axis in axes if len(values[axis]) > 1) or ("model",)

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ranbench.errors import Problem, nearest
-from ranbench.records import METRICS
+from ranbench.records import ALL_METRICS, SIZE_METRICS
 from ranbench.suite.cells import unknown_axis
 from ranbench.suite.document import Document, Path_
-from ranbench.suite.form import BetterEntry, DeviationEntry, SuiteFile, ValueEntry
-from ranbench.suite.values import AXES, Axes, Better, Cell, Claim, Published, Value, words
+from ranbench.suite.form import (
+    BetterEntry,
+    CitedEntry,
+    ComplexityEntry,
+    DeviationEntry,
+    PublishedEntry,
+    SuiteFile,
+    ValueEntry,
+)
+from ranbench.suite.values import AXES, Axes, Better, Cell, Claim, Counted, Published, Value, count_words, words
 
 
 class Statements:
@@ -31,9 +39,7 @@ class Statements:
             cell = self._one(entry.cell, (*place, "cell"))
             if not self._metric(entry.metric, place):
                 continue
-            unit = METRICS[entry.metric].unit
-            if entry.unit != unit:
-                self._note((*place, "unit"), f"{entry.metric} is in {unit}, got {entry.unit!r}")
+            self._unit(entry, place)
             if cell and any(other.cell is cell and other.metric == entry.metric for other in result):
                 self._note(place, f"the published {entry.metric} of {words(entry.cell)} stands twice")
             elif cell:
@@ -46,16 +52,26 @@ class Statements:
         self._check_ids("claim", [entry.id for entry in self.content.claims])
         for index, entry in enumerate(self.content.claims):
             place: Path_ = ("claims", index)
-            if not self._metric(entry.metric, place):
+            counted = isinstance(entry, ComplexityEntry)
+            if not self._metric(entry.metric, place) or not self._fits(entry.metric, place, counted=counted):
                 continue
             claim: Claim | None
             if isinstance(entry, BetterEntry):
                 claim = self._better(entry, place)
-            else:
+            elif isinstance(entry, ValueEntry):
                 claim = self._value(entry, place, published)
+            else:
+                claim = self._counted(entry, place, published)
             if claim:
                 result.append(claim)
         return tuple(result)
+
+    def cited(self) -> tuple[CitedEntry, ...]:
+        """Return the cited numbers, in the order of the file."""
+        for index, entry in enumerate(self.content.cited):
+            if self._metric(entry.metric, ("cited", index)):
+                self._unit(entry, ("cited", index))
+        return tuple(self.content.cited)
 
     def deviations(self) -> tuple[DeviationEntry, ...]:
         """Return the deviations, in the order of the file."""
@@ -78,17 +94,34 @@ class Statements:
         return Better(entry.id, says, entry.where, a, b, entry.metric, entry.min_effect, entry.allow_scaled)
 
     def _value(self, entry: ValueEntry, place: Path_, published: Sequence[Published]) -> Value | None:
+        found = self._printed(entry, place, published)
+        if found is None:
+            return None
+        says = entry.says or _printed_words(entry, found.value)
+        return Value(
+            entry.id, says, entry.where, found.cell, entry.metric, found.value, entry.margin, entry.allow_scaled
+        )
+
+    def _counted(self, entry: ComplexityEntry, place: Path_, published: Sequence[Published]) -> Counted | None:
+        found = self._printed(entry, place, published)
+        if found is None:
+            return None
+        if found.value <= 0:
+            self._note((*place, "cell"), f"the published {entry.metric} is {found.value:g}; a count must be above 0")
+        says = entry.says or _printed_words(entry, found.value)
+        return Counted(entry.id, says, entry.where, found.cell, entry.metric, found.value, entry.tolerance_pct)
+
+    def _printed(
+        self, entry: ValueEntry | ComplexityEntry, place: Path_, published: Sequence[Published]
+    ) -> Published | None:
+        """Find the published value that a claim is compared with."""
         cell = self._one(entry.cell, (*place, "cell"))
         if cell is None:
             return None
-        printed = [found.value for found in published if found.cell is cell and found.metric == entry.metric]
-        if not printed:
+        found = [value for value in published if value.cell is cell and value.metric == entry.metric]
+        if not found:
             self._note((*place, "cell"), f"no published {entry.metric} of {words(entry.cell)} to compare with")
-            return None
-        metric = METRICS[entry.metric]
-        named = ", ".join(map(str, entry.cell.values()))
-        says = entry.says or f"{named}: {metric.label} is {printed[0]:g} {metric.unit}"
-        return Value(entry.id, says, entry.where, cell, entry.metric, printed[0], entry.margin, entry.allow_scaled)
+        return found[0] if found else None
 
     def _one(self, selector: Axes, place: Path_) -> Cell | None:
         """Find the one cell that a selector names."""
@@ -114,9 +147,27 @@ class Statements:
         return not unknown
 
     def _metric(self, metric: str, place: Path_) -> bool:
-        if metric not in METRICS:
-            self._note((*place, "metric"), f"metric {metric!r} is not known{nearest(metric, METRICS)}")
-        return metric in METRICS
+        if metric not in ALL_METRICS:
+            self._note((*place, "metric"), f"metric {metric!r} is not known{nearest(metric, ALL_METRICS)}")
+        return metric in ALL_METRICS
+
+    def _fits(self, metric: str, place: Path_, *, counted: bool) -> bool:
+        """Claims of kind complexity are about counts, all others about what trained runs give."""
+        kind = self.content.claims[int(place[1])].kind
+        if counted and metric not in SIZE_METRICS:
+            self._note((*place, "metric"), f"{metric} is no count (allowed: {', '.join(SIZE_METRICS)})")
+        elif not counted and metric in SIZE_METRICS:
+            self._note((*place, "metric"), f"{metric} is a count, which a claim of kind complexity is about")
+        elif not counted and not self.content.seeds:
+            self._note((*place, "kind"), f"a claim of kind {kind} needs trained runs, and the suite has seeds: 0")
+        else:
+            return True
+        return False
+
+    def _unit(self, entry: PublishedEntry | CitedEntry, place: Path_) -> None:
+        unit = ALL_METRICS[entry.metric].unit
+        if entry.unit != unit:
+            self._note((*place, "unit"), f"{entry.metric} is in {unit}, got {entry.unit!r}")
 
     def _check_ids(self, kind: str, ids: Sequence[str]) -> None:
         for index, name in enumerate(ids):
@@ -125,3 +176,12 @@ class Statements:
 
     def _note(self, place: Path_, text: str) -> None:
         self.found.append(self.document.problem(place, text))
+
+
+def _printed_words(entry: ValueEntry | ComplexityEntry, published: float) -> str:
+    """Say what the paper prints: ``attention-56: test error is 5.52 percent``, ``attention-56: 56 layers``."""
+    named = ", ".join(map(str, entry.cell.values()))
+    metric = ALL_METRICS[entry.metric]
+    if entry.metric in SIZE_METRICS:
+        return f"{named}: {count_words(published)} {metric.unit}"
+    return f"{named}: {metric.label} is {published:g} {metric.unit}"

@@ -9,11 +9,13 @@ from typing import Literal
 
 from ranbench.errors import UsageError, nearest
 from ranbench.spec import DataSpec, Fidelity, ModelSpec, NoiseSpec, Protocol, RunSpec, differences, fidelity
-from ranbench.suite.form import DeviationEntry, Paper, Scalar
+from ranbench.suite.form import CitedEntry, DeviationEntry, Paper, Scalar
 
 Axes = Mapping[str, Scalar]
-MODEL_AXES = ("model", "learning", "attention", "mask")
-AXES = (*MODEL_AXES, "dataset", "noise")
+# Axes that the name of a net implies; they tell cells apart only where a suite spells one of them out.
+IMPLIED_AXES = ("p", "t", "r", "r_scales")
+MODEL_AXES = ("model", "learning", "attention", "mask", *IMPLIED_AXES)
+AXES = (*MODEL_AXES, "dataset", "input", "noise")
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,36 @@ class Value:
     kind: Literal["value"] = "value"
 
 
-Claim = Better | Value
+@dataclass(frozen=True)
+class Counted:
+    """The exact count of the cell's net lies within ``tolerance_pct`` percent of ``published``."""
+
+    id: str
+    says: str
+    where: str | None
+    cell: Cell
+    metric: str
+    published: float
+    tolerance_pct: float
+    kind: Literal["complexity"] = "complexity"
+
+
+Claim = Better | Value | Counted
+
+
+@dataclass(frozen=True)
+class Protocols:
+    """The protocol to run and the paper's, with their names."""
+
+    chosen_name: str
+    chosen: Protocol
+    reference_name: str
+    reference: Protocol
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A resolved suite. ``protocol`` is the one to run, ``reference`` the paper's.
+    """A resolved suite. ``protocols`` is None where nothing is trained: it has no seeds, and its nets are counted.
 
     ``varying`` are the axes that tell the cells apart, ``options`` the command-line options that were used to load it.
     """
@@ -96,13 +122,11 @@ class Suite:
     paper: Paper | None
     file: str
     text: str
-    reference_name: str
-    reference: Protocol
-    protocol_name: str
-    protocol: Protocol
+    protocols: Protocols | None
     seeds: tuple[int, ...]
     cells: tuple[Cell, ...]
     published: tuple[Published, ...]
+    cited: tuple[CitedEntry, ...]
     claims: tuple[Claim, ...]
     deviations: tuple[DeviationEntry, ...]
     varying: tuple[str, ...]
@@ -114,14 +138,52 @@ class Suite:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     @property
+    def trains(self) -> bool:
+        """Whether anything is trained."""
+        return self.protocols is not None
+
+    @property
+    def protocol(self) -> Protocol:
+        """The protocol to run.
+
+        Raises:
+            UsageError: the suite trains nothing.
+        """
+        return self._protocols().chosen
+
+    @property
+    def protocol_name(self) -> str:
+        """Name of the protocol to run; raises as ``protocol``."""
+        return self._protocols().chosen_name
+
+    @property
+    def reference(self) -> Protocol:
+        """The protocol of the published numbers; raises as ``protocol``."""
+        return self._protocols().reference
+
+    @property
+    def reference_name(self) -> str:
+        """Name of the protocol of the published numbers; raises as ``protocol``."""
+        return self._protocols().reference_name
+
+    def _protocols(self) -> Protocols:
+        if self.protocols is None:
+            raise UsageError(f"suite {self.name!r} trains nothing (seeds: 0), so it has no protocol")
+        return self.protocols
+
+    @property
     def fidelity(self) -> Fidelity:
-        """Fidelity of ``protocol``; the least of the datasets where they differ."""
+        """Fidelity of ``protocol``, the least of the datasets where they differ; full where nothing is trained."""
+        if not self.trains:
+            return "full"
         found = [fidelity(self.protocol, self.reference, cell.data) for cell in self.cells]
         return min(found, key=("smoke", "scaled", "full").index)
 
     @property
     def differences(self) -> tuple[str, ...]:
         """Where the protocol of any cell differs from the reference, in words."""
+        if not self.trains:
+            return ()
         found = (differences(cell.run(self.protocol, 0).protocol, self.reference) for cell in self.cells)
         return tuple(dict.fromkeys(text for texts in found for text in texts))
 
@@ -132,7 +194,9 @@ class Suite:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The label of every cell by the cell_id of its runs."""
+        """The label of every cell by the cell_id of its runs; empty where nothing is trained."""
+        if not self.trains:
+            return {}
         return {cell.run(self.protocol, 0).cell_id: self.label(cell) for cell in self.cells}
 
     def runs(self, only: Mapping[str, str] | None = None) -> tuple[RunSpec, ...]:
@@ -176,9 +240,21 @@ def _reads(value: Scalar | None, text: str) -> bool:
 
 
 def _axis_text(axis: str, value: Scalar) -> str:
-    return f"noise {value:g}" if axis == "noise" and isinstance(value, float) else str(value)
+    if axis in {"p", "t", "r"}:
+        return f"{axis} = {value}"
+    if axis in {"noise", "input"} and not isinstance(value, str):
+        return f"{axis} {value:g}"
+    return f"r {value}" if axis == "r_scales" else str(value)
 
 
 def words(axes: Axes) -> str:
     """Say axis values in words: ``model attention-56, learning naive``; without any, ``an empty selection``."""
     return ", ".join(f"{axis} {value}" for axis, value in axes.items()) or "an empty selection"
+
+
+def count_words(count: float) -> str:
+    """Say a count with four significant digits: ``31.81 million``, ``6.271 billion``; whole below a million."""
+    for size, unit in ((1e9, "billion"), (1e6, "million")):
+        if count >= size:
+            return f"{count / size:.4g} {unit}"
+    return f"{count:,.0f}"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from torch.nn import functional
 
 from ranbench.data.augmentation import BatchOrder, Preparation
 from ranbench.data.images import ImageSet
-from ranbench.data.streams import torch_seed
+from ranbench.data.streams import global_stream, torch_seed
 from ranbench.errors import Divergence
 from ranbench.models import initialise
 from ranbench.records import MetricPoint, Predictions
@@ -51,12 +52,16 @@ class Training:
     """A net on its way through a protocol.
 
     Args:
-        net: a module that gives (B, classes) for (B, C, H, W); it is initialised here, from the seed.
+        net: a module that gives (B, classes) for (B, C, H, W); it is initialised here, from the seed, unless foreign.
         images: the dataset, on any device; it is moved to ``device``.
         labels: training labels (N,), int64, which may differ from ``images.train_labels`` where there is noise.
         protocol: iterations, batch, schedule and so on.
         seed: of all random streams.
         device: where to train.
+        foreign: the net is not one of the catalogue. It keeps the weights that it comes with (a transformer is not to
+            be overwritten by the rule for convolutions), it is given contiguous images (a user's ``view`` takes no
+            others), and what it draws from torch's global generators, for instance in dropout, comes from a stream of
+            the seed and the iteration, so that such a net repeats and resumes like any other.
     """
 
     def __init__(
@@ -68,9 +73,13 @@ class Training:
         *,
         seed: int,
         device: torch.device,
+        foreign: bool = False,
     ):
-        initialise(net, protocol.initialisation, torch.Generator().manual_seed(torch_seed(seed, "init")))
-        self.net = net.to(device).to(memory_format=torch.channels_last)
+        if not foreign:
+            initialise(net, protocol.initialisation, torch.Generator().manual_seed(torch_seed(seed, "init")))
+        self.seed, self.foreign = seed, foreign
+        self.format = torch.contiguous_format if foreign else torch.channels_last
+        self.net = net.to(device).to(memory_format=self.format)
         self.images, self.labels = images.to(device), labels.to(device)
         self.protocol, self.device = protocol, device
         augmentation, optimizer = protocol.augmentation, protocol.optimizer
@@ -119,11 +128,12 @@ class Training:
     def evaluate(self) -> Evaluated:
         """Take the test error of the present weights, on the first images only where the protocol says so."""
         part = slice(0, self.protocol.evaluation.images)
-        return evaluate(self.net, self.images.test_images[part], self.images.test_labels[part], self.prepare.plain)
+        with self._draws("evaluation"):
+            return evaluate(self.net, self.images.test_images[part], self.images.test_labels[part], self._plain)
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Return everything that a resume needs: tensors by name, and plain values."""
-        tensors = {f"net/{name}": value for name, value in self.net.state_dict().items()}
+        tensors = {f"net/{name}": value for name, value in _unshared(self.net.state_dict()).items()}
         for name, parameter in self.net.named_parameters():
             momentum = self.optimizer.state.get(parameter, {}).get("momentum_buffer")
             if momentum is not None:
@@ -148,16 +158,26 @@ class Training:
         rate = learning_rate(self.protocol.schedule, self.protocol.iterations, self.step)
         draw = self.order.draw(self.step)
         targets = self.labels[draw.index.to(self.device)]
-        logits = self.net(self.prepare.augmented(self.images.train_images, draw))
-        loss = functional.cross_entropy(logits, targets)
+        images = self.prepare.augmented(self.images.train_images, draw).contiguous(memory_format=self.format)
+        with self._draws("forward"):
+            logits = self.net(images)
+            loss = functional.cross_entropy(logits, targets)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.param_groups[0]["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         with torch.no_grad():
             row = self.window[self.step % self.every]
             row[0], row[1] = loss, (logits.argmax(dim=1) != targets).sum()
         self.step += 1
+
+    def _plain(self, images: torch.Tensor) -> torch.Tensor:
+        """Prepare test images, in the memory format of the net."""
+        return self.prepare.plain(images).contiguous(memory_format=self.format)
+
+    def _draws(self, purpose: str) -> AbstractContextManager[None]:
+        """Give a foreign net its own random numbers for this iteration; other nets draw none."""
+        return global_stream(self.seed, purpose, self.step) if self.foreign else nullcontext()
 
     def _training_points(self) -> list[MetricPoint]:
         """Read back the window: the only time that the host waits for the device while training."""
@@ -198,3 +218,14 @@ class Training:
             "images_per_s": self.step * self.protocol.batch / self.seconds if self.seconds else 0.0,
         }
         return Finished(metrics, Predictions(final.predictions))
+
+
+def _unshared(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Give a tensor that stands under several names, as in a net with tied weights, a copy under each further one."""
+    seen: set[int] = set()
+    kept = {}
+    for name, value in tensors.items():
+        shared = value.numel() > 0 and value.data_ptr() in seen
+        seen.add(value.data_ptr())
+        kept[name] = value.clone() if shared else value
+    return kept

@@ -174,14 +174,6 @@ def test_plan_json_trains_nothing_and_makes_no_database(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_complexity_json_has_the_documented_form(tmp_path: Path) -> None:
-    found = json.loads(ranbench("complexity", "attention-56", "--dataset", "cifar10", "--json", cwd=tmp_path).stdout)
-
-    keys = {"model", "dataset", "input", "parameters", "macs", "by_module", "uncounted", "convention"}
-    assert found.keys() == keys
-    assert found["parameters"] == sum(part["parameters"] for part in found["by_module"].values())
-
-
 @pytest.mark.parametrize(
     ("kind", "name"), [("models", "resnet-164"), ("datasets", "digits"), ("protocols", "smoke"), ("suites", "table3")]
 )
@@ -191,18 +183,39 @@ def test_list_names_what_a_suite_may_say(tmp_path: Path, kind: str, name: str) -
     assert name in [row["name"] for row in found]
 
 
-def test_data_verify_says_what_is_good_and_what_is_missing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("named", "code", "states"),
+    [
+        ([], 0, {"cifar10": "not fetched", "cifar100": "not fetched", "imagenet": "not fetched", "digits": "good"}),
+        (["digits", "cifar10"], 7, {"digits": "good", "cifar10": "not fetched"}),
+    ],
+)
+def test_data_verify_counts_what_was_not_fetched_as_a_fault_only_where_it_is_named(
+    tmp_path: Path, named: list[str], code: int, states: dict[str, str]
+) -> None:
+    found = ranbench("data", "verify", *named, "--json", cwd=tmp_path)
+
+    entries = json.loads(found.stdout)
+    assert (found.returncode, found.stderr) == (code, "")
+    assert {entry["dataset"]: entry["state"] for entry in entries} == states
+    assert [entry["good"] for entry in entries] == [entry["state"] == "good" for entry in entries]
+
+
+def test_data_verify_says_what_is_damaged_whether_named_or_not(tmp_path: Path) -> None:
+    (tmp_path / "data" / "cifar-10-batches-py").mkdir(parents=True)
+
     found = ranbench("data", "verify", cwd=tmp_path)
 
     lines = found.stdout.splitlines()
     assert found.returncode == 7
-    assert lines[0].startswith("cifar10: NOT GOOD: data/cifar-10-batches-py: no such folder; 'ranbench data fetch")
-    assert lines[1] == "digits: good: embedded in scikit-learn, sha256 as expected"
+    assert lines[0].startswith("cifar10: NOT GOOD: data/cifar-10-batches-py: data_batch_1, ")
+    assert lines[1].startswith("cifar100: not fetched: data/cifar-100-python: no such folder; 'ranbench data fetch ")
+    assert lines[3] == "digits: good: embedded in scikit-learn, sha256 as expected"
 
 
 def test_validate_prints_every_problem_with_its_place(tmp_path: Path) -> None:
     suite = tmp_path / "bad.yaml"
-    suite.write_text("name: bad\ntitel: x\nseeds: 0\n")
+    suite.write_text("name: bad\ntitel: x\nseeds: -1\n")
 
     found = ranbench("validate", "bad.yaml", cwd=tmp_path)
 
@@ -233,8 +246,6 @@ def test_validate_prints_every_problem_with_its_place(tmp_path: Path) -> None:
         (["show", "abcd"], 7, "'ranbench run SUITE' makes one"),
         (["report", "quickstart"], 7, "'ranbench run SUITE' makes one"),
         (["list", "modles"], 2, "did you mean 'models'?"),
-        (["complexity", "attention-57"], 2, "36m + 20"),
-        (["complexity", "resnet-164", "--learning", "naive"], 2, "has no option 'learning'"),
         (["data", "fetch", "cifar"], 2, "did you mean 'cifar10'?"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

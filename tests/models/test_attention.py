@@ -9,15 +9,18 @@ import torch
 from torch import nn
 
 from ranbench.models.attention import (
+    MASK_UNITS,
     AttentionModule,
     ChannelAttention,
     Hourglass,
+    MaskUnits,
     MixedAttention,
     NaiveLearning,
     ResidualLearning,
     SpatialAttention,
 )
 from ranbench.models.layers import initialise, max_pool
+from ranbench.models.units import PRE_ACTIVATION
 
 CHANNELS = 16
 
@@ -26,6 +29,10 @@ def small_module(seed: int = 0, **options: str) -> AttentionModule:
     module = AttentionModule(CHANNELS, 2, **options)  # type: ignore[arg-type]
     initialise(module, "he-fan-in", torch.Generator().manual_seed(seed))
     return module
+
+
+def tiny_hourglass(channels: int, poolings: int, r: int = 1) -> Hourglass:
+    return Hourglass(channels, poolings, MaskUnits(r, r), PRE_ACTIVATION)
 
 
 def some_maps(size: int = 8, count: int = 2) -> torch.Tensor:
@@ -50,25 +57,6 @@ def inputs_of(module: nn.Module) -> list[torch.Tensor]:
     return seen
 
 
-def scramble(part: nn.Module) -> None:
-    with torch.no_grad():
-        for parameter in part.parameters():
-            parameter.normal_(generator=torch.Generator().manual_seed(7))
-
-
-@pytest.mark.parametrize("mask", ["encoder-decoder", "local-convolutions"])
-def test_changing_the_trunk_leaves_the_mask_as_it_is(mask: str) -> None:
-    module, maps = small_module(mask=mask), some_maps()
-    masks, results = outputs_of(module.mask), outputs_of(module)
-
-    module(maps)
-    scramble(module.trunk)
-    module(maps)
-
-    assert torch.equal(masks[0], masks[1])
-    assert not torch.equal(results[0], results[1])
-
-
 def test_mask_and_trunk_read_the_output_of_the_units_before_them() -> None:
     module = small_module()
     before = outputs_of(module.before)
@@ -87,28 +75,6 @@ def test_the_module_is_the_closing_unit_of_the_combination() -> None:
     result = module(maps)
 
     torch.testing.assert_close(result, module.after((1 + masks[0]) * trunks[0]))
-
-
-@pytest.mark.parametrize("mask", ["encoder-decoder", "local-convolutions"])
-@pytest.mark.parametrize("attention", ["mixed", "spatial"])
-def test_a_mixed_or_spatial_mask_lies_between_0_and_1(attention: str, mask: str) -> None:
-    module = small_module(attention=attention, mask=mask)
-    masks = outputs_of(module.mask)
-
-    module(some_maps())
-
-    assert masks[0].shape == (2, CHANNELS, 8, 8)
-    assert 0 < masks[0].min() < masks[0].max() < 1
-
-
-@pytest.mark.parametrize("mask", ["encoder-decoder", "local-convolutions"])
-def test_a_channel_mask_has_unit_norm_at_every_position(mask: str) -> None:
-    module = small_module(attention="channel", mask=mask)
-    masks = outputs_of(module.mask)
-
-    module(some_maps())
-
-    torch.testing.assert_close(masks[0].norm(dim=1), torch.ones(2, 8, 8))
 
 
 def test_the_three_activations_of_a_hand_worked_map() -> None:
@@ -138,19 +104,8 @@ def test_the_combination_rules_of_hand_worked_values() -> None:
     assert naive.tolist() == [1.0, -1.0, 0.0]
 
 
-def test_naive_is_residual_minus_trunk_at_the_combination() -> None:
-    residual, naive = small_module(learning="residual"), small_module(learning="naive")
-    trunks, with_trunk = outputs_of(residual.trunk), outputs_of(residual.combine)
-    without_trunk = outputs_of(naive.combine)
-
-    residual(some_maps())
-    naive(some_maps())
-
-    torch.testing.assert_close(without_trunk[0], with_trunk[0] - trunks[0], rtol=1e-5, atol=1e-5)
-
-
 def test_the_mask_pools_from_32_to_16_to_8_to_4() -> None:
-    hourglass = Hourglass(8, 3, 1)
+    hourglass = tiny_hourglass(8, 3)
     sizes = [
         outputs_of(module) for name, module in hourglass.named_modules() if name.rsplit(".", maxsplit=1)[-1] == "pool"
     ]
@@ -170,15 +125,30 @@ def test_the_pooling_windows_start_at_the_border() -> None:
     assert pooled.tolist() == [[[[10.0, 11.0], [14.0, 15.0]]]]
 
 
+@pytest.mark.parametrize(
+    ("r_scales", "r", "down", "up"),
+    [
+        ("both-ways", 1, 1, 1),
+        ("both-ways", 2, 2, 2),
+        ("both-ways", 3, 3, 3),
+        ("way-down", 1, 1, 1),
+        ("way-down", 2, 2, 1),
+        ("way-down", 3, 3, 1),
+    ],
+)
+def test_r_enters_both_ways_or_the_way_down_only(r_scales: str, r: int, down: int, up: int) -> None:
+    assert MASK_UNITS[r_scales](r) == MaskUnits(down, up)
+
+
 @pytest.mark.parametrize(("poolings", "r", "count"), [(1, 1, 2), (2, 1, 5), (3, 1, 8), (3, 3, 20)])
 def test_the_mask_has_2rd_units_and_one_per_skip(poolings: int, r: int, count: int) -> None:
-    hourglass = Hourglass(8, poolings, r)
+    hourglass = tiny_hourglass(8, poolings, r)
 
     assert sum(type(module).__name__ == "PreActivationUnit" for module in hourglass.modules()) == count
 
 
 def test_the_interpolation_aligns_corners() -> None:
-    hourglass = Hourglass(4, 1, 1)
+    hourglass = tiny_hourglass(4, 1)
     hourglass.before = hourglass.after = nn.Sequential()  # sampling alone
     maps = torch.arange(16.0).reshape(1, 1, 4, 4)
 
@@ -190,7 +160,7 @@ def test_the_interpolation_aligns_corners() -> None:
 
 
 def test_the_way_up_adds_the_skip_and_nothing_else() -> None:
-    hourglass = Hourglass(CHANNELS, 2, 1)
+    hourglass = tiny_hourglass(CHANNELS, 2)
     initialise(hourglass, "he-fan-in", torch.Generator().manual_seed(0))
     assert hourglass.skip is not None
     assert hourglass.deeper is not None

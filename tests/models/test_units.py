@@ -1,4 +1,4 @@
-"""Residual units, the ResNet made of them, and the initialisation."""
+"""Residual units of every family, the head, and the initialisation."""
 
 from __future__ import annotations
 
@@ -6,28 +6,52 @@ import math
 
 import pytest
 import torch
+from layer_graph import on_meta
 from torch import nn
 from torch.nn import functional
 
+from ranbench.catalogue import NETS
 from ranbench.models import build, initialise
-from ranbench.models.baselines import PreActivationResNet
-from ranbench.models.layers import Head, Initialisation, conv1x1, conv3x3
-from ranbench.models.units import PreActivationUnit
+from ranbench.models.layers import Head, Initialisation, Norm, conv1x1, conv3x3, conv7x7
+from ranbench.models.units import (
+    INCEPTION,
+    PRE_ACTIVATION,
+    RESNEXT,
+    InceptionUnit,
+    PostActivationUnit,
+    PreActivationUnit,
+    ResNeXtUnit,
+)
+
+OURS = [name for name, info in NETS.items() if info.library is None]
 
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def digits_net(seed: int) -> dict[str, torch.Tensor]:
-    net = build("attention-56", {}, (1, 8, 8), 10)
+def ours() -> dict[str, nn.Module]:
+    return {name: on_meta(name, NETS[name].forms[0], (3, 64, 64), 10) for name in OURS}
+
+
+def digits(name: str) -> nn.Module:
+    return build(name, {}, (1, 8, 8), 10, form="digits")
+
+
+def weights_of_digits_net(seed: int) -> dict[str, torch.Tensor]:
+    net = digits("attention-56")
     initialise(net, "he-fan-in", generator(seed))
     return {name: value.clone() for name, value in net.state_dict().items()}
 
 
 def normalised(x: torch.Tensor) -> torch.Tensor:
     """ReLU of BatchNorm with the batch's statistics and unit scale."""
-    return functional.relu(functional.batch_norm(x, None, None, training=True, eps=1e-5))
+    return functional.relu(centred(x))
+
+
+def centred(x: torch.Tensor) -> torch.Tensor:
+    """BatchNorm with the batch's statistics and unit scale."""
+    return functional.batch_norm(x, None, None, training=True, eps=1e-5)
 
 
 def test_a_unit_that_keeps_width_and_size_adds_to_the_raw_input() -> None:
@@ -67,38 +91,68 @@ def test_the_stride_stands_in_the_3x3_or_in_the_first_1x1(stride_first: bool, st
 
 
 def test_no_convolution_has_a_bias_and_the_classifier_has_one() -> None:
-    nets = [build(name, {}, (1, 8, 8), 10) for name in ("attention-56", "resnet-164")]
-
-    with_bias = [
-        name
-        for net in nets
-        for name, module in net.named_modules()
+    with_bias = {
+        (name, part)
+        for name, net in ours().items()
+        for part, module in net.named_modules()
         if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None
-    ]
-
-    assert with_bias == ["head.classifier", "head.classifier"]
-
-
-def test_batch_norm_has_the_authors_constants() -> None:
-    net = build("attention-56", {}, (1, 8, 8), 10)
-
-    constants = {
-        (module.eps, module.momentum, module.affine) for module in net.modules() if isinstance(module, nn.BatchNorm2d)
     }
 
-    assert constants == {(1e-5, 0.1, True)}
+    assert with_bias == {(name, "head.classifier") for name in OURS}
 
 
-def test_the_resnet_has_a_bare_stem_and_eighteen_units_a_stage_that_stride_first() -> None:
-    net = build("resnet-164", {}, (3, 32, 32), 10)
-    assert isinstance(net, PreActivationResNet)
+def test_every_batch_norm_of_every_net_has_the_authors_constants() -> None:
+    constants = {
+        (type(module), module.eps, module.momentum, module.affine, module.track_running_stats)
+        for net in ours().values()
+        for module in net.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+    }
 
-    units = [[unit for unit in stage.children() if isinstance(unit, PreActivationUnit)] for stage in net.stages]
+    assert constants == {(Norm, 1e-5, 0.1, True, True)}
 
-    assert isinstance(net.stem, nn.Conv2d)
-    assert [len(stage) for stage in units] == [18, 18, 18]
-    assert [[unit.projection is not None for unit in stage].count(True) for stage in units] == [1, 1, 1]
-    assert [stage[0].body[0].stride for stage in units] == [(1, 1), (2, 2), (2, 2)]  # type: ignore[union-attr]
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_resnext_unit_ends_in_the_relu_of_the_sum_and_projects_the_plain_input(stride: int) -> None:
+    unit = ResNeXtUnit(8, 16, stride, groups=2)
+    maps = torch.randn((3, 8, 8, 8), generator=generator())
+    first, second, third, shortcut = (module for module in unit.modules() if isinstance(module, nn.Conv2d))
+
+    result = unit(maps)
+
+    body = centred(third(normalised(second(normalised(first(maps))))))
+    assert result.shape == (3, 16, 8 // stride, 8 // stride)
+    assert (second.groups, second.in_channels, second.stride) == (2, 8, (stride, stride))
+    torch.testing.assert_close(result, functional.relu(centred(shortcut(maps)) + body))
+
+
+@pytest.mark.parametrize("unit", [ResNeXtUnit(16, 16, groups=2), InceptionUnit(16, 16)], ids=["resnext", "inception"])
+def test_a_post_activated_unit_that_keeps_width_and_size_adds_to_its_plain_input(unit: PostActivationUnit) -> None:
+    maps = torch.randn((3, 16, 8, 8), generator=generator())
+
+    result = unit(maps)
+
+    assert unit.projection is None
+    torch.testing.assert_close(result, functional.relu(maps + unit.body(maps)))
+
+
+def test_an_authors_resnext_unit_has_32_groups_and_half_the_outputs_inside() -> None:
+    layers = [module for module in RESNEXT.make(64, 256, 1).modules() if isinstance(module, nn.Conv2d)]
+
+    shapes = [(layer.in_channels, layer.out_channels, layer.kernel_size[0], layer.groups) for layer in layers]
+
+    assert shapes == [(64, 128, 1, 1), (128, 128, 3, 32), (128, 256, 1, 1), (64, 256, 1, 1)]
+
+
+def test_a_unit_of_the_inception_reconstruction_weighs_as_much_as_a_pre_activation_unit() -> None:
+    weights = [
+        sum(layer.weight.numel() for layer in unit.modules() if isinstance(layer, nn.Conv2d))
+        for unit in (INCEPTION.make(256, 256, 1), PRE_ACTIVATION.make(256, 256, 1))
+    ]
+
+    # 1x1 and 1x1 3x3, 48 wide, joined, 1x1 to 256; bottleneck of 64
+    assert weights == [2 * 256 * 48 + 9 * 48 * 48 + 2 * 48 * 256, 256 * 64 + 9 * 64 * 64 + 64 * 256]
+    assert weights[0] / weights[1] == pytest.approx(17.0625 / 17)
 
 
 def test_the_head_averages_over_the_whole_map() -> None:
@@ -116,6 +170,10 @@ def test_the_head_averages_over_the_whole_map() -> None:
     [
         ("he-fan-in", conv3x3(32, 64), 2 / (9 * 32)),
         ("he-fan-out", conv3x3(32, 64), 2 / (9 * 64)),
+        # grouped: fan-in is what one output reads, fan-out counts all outputs, as in the authors' framework
+        ("he-fan-in", conv3x3(64, 128, groups=32), 2 / (9 * 2)),
+        ("he-fan-out", conv3x3(64, 128, groups=32), 2 / (9 * 128)),
+        ("he-fan-in", conv7x7(3, 64, 2), 2 / (49 * 3)),
         ("he-fan-in", conv1x1(64, 256), 2 / 64),
         ("he-fan-out", conv1x1(64, 256), 2 / 256),
         ("he-fan-in", nn.Linear(256, 100), 2 / 256),
@@ -135,7 +193,7 @@ def test_weights_have_mean_zero_and_variance_2_over_fan(
 
 
 def test_biases_start_at_zero_and_batch_norm_as_the_identity() -> None:
-    net = build("attention-56", {}, (1, 8, 8), 10)
+    net = digits("attention-56")
     net(torch.rand((4, 1, 8, 8), generator=generator()))  # running statistics that are to be set back
     with torch.no_grad():
         for parameter in net.parameters():
@@ -154,9 +212,9 @@ def test_biases_start_at_zero_and_batch_norm_as_the_identity() -> None:
 
 def test_the_seed_alone_decides_the_weights() -> None:
     torch.manual_seed(1)
-    first = digits_net(seed=5)
+    first = weights_of_digits_net(seed=5)
     torch.manual_seed(2)
-    again, other = digits_net(seed=5), digits_net(seed=6)
+    again, other = weights_of_digits_net(seed=5), weights_of_digits_net(seed=6)
 
     assert all(torch.equal(first[name], again[name]) for name in first)
     drawn = [name for name, value in first.items() if value.dim() > 1]
@@ -165,7 +223,7 @@ def test_the_seed_alone_decides_the_weights() -> None:
 
 
 def test_initialisation_leaves_the_global_random_state_alone() -> None:
-    net = build("attention-56", {}, (1, 8, 8), 10)
+    net = digits("attention-56")
     before = torch.get_rng_state()
 
     initialise(net, "he-fan-in", generator())

@@ -183,7 +183,7 @@ def test_failed_runs_are_tried_again_only_when_asked(
     tiny_suite: Path, store: Store, execute: Callable[..., object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     suite = load_suite(tiny_suite, seeds=1)
-    monkeypatch.setattr("ranbench.runner.attempt.build", lambda *_: (_ for _ in ()).throw(MemoryError("no room")))
+    monkeypatch.setattr("ranbench.runner.attempt.build", lambda *_, **__: (_ for _ in ()).throw(MemoryError("no room")))
     execute(suite)
     monkeypatch.undo()
 

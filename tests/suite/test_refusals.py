@@ -10,11 +10,15 @@ from ranbench.errors import SuiteError
 from ranbench.suite import load_suite
 
 PROTOCOLS = "(allowed: cifar-paper, digits, smoke, tiny)"
-AXES = "(allowed: model, learning, attention, mask, dataset, noise)"
+AXES = "(allowed: model, learning, attention, mask, p, t, r, r_scales, dataset, input, noise)"
 SUITE_KEYS = (
-    "(allowed: name, title, about, paper, reference, protocol, seeds, datasets, cells, published, claims, deviations)"
+    "(allowed: name, title, about, paper, reference, protocol, seeds, datasets, cells, published, cited, claims, "
+    "deviations)"
 )
-NET_HELP = "('ranbench list models' prints all; attention-N takes N = 36m + 20)"
+NET_HELP = (
+    "('ranbench list models' prints all; attention-N takes N = 36m + 20; timm:NAME, torchvision:NAME and "
+    "package.module:factory name other nets)"
+)
 LEARNING = "learning: [residual, naive]"
 CLAIM = "a: {learning: residual}, b: {learning: naive}, metric: error_pct"
 PUBLISHED = "published:\n  - {cell: {learning: naive}, metric: error_pct, value: 5, unit: percent, where: table 3}\n"
@@ -58,7 +62,90 @@ SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
         ],
     ),
     "duplicate key": ("title:", "name: tiny\ntitle:", ["tiny.yaml:2:1: name: this key stands twice, first in line 1"]),
-    "no seeds": ("seeds: 2", "seeds: 0", ["tiny.yaml:5:1: seeds: input should be greater than or equal to 1, got 0"]),
+    "fewer than no seeds": (
+        "seeds: 2",
+        "seeds: -1",
+        ["tiny.yaml:5:1: seeds: input should be greater than or equal to 0, got -1"],
+    ),
+    "no seeds, but protocols and a claim about runs": (
+        "seeds: 2",
+        "seeds: 0",
+        [
+            "tiny.yaml:3:1: reference: a suite with seeds: 0 trains nothing and has no protocol; "
+            "remove this key or give it seeds",
+            "tiny.yaml:4:1: protocol: a suite with seeds: 0 trains nothing and has no protocol; "
+            "remove this key or give it seeds",
+            "tiny.yaml:13:32: claims.0.kind: a claim of kind better needs trained runs, and the suite has seeds: 0",
+        ],
+    ),
+    "no reference": (
+        "reference: tiny\n",
+        "",
+        [
+            "tiny.yaml:1:1: reference: this key is missing (a suite with seeds: 0, which trains nothing, has none)",
+        ],
+    ),
+    "a claim about runs on a count": (
+        CLAIM,
+        CLAIM.replace("error_pct", "parameters"),
+        ["tiny.yaml:13:93: claims.0.metric: parameters is a count, which a claim of kind complexity is about"],
+    ),
+    "a count without a published one": (
+        f"kind: better, {CLAIM}",
+        "kind: complexity, cell: {learning: naive}, metric: macs, tolerance_pct: 3",
+        ["tiny.yaml:13:50: claims.0.cell: no published macs of learning naive to compare with"],
+    ),
+    "a complexity claim on an error": (
+        f"kind: better, {CLAIM}",
+        "kind: complexity, cell: {learning: naive}, metric: error_pct, tolerance_pct: 3",
+        ["tiny.yaml:13:75: claims.0.metric: error_pct is no count (allowed: parameters, macs, depth)"],
+    ),
+    "a negative tolerance": (
+        f"kind: better, {CLAIM}",
+        "kind: complexity, cell: {learning: naive}, metric: macs, tolerance_pct: -3",
+        ["tiny.yaml:13:89: claims.0.tolerance_pct: input should be greater than or equal to 0, got -3"],
+    ),
+    "a count in another unit": (
+        "claims:",
+        "published:\n  - {cell: {learning: naive}, metric: macs, value: 5, unit: percent, where: table 2}\nclaims:",
+        ["tiny.yaml:13:55: published.0.unit: macs is in multiply-adds, got 'percent'"],
+    ),
+    "a cited number of an unknown metric": (
+        "claims:",
+        "cited:\n  - {name: x, metric: eror_pct, value: 5, unit: percent, where: table 2}\nclaims:",
+        ["tiny.yaml:13:15: cited.0.metric: metric 'eror_pct' is not known; did you mean 'error_pct'?"],
+    ),
+    "a net without this form": (
+        "attention-56",
+        "attentionnext-56",
+        [
+            "tiny.yaml:9:11: cells.fixed.model: model 'attentionnext-56' has no form for digits images "
+            "(datasets it takes: imagenet)"
+        ],
+    ),
+    "an input size where images have one": (
+        "dataset: digits}",
+        "dataset: digits, input: 16}",
+        ["tiny.yaml:9:49: cells.fixed.input: dataset 'digits' has images of 8x8, got input 16"],
+    ),
+    "an input size that is no number": (
+        "dataset: digits}",
+        "dataset: digits, input: large}",
+        ["tiny.yaml:9:49: cells.fixed.input: expected the side of the input in pixels, got 'large'"],
+    ),
+    "a depth that p does not give": (
+        "dataset: digits}",
+        "dataset: digits, p: 2}",
+        [
+            "tiny.yaml:9:11: cells.fixed.model: model 'attention-56': a depth must be 54m + 20, for p = 2 and t = 2, "
+            "with m of 1 or more; nearest: attention-74 or attention-128"
+        ],
+    ),
+    "r as text": (
+        "dataset: digits}",
+        "dataset: digits, r: many}",
+        ["tiny.yaml:9:49: cells.fixed.r: r 'many' is not allowed (allowed: whole numbers from 1 to 16)"],
+    ),
     "too many seeds": (
         "seeds: 2",
         "seeds: 1001",
@@ -171,7 +258,7 @@ SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
         "dataset: digit",
         [
             "tiny.yaml:9:32: cells.fixed.dataset: dataset 'digit' is not known; did you mean 'digits'? "
-            "(allowed: cifar10, digits)",
+            "(allowed: cifar10, cifar100, imagenet, digits)",
             "tiny.yaml:7:3: datasets.digits: no cell of the suite has this dataset; did you mean 'digit'?",
         ],
     ),
@@ -276,7 +363,7 @@ SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
     "unknown kind of claim": (
         "kind: better",
         "kind: best",
-        ["tiny.yaml:13:32: claims.0.kind: 'best' is not known (allowed: better, value)"],
+        ["tiny.yaml:13:32: claims.0.kind: 'best' is not known (allowed: better, value, complexity)"],
     ),
     "claim without a kind": ("kind: better, ", "", ["tiny.yaml:13:5: claims.0.kind: this key is missing"]),
     "claim without its cell": ("a: {learning: residual}, ", "", ["tiny.yaml:13:5: claims.0.a: this key is missing"]),

@@ -54,7 +54,7 @@ def start(digits: ImageSet, protocol: Protocol) -> Start:
     def make(
         seed: int = 0, *, protocol: Protocol = protocol, images: ImageSet = digits, learning: str = "residual"
     ) -> Training:
-        net = build("attention-56", {"learning": learning}, images.shape, images.num_classes)
+        net = build("attention-56", {"learning": learning}, images.shape, images.num_classes, form="digits")
         return Training(net, images, images.train_labels, protocol, seed=seed, device=torch.device("cpu"))
 
     return make

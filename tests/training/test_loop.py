@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from ranbench.data.augmentation import BatchOrder
 from ranbench.data.images import ImageSet
+from ranbench.data.streams import global_stream
 from ranbench.errors import Divergence
 from ranbench.records import MetricPoint
 from ranbench.spec import Protocol, Steps
@@ -270,3 +272,98 @@ def test_every_point_of_a_diverging_run_is_finite(start: Start, protocol: Protoc
                 points.append(record)
 
     assert all(math.isfinite(point.value) for point in points), points
+
+
+class Foreign(nn.Module):
+    """A net as users write them: a parameter of no known layer, dropout, a layer used twice, ``view``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(1, 8, 3, padding=1)
+        self.offset = nn.Parameter(torch.rand(8, 1, 1))
+        self.mixing = nn.Linear(16, 16)
+        self.again = self.mixing
+        self.dropout = nn.Dropout(0.5)
+        self.classifier = nn.Linear(16, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = functional.avg_pool2d(self.convolution(x) + self.offset, 8)  # (B, 8, 1, 1)
+        x = torch.cat([x, x.relu()], dim=1)
+        x = x.view(x.shape[0], -1)
+        out: torch.Tensor = self.classifier(self.dropout(self.again(self.mixing(x).relu())))
+        return out
+
+
+@pytest.fixture
+def start_foreign(digits: ImageSet, protocol: Protocol) -> Start:
+    """Makes a training of a user's net, whose weights are drawn from the seed as the runner does."""
+
+    def make(seed: int = 0) -> Training:
+        with global_stream(seed, "init"):
+            net = Foreign()
+        cpu = torch.device("cpu")
+        return Training(net, digits, digits.train_labels, protocol, seed=seed, device=cpu, foreign=True)
+
+    return make
+
+
+def test_a_foreign_net_keeps_the_weights_that_it_comes_with(start_foreign: Start) -> None:
+    training = start_foreign()
+
+    with global_stream(0, "init"):
+        expected = Foreign().state_dict()
+
+    found = training.net.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in found.items())
+
+
+def test_a_net_of_ours_is_initialised_whatever_it_comes_with(start: Start) -> None:
+    found = []
+    for global_seed in (1, 2):
+        torch.manual_seed(global_seed)
+        found.append(weights_bytes(start(0).state()[0]))
+
+    assert found[0] == found[1]
+
+
+def test_a_foreign_net_with_dropout_repeats_bit_for_bit_whatever_the_global_state(start_foreign: Start) -> None:
+    torch.manual_seed(1)
+    first = complete(start_foreign(7))
+    torch.manual_seed(2)
+    before = torch.get_rng_state()
+    again, other = complete(start_foreign(7)), complete(start_foreign(8))
+
+    assert first == again
+    assert first[2] != other[2]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_dropout_of_a_foreign_net_falls_anew_at_every_iteration(start_foreign: Start) -> None:
+    training = start_foreign()
+    masks = []
+    training.net.dropout.register_forward_hook(lambda _module, _inputs, out: masks.append((out != 0).tolist()))
+
+    advance(training, 2)
+
+    assert masks[0] != masks[1]
+
+
+@pytest.mark.parametrize("step", [1, 4])
+def test_a_foreign_net_with_dropout_and_tied_weights_resumes_bit_for_bit(
+    start_foreign: Start, tmp_path: Path, step: int
+) -> None:
+    expected = complete(start_foreign())
+    stopped = start_foreign()
+    points = advance(stopped, step)
+    Checkpoints(tmp_path).write(*stopped.state())
+
+    torch.manual_seed(99)
+    resumed = start_foreign()
+    found, notes = Checkpoints(tmp_path).newest()
+    assert found is not None
+    resumed.load_state(found.tensors, found.values)
+    rest, predictions, weights = complete(resumed)
+
+    assert notes == []
+    assert (points + rest, predictions, weights) == expected

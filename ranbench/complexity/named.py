@@ -1,0 +1,102 @@
+"""Nets by name: built without memory, checked where they are not ours, and counted."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from ranbench.catalogue import dataset_info, is_foreign
+from ranbench.complexity.counting import Shape, count, on_meta
+from ranbench.complexity.depth import trunk_depth
+from ranbench.complexity.ledger import Memo
+from ranbench.errors import SpecError, one_line
+from ranbench.models import build
+from ranbench.records import Complexity
+from ranbench.spec import DataSpec, ModelSpec
+
+# Nets with branches that ``trunk_depth`` takes for layers one after the other.
+DEPTH_UNKNOWN = frozenset({"inception-resnet-v2"})
+
+
+def measure_named(
+    model: ModelSpec, data: DataSpec, *, trusted: bool = False, backward: bool = False, memo: Memo | None = None
+) -> Complexity:
+    """Count the net ``model`` on one image of ``data``; nothing is allocated.
+
+    Args:
+        model: the net and its options.
+        data: the dataset, which the net takes its form and the size of its input from.
+        trusted: an import path may be imported.
+        backward: count the backward pass as well.
+        memo: parts that were counted before; new ones are added to it.
+
+    Raises:
+        SpecError: the net has no form for these images, cannot take them, or gives no logits.
+        EnvironmentProblem: the library of the net is not installed.
+    """
+    net = net_of(model, data, trusted=trusted)
+    is_known = not is_foreign(model.name) and model.name not in DEPTH_UNKNOWN
+    depth = trunk_depth(net) if is_known else None
+    return count(net, data.shape, depth=depth, backward=backward, memo=memo)
+
+
+def net_of(model: ModelSpec, data: DataSpec, *, trusted: bool = False) -> nn.Module:
+    """Build the net ``model`` for ``data`` on the meta device; torch's random numbers go on as if it had not been.
+
+    A foreign net is tried out on a batch of two, in evaluation and in training mode.
+
+    Raises:
+        SpecError: the net has no form for these images, cannot take them, or gives no logits.
+        EnvironmentProblem: the library of the net is not installed.
+    """
+    info = dataset_info(data.name)
+
+    def make() -> nn.Module:
+        return build(model.name, model.options, data.shape, info.num_classes, form=info.form, trusted=trusted)
+
+    with torch.random.fork_rng(devices=[]):
+        if not is_foreign(model.name):
+            with torch.device("meta"):
+                return make()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # those of a library about its own future
+            net = _foreign(make)
+            _try_out(model.name, net, data.shape, info.num_classes)
+        return net
+
+
+def _foreign(make: Callable[[], nn.Module]) -> nn.Module:
+    """Build on the meta device, or with memory where the net reads values while it is built."""
+    try:
+        with torch.device("meta"):
+            net = make()
+    except Exception:  # what is wrong with the net itself shows again on the second way
+        net = make()
+    tensors = (*net.parameters(), *net.buffers())
+    return net if all(tensor.is_meta for tensor in tensors) else on_meta(net)
+
+
+def _try_out(name: str, net: nn.Module, shape: Shape, num_classes: int) -> None:
+    """Check that a net turns two images into logits, (2, num_classes), in evaluation and in training mode."""
+    size = "x".join(map(str, shape))
+    for training in (False, True):
+        net.train(training)
+        try:
+            with torch.no_grad():
+                output = net(torch.empty((2, *shape), device="meta"))
+        except Exception as error:  # whatever a foreign net raises is the user's to mend
+            raise SpecError(f"model {name!r} {_failure(error)} images of {size}: {one_line(error)}") from error
+        if not isinstance(output, torch.Tensor) or output.shape != (2, num_classes):
+            given = type(output).__name__
+            if isinstance(output, torch.Tensor):
+                given = f"shape (B{''.join(f', {side}' for side in output.shape[1:])})"
+            mode = "training" if training else "evaluation"
+            raise SpecError(f"model {name!r} gives {given} in {mode}, expected logits of shape (B, {num_classes})")
+
+
+def _failure(error: Exception) -> str:
+    """Tell a net that reads values, which cannot be counted without memory, from one that does not take the images."""
+    return "cannot be counted on the meta device with" if "meta" in str(error) else "cannot take"

@@ -1,0 +1,59 @@
+"""Exact counts of the suite's nets beside the paper's: parameters, multiply-adds, trunk depth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ranbench.claims import Verdict
+from ranbench.counts import Counts, lookup
+from ranbench.records import SIZE_METRICS
+from ranbench.report.values import CitedRow, Size, SizeRow
+from ranbench.spec import complexity_key
+from ranbench.suite import Cell, Counted, Suite
+
+
+def size_rows(
+    suite: Suite, measured: Mapping[str, Counts], verdicts: Sequence[Verdict], *, compare: bool
+) -> tuple[SizeRow, ...]:
+    """Return a row per cell where the paper prints any count, or where nothing else is asked of the suite.
+
+    Args:
+        suite: the suite.
+        measured: counts by ``complexity_key``; a net that is not among them is looked up in counts.json.
+        verdicts: of the suite's claims.
+        compare: set the paper's counts beside ours.
+    """
+    printed = any(entry.metric in SIZE_METRICS for entry in suite.published)
+    if suite.trains and not (compare and printed):
+        return ()
+    return tuple(_row(suite, cell, measured, verdicts, compare=compare) for cell in suite.cells)
+
+
+def cited_rows(suite: Suite) -> tuple[CitedRow, ...]:
+    """Return the numbers that the paper cites for nets that are not run here."""
+    return tuple(CitedRow(**entry.model_dump()) for entry in suite.cited)
+
+
+def _row(
+    suite: Suite, cell: Cell, measured: Mapping[str, Counts], verdicts: Sequence[Verdict], *, compare: bool
+) -> SizeRow:
+    counts = measured.get(complexity_key(cell.model, cell.data)) or lookup(cell.model, cell.data)
+    published = {entry.metric: entry for entry in suite.published if compare and entry.cell is cell}
+    outcomes = {
+        verdict.claim.metric: verdict.outcome.value
+        for verdict in verdicts
+        if isinstance(verdict.claim, Counted) and verdict.claim.cell is cell
+    }
+    sizes = {}
+    for metric in SIZE_METRICS:
+        ours: int | None = getattr(counts, metric) if counts else None
+        theirs = published[metric].value if metric in published else None
+        off = 100 * (ours - theirs) / theirs if ours is not None and theirs else None
+        sizes[metric] = Size(ours, theirs, off, outcomes.get(metric))
+    notes = [entry.note for metric, entry in published.items() if metric in SIZE_METRICS and entry.note]
+    return SizeRow(
+        label=suite.label(cell),
+        axes={axis: cell.axes[axis] for axis in suite.varying if axis in cell.axes},
+        sizes=sizes,
+        notes=tuple(dict.fromkeys(notes)),
+    )

@@ -1,0 +1,45 @@
+"""A suite that trains nothing: its nets are built without memory and counted, and the counts are recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ranbench.errors import EnvironmentProblem
+from ranbench.records import Complexity
+from ranbench.runner.events import Observer, Summary
+from ranbench.spec import complexity_key
+from ranbench.store import Store
+from ranbench.suite import Suite
+
+
+def count_nets(
+    suite: Suite, store: Store, only: Mapping[str, str], *, trust_imports: bool, observer: Observer
+) -> Summary:
+    """Count the nets of the suite's cells anew and record their sizes.
+
+    A net whose library is not installed here is told and left out; reports fall back on its stored count.
+
+    Raises:
+        SpecError: a net cannot be built, is not trusted, or does not fit its images; nothing was recorded.
+        StoreError: the database cannot be used.
+        UsageError: ``only`` names no cell.
+    """
+    from ranbench.complexity import measure_named
+    from ranbench.complexity.ledger import Memo
+
+    cells = suite.select(only)
+    sizes: dict[str, Complexity] = {}
+    shared: Memo = {}  # parts that our nets have in common are counted once
+    missing = 0
+    for cell in cells:
+        try:
+            size = measure_named(cell.model, cell.data, trusted=trust_imports, memo=shared)
+        except EnvironmentProblem as problem:
+            observer.note(f"not counted here: {problem}")
+            missing += 1
+            continue
+        sizes[complexity_key(cell.model, cell.data)] = size
+    store.record_suite(suite.name, suite.title, suite.text, suite.sha256, [])
+    for key, size in sizes.items():
+        store.record_complexity(key, size)
+    return Summary(0, 0, 0, 0, 0, 0, counted=len(cells) - missing)

@@ -1,0 +1,134 @@
+"""The table of sizes: counts beside the paper's, what is cited only, and a suite that trains nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ranbench.counts import Counts
+from ranbench.report import report, tables
+from ranbench.report.layout import size_grid
+from ranbench.report.values import CitedRow, Size
+from ranbench.spec import complexity_key
+from ranbench.suite import Suite
+
+from .conftest import SUITE, Load, Recorder
+
+COUNTED = """\
+name: small
+title: Sizes of nets
+seeds: 0
+cells:
+  fixed: {dataset: cifar10}
+  matrix: {model: [attention-56, attention-92, "mynets:tiny"]}
+published:
+  - {cell: {model: attention-56}, metric: parameters, value: 1.0e6, unit: parameters, where: table 2}
+  - {cell: {model: attention-92}, metric: parameters, value: 1.9e6, unit: parameters, where: table 2, note: rounded}
+cited:
+  - {name: Inception-ResNet-v1, metric: error_pct, value: 21.3, unit: percent, where: table 7, note: not run}
+claims:
+  - {id: size, kind: complexity, cell: {model: attention-56}, metric: parameters, tolerance_pct: 3}
+deviations:
+  - {id: heads, text: ten classes}
+"""
+
+
+def measured(suite: Suite) -> dict[str, Counts]:
+    """Counts of the first cell, which differ from the shipped ones."""
+    cell = suite.cells[0]
+    return {complexity_key(cell.model, cell.data): Counts(1_020_000, 122_000_000, 56)}
+
+
+def test_a_count_stands_beside_the_papers_with_its_verdict(load: Load) -> None:
+    suite = load(COUNTED)
+
+    first, second, unknown = tables(suite, [], measured(suite)).sizes
+
+    assert first.sizes == {
+        "parameters": Size(1_020_000, 1e6, pytest.approx(2.0), "reproduced"),  # type: ignore[arg-type]
+        "macs": Size(122_000_000, None, None, None),
+        "depth": Size(56, None, None, None),
+    }
+    assert second.sizes["parameters"].ours == 1_841_274  # of counts.json, since it was not measured
+    assert (second.sizes["parameters"].outcome, second.notes) == (None, ("rounded",))
+    assert {size.ours for size in unknown.sizes.values()} == {None}
+
+
+def test_the_grid_has_the_papers_columns_only_where_it_prints_a_count(load: Load) -> None:
+    suite = load(COUNTED)
+
+    grid = size_grid(tables(suite, [], measured(suite)).sizes)
+
+    assert [column.heading for column in grid.columns] == [
+        "model", "parameters, paper", "ours", "ours − paper (%)", "multiply-adds", "trunk depth",
+    ]  # fmt: skip
+    assert [[entry.text for entry in row] for row in grid.rows] == [
+        ["attention-56", "1 M", "1,020,000", "✓ +2.00", "122,000,000", "56"],
+        ["attention-92", "1.9 M", "1,841,274", "−3.09", "211,913,216", "92"],
+        ["mynets:tiny", "–", "not counted", "–", "not counted", "not counted"],
+    ]
+    assert [row[0].notes for row in grid.rows] == [(), ("rounded",), ()]
+
+
+def test_a_suite_that_trains_nothing_has_no_tables_of_runs(load: Load) -> None:
+    built = tables(load(COUNTED), [])
+
+    assert (built.protocol, built.results, built.runs, built.costs, built.environments) == (None, (), (), (), ())
+    assert built.cited == (CitedRow("Inception-ResNet-v1", "error_pct", 21.3, "percent", "table 7", "not run"),)
+
+
+def test_without_compare_only_our_counts_stand(load: Load) -> None:
+    built = tables(load(COUNTED), [], compare=False)
+
+    assert {size.published for row in built.sizes for size in row.sizes.values()} == {None}
+    assert (built.verdicts, built.cited) == ((), ())
+
+
+def test_a_suite_that_trains_has_a_table_of_sizes_where_the_paper_prints_one(load: Load) -> None:
+    cell = "{model: attention-56, learning: naive}"
+    published = f"published:\n  - {{cell: {cell}, metric: depth, value: 56, unit: layers, where: t}}\n"
+
+    without, beside = tables(load(), []), tables(load(SUITE.replace("published:\n", published)), [])
+
+    assert without.sizes == ()
+    assert len(beside.sizes) == 4
+    assert [results.metric for results in beside.results] == ["error_pct"]
+
+
+def test_measured_counts_are_those_of_the_cost_table(load: Load) -> None:
+    suite = load()
+    cell = suite.cells[0]
+
+    built = tables(suite, [], {complexity_key(cell.model, cell.data): Counts(1, 2, 56)})
+
+    assert (built.costs[0].parameters, built.costs[0].macs) == (1, 2)
+
+
+def test_the_page_of_sizes_says_what_was_counted_and_what_is_cited(load: Load, tmp_path: Path) -> None:
+    suite = load(COUNTED)
+
+    page = report(suite, [], {}, measured(suite), out=tmp_path / "out").read_text()
+
+    assert "- **Checked:** the nets of 3 cells, counted exactly. Nothing is trained." in page
+    assert "- **Claims:** ✓ 1 reproduced." in page
+    assert "- Inception-ResNet-v1: test error 21.3 % (table 7); not run." in page
+    assert "| ✓ | attention-56: 1 million parameters | reproduced | +2.00 % | exact |" in page
+    assert [line for line in page.splitlines() if line.startswith("## ")] == [
+        "## Verdicts", "## Size of the nets", "## Cited, not run", "## Pictures", "## Deviations",
+        "## How to repeat it",
+    ]  # fmt: skip
+    assert (tmp_path / "out" / "small" / "claims.png").is_file()
+
+
+def test_runs_of_the_same_cells_do_not_enter_a_suite_that_trains_nothing(load: Load, recorder: Recorder) -> None:
+    trains = load(SUITE)
+    recorder.done(trains.runs()[0], 5.0)
+    counting = load(
+        "name: small\ntitle: Sizes\nseeds: 0\ndatasets: {digits: {train: 1437, test: 360}}\n"
+        "cells: {fixed: {dataset: digits, model: attention-56}}\n"
+    )
+
+    built = tables(counting, recorder.records)
+
+    assert (built.runs, built.others, len(built.sizes)) == ((), (), 1)

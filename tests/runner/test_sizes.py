@@ -1,0 +1,119 @@
+"""Suites that train nothing: their nets are counted, recorded and judged."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from ranbench import runner
+from ranbench.claims import judge
+from ranbench.counts import COUNTS_FILE, Counts, key, read_counts
+from ranbench.errors import SpecError, UsageError
+from ranbench.runner import Observer
+from ranbench.spec import complexity_key
+from ranbench.store import Store
+from ranbench.suite import Suite, load_suite
+
+SIZES = """\
+name: sizes
+title: Sizes
+seeds: 0
+cells:
+  fixed: {dataset: digits}
+  matrix: {model: [attention-56, resnet-164]}
+"""
+
+
+class Notes(Observer):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.told.append(text)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(f"sqlite:///{tmp_path / 'results.db'}")
+
+
+def sizes(tmp_path: Path, text: str = SIZES) -> Suite:
+    file = tmp_path / "sizes.yaml"
+    file.write_text(text)
+    return load_suite(file)
+
+
+def test_the_nets_are_counted_and_recorded_without_a_run(tmp_path: Path, store: Store) -> None:
+    suite = sizes(tmp_path)
+
+    summary = runner.run(suite, store)
+
+    found = [store.complexity(complexity_key(cell.model, cell.data)) for cell in suite.cells]
+    assert (summary.counted, summary.total, summary.exit_code) == (2, 0, 0)
+    assert [(one.parameters, one.macs, one.depth) for one in found if one] == [
+        (62_778, 1_277_056, 38),  # two stages, where CIFAR has three
+        (1_702_970, 15_265_280, 164),
+    ]
+    assert [entry.name for entry in store.suites()] == ["sizes"]
+    assert store.runs() == []
+
+
+def test_only_some_cells_may_be_counted(tmp_path: Path, store: Store) -> None:
+    suite = sizes(tmp_path)
+
+    summary = runner.run(suite, store, only={"model": "resnet-164"})
+
+    first, second = (store.complexity(complexity_key(cell.model, cell.data)) for cell in suite.cells)
+    assert summary.counted == 1
+    assert (first, second is None) == (None, False)
+    with pytest.raises(UsageError, match="no cell of suite 'sizes' has these values"):
+        runner.run(suite, store, only={"model": "attention-92"})
+
+
+def test_a_net_that_cannot_be_counted_is_refused_before_anything_is_recorded(tmp_path: Path, store: Store) -> None:
+    suite = sizes(tmp_path, SIZES.replace("attention-56", '"nowhere.here:net"'))
+
+    with pytest.raises(SpecError, match="--trust-imports allows it"):
+        runner.run(suite, store)
+
+    assert store.suites() == []
+
+
+def test_a_net_whose_library_is_missing_is_told_and_left_out(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    text = SIZES.replace("digits", "imagenet").replace("attention-56, resnet-164", "resnet-152, resnet-200")
+    suite, notes = sizes(tmp_path, text), Notes()
+
+    summary = runner.run(suite, store, observer=notes)
+
+    assert summary.counted == 1
+    assert notes.told == [
+        "not counted here: model 'resnet-200' is taken from timm, which is not installed; pip install 'ranbench[timm]'"
+    ]
+
+
+@pytest.mark.parametrize("name", ["table2", "table6", "table7"])
+def test_the_papers_sizes_get_the_verdicts_that_are_known(name: str) -> None:
+    verdicts = judge(load_suite(name), [])
+
+    missed = {verdict.claim.id for verdict in verdicts if verdict.outcome != "reproduced"}
+    assert len(verdicts) == {"table2": 6, "table6": 7, "table7": 12}[name]
+    assert missed == {"table2": set(), "table6": {"attention-92", "attention-452"}, "table7": set()}[name]
+
+
+@pytest.mark.parametrize("name", ["table2", "table6", "table7"])
+def test_what_a_run_counts_is_what_the_file_of_counts_holds(name: str, store: Store) -> None:
+    suite, filed = load_suite(name), read_counts(COUNTS_FILE)
+
+    runner.run(suite, store)
+
+    for cell in suite.cells:
+        one = store.complexity(complexity_key(cell.model, cell.data))
+        assert one is not None
+        assert Counts(one.parameters, one.macs, one.depth) == filed[key(cell.model, cell.data)]
