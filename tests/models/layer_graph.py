@@ -24,7 +24,7 @@ from ranbench.models import build
 UNORDERED = ("add", "mul")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)  # a graph written out as a tree would never end
 class Node:
     """One operator: what it does, the size of its output (channels, height, width), what it reads."""
 
