@@ -66,8 +66,8 @@ Size = Annotated[int, Field(ge=1, le=MAX_SIZE)]
 class ModelSpec(Spec):
     """A net and its options. learning, attention and mask of attention nets are always spelled out.
 
-    p, t, r and r_scales are None where they are what the name says, and r_scales where r is 1 and changes nothing: the
-    same net has one spec.
+    p, t, r and r_scales are None where they are what the name says or change nothing, r and r_scales with local
+    convolutions and r_scales where r is 1: the same net has one spec.
     """
 
     name: str = Field(description="a name of 'ranbench list models', for instance attention-56, or of another library")
@@ -94,6 +94,8 @@ class ModelSpec(Spec):
         except SpecError as error:
             raise ValueError(str(error)) from None
         always = {option: allowed[0] for option, allowed in info.options.items() if option in ATTENTION_OPTIONS}
+        if given.get("mask") == "local-convolutions":
+            given = {key: value for key, value in given.items() if key not in {"r", "r_scales"}}
         if given.get("r", info.sizes.get("r")) == 1 or given.get("r_scales") == R_SCALES[0]:
             given.pop("r_scales", None)
         return {"name": name, **always, **{key: value for key, value in given.items() if value != info.sizes.get(key)}}

@@ -235,6 +235,13 @@ def test_an_option_that_is_spelled_out_or_left_to_its_default_is_the_same_cell()
     assert run_spec(model={"name": "attention-56"}).cell_id == run_spec().cell_id
 
 
+@pytest.mark.parametrize("spelled", [{"r": 2}, {"r": 3, "r_scales": "way-down"}])
+def test_what_local_convolutions_do_not_use_makes_no_other_cell(spelled: dict[str, Any]) -> None:
+    plain = run_spec(model={"name": "attention-56", "mask": "local-convolutions"})
+
+    assert run_spec(model={"name": "attention-56", "mask": "local-convolutions", **spelled}).cell_id == plain.cell_id
+
+
 @pytest.mark.parametrize("spelled", [{"p": 1}, {"t": 2, "r": 1}, {"r_scales": "both-ways"}, {"r_scales": "way-down"}])
 def test_what_the_name_implies_may_be_spelled_out_or_not(spelled: dict[str, Any]) -> None:
     assert run_spec(model={"name": "attention-56", **spelled}).cell_id == run_spec().cell_id

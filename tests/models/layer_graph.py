@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import islice, zip_longest
 from typing import Any
 
 import torch
@@ -74,6 +75,12 @@ def rows(output: Node) -> list[str]:
         reads = ", ".join(str(numbers[id(read)]) for read in node.inputs)
         lines.append(f"{number:>3}  {node.op:<44} {'x'.join(map(str, node.size)):<12} {reads}".rstrip())
     return lines
+
+
+def differing(found: list[str], expected: list[str]) -> list[tuple[str, str]]:
+    """Return the first rows that differ, at most five: a whole comparison of long lists takes minutes to print."""
+    pairs = zip_longest(found, expected, fillvalue="")
+    return list(islice((pair for pair in pairs if pair[0] != pair[1]), 5))
 
 
 def trunk_depth(output: Node) -> int:

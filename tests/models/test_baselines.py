@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 import pytest
-from layer_graph import Node, add, classifier, conv, graph_of, image, in_order, norm_relu, on_meta, rows, trunk_depth
+from layer_graph import (
+    Node,
+    add,
+    classifier,
+    conv,
+    differing,
+    graph_of,
+    image,
+    in_order,
+    norm_relu,
+    on_meta,
+    rows,
+    trunk_depth,
+)
 
 MILLIONS = {"resnet-164": 1.70, "resnet-1001": 10.33, "wrn-16-8": 10.96, "wrn-28-10": 36.48}
 
@@ -65,7 +78,7 @@ def wide_resnet(n: int, k: int, classes: int) -> Node:
 def test_every_layer_is_that_of_the_cited_paper(name: str, classes: int, expected: Node) -> None:
     layers = rows(graph_of(name, "cifar", IMAGE, classes))
 
-    assert layers == rows(expected)
+    assert differing(layers, rows(expected)) == []
 
 
 @pytest.mark.parametrize(("name", "millions"), MILLIONS.items())

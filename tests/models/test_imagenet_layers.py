@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from layer_graph import Node, graph_of, image, in_order, on_meta, rows, traced
+from layer_graph import Node, differing, graph_of, image, in_order, on_meta, rows, traced
 from paper_nets import Unit, attention_module, imagenet_net, imagenet_stem, inception, pre_activation, resnext
 from torch import nn
 
@@ -36,7 +36,7 @@ def test_the_first_stage_of_attention_56_is_the_list_written_out() -> None:
 
     found = rows(traced(nn.Sequential(net.get_submodule("stem"), net.get_submodule("stages.0")), (3, 224, 224)))
 
-    assert found == lines
+    assert differing(found, lines) == []
 
 
 def test_the_description_of_the_first_stage_is_the_list_written_out_too() -> None:
@@ -44,7 +44,7 @@ def test_the_description_of_the_first_stage_is_the_list_written_out_too() -> Non
 
     described = attention_module(pre_activation(imagenet_stem(224), 256), pre_activation, 3)
 
-    assert rows(described) == lines
+    assert differing(rows(described), lines) == []
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_the_description_of_the_first_stage_is_the_list_written_out_too() -> Non
 def test_every_layer_is_that_of_the_definition(name: str, unit: Unit, modules: tuple[int, int, int], side: int) -> None:
     layers = rows(graph_of(name, "imagenet", photograph(side), 1000))
 
-    assert layers == rows(imagenet_net(unit, modules, side))
+    assert differing(layers, rows(imagenet_net(unit, modules, side))) == []
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_the_mask_reads_what_the_pre_processing_unit_gives_and_nothing_else(unit
 
     first_pool = next(node for node in nodes if node.word == "max-pool")
 
-    assert rows(first_pool.inputs[0]) == given
+    assert differing(rows(first_pool.inputs[0]), given) == []
 
 
 @pytest.mark.parametrize(("units", "unit"), FAMILIES, ids=FAMILY_NAMES)
@@ -124,7 +124,7 @@ def test_what_follows_the_combination_is_a_unit_of_the_family_on_its_raw_sum(uni
     closing = unit(combined, 256, 1)
 
     assert combined.op == "add"
-    assert rows(nodes[-1]) == rows(closing)
+    assert differing(rows(nodes[-1]), rows(closing)) == []
 
 
 @pytest.mark.parametrize(("units", "unit"), FAMILIES, ids=FAMILY_NAMES)
@@ -132,5 +132,5 @@ def test_naive_learning_leaves_out_the_sum_alone(units: Units, unit: Unit) -> No
     residual, naive = module_rows(units), module_rows(units, learning="naive")
     product = next(node for node in naive if node.op == "mul")
 
-    assert rows(naive[-1]) == rows(unit(product, 256, 1))
+    assert differing(rows(naive[-1]), rows(unit(product, 256, 1))) == []
     assert len(residual) == len(naive) + 1
