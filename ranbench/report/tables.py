@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from ranbench.catalogue import dataset_info
+from ranbench.catalogue import dataset_info, is_foreign
 from ranbench.claims import Verdict, judge
 from ranbench.counts import Counts, lookup
 from ranbench.records import SIZE_METRICS, RunRecord
@@ -24,6 +24,7 @@ from ranbench.suite import Better, Cell, Claim, Counted, Published, Suite, words
 RESULT = "error_pct"
 BEST = "best_error_pct"
 WRONG_LABELS = "noise_realised_pct"
+FOREIGN_NOTE = "not a net of the catalogue: it keeps its own initialisation, whatever the protocol says"
 
 
 def tables(
@@ -127,6 +128,7 @@ def _result(scope: _Scope, number: int, runs: Sequence[RunRow], published: Publi
         failed=sum(run.state == "failed" for run in runs),
         notes=(
             *_paper_notes(printed),
+            *([FOREIGN_NOTE] if is_foreign(cell.model.name) else []),
             *row_notes(runs, scope.metric, scope.environments, scope.extra_seeds.get(number, ())),
         ),
     )

@@ -37,6 +37,19 @@ def test_mean_rests_on_the_done_seeds_alone(load: Load, recorder: Recorder) -> N
     assert row.notes == ("seed 2 failed (out of memory): no memory left",)
 
 
+def test_a_foreign_net_is_said_to_keep_its_own_initialisation(load: Load) -> None:
+    text = (
+        "name: small\ntitle: Two nets\nreference: short\nprotocol: short\nseeds: 1\n"
+        'cells: {fixed: {dataset: digits}, matrix: {model: [attention-56, "mynets:tiny"]}}\n'
+    )
+    suite = load(text)
+
+    own, foreign = tables(suite, []).results[0].rows
+
+    assert own.notes == ()
+    assert foreign.notes == ("not a net of the catalogue: it keeps its own initialisation, whatever the protocol says",)
+
+
 def test_equal_failures_share_a_note(load: Load, recorder: Recorder) -> None:
     suite = load()
     for spec in runs_of(suite)[:3]:
