@@ -168,4 +168,5 @@ def _commands(suite: Suite, *, compare: bool) -> tuple[str, ...]:
         argument = path.as_posix()
     named = shlex.quote(" ".join(argument.split()))
     report = f"ranbench report {named}{suite.options}{' --compare' if compare else ''}"
-    return (f"ranbench run {named}{suite.options}", report)
+    trust = " --trust-imports" if any(cell.model.factory for cell in suite.cells) else ""
+    return (f"ranbench run {named}{suite.options}{trust}", report)
