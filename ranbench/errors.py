@@ -90,6 +90,18 @@ class Divergence(RanbenchError):
         super().__init__(f"the {which} loss became {loss} at iteration {step}")
 
 
+class TimedOut(RanbenchError):
+    """A run that trained longer than it was allowed to."""
+
+    exit_code = 3
+
+    def __init__(self, step: int, seconds: float, limit: float):
+        super().__init__(
+            f"trained for {seconds:.0f} s, longer than the {limit:.0f} s of --timeout, up to iteration {step}; "
+            "'ranbench run SUITE --rerun failed' with a longer one tries again"
+        )
+
+
 def one_line(error: BaseException) -> str:
     """Return an exception's text on one line, or its class name where it has none."""
     return " ".join(str(error).split()) or type(error).__name__

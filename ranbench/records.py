@@ -65,7 +65,8 @@ METRICS: Mapping[str, Metric] = {
         Metric("noise_realised_pct", "wrong labels", "percent", "share of training labels that were changed"),
         Metric("train_seconds", "training time", "seconds", "time in training steps, without evaluation"),
         Metric("images_per_s", "rate", "images/s", "training images per train_seconds", lower_is_better=False),
-        Metric("peak_memory_bytes", "peak memory", "bytes", "largest memory of process or device during the run"),
+        Metric("peak_memory_bytes", "peak memory", "bytes", "largest memory of process, or share of it on a device"),
+        Metric("runs_at_once", "runs at once", "runs", "runs that shared the device with it at most, itself included"),
     )
 }  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ranbench.errors import UsageError
+from ranbench.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from ranbench.store import Store
@@ -92,6 +93,40 @@ def pairs(only: list[str] | None) -> dict[str, str]:
             raise UsageError(f"--only {key}: given twice ({found[key]!r} and {value!r}); one value per axis")
         found[key] = value
     return found
+
+
+def one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Check a value of a closed set.
+
+    Raises:
+        UsageError: it is not one of them.
+    """
+    if value not in allowed:
+        raise UsageError(f"{option} {value!r}: not known{nearest(value, allowed)} (allowed: {', '.join(allowed)})")
+
+
+def at_least_one(option: str, value: int | None) -> int | None:
+    """Check a number that must be 1 or more where it is given.
+
+    Raises:
+        UsageError: it is less.
+    """
+    if value is not None and value < 1:
+        raise UsageError(f"{option} {value}: must be 1 or more")
+    return value
+
+
+def seconds_of(option: str, text: str) -> float:
+    """Read a time such as 45s, 90m or 4h.
+
+    Raises:
+        UsageError: it has another form, or is not above zero.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    seconds = float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]] if match else 0.0
+    if not seconds:
+        raise UsageError(f"{option} {text!r}: expected a time above zero with its unit, for instance 45s, 90m or 4h")
+    return seconds
 
 
 def suite_of(name: str, protocol: str | None = None, seeds: int | None = None) -> Suite:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ranbench.cli.output import duration, note
@@ -17,13 +18,27 @@ if TYPE_CHECKING:
 LINE_EVERY = 30.0  # seconds between plain progress lines
 
 
+@dataclass
+class _Pace:
+    """How a run goes: where and when this command took it up, when it was last told, its bar."""
+
+    label: str
+    first_step: int
+    began: float
+    told: float
+    bar: TaskID | None = None
+
+    def per_second(self, step: int) -> float:
+        """Iterations a second since it was taken up."""
+        return (step - self.first_step) / max(time.monotonic() - self.began, 1e-9)
+
+
 class Lines(Observer):
     """Plain lines, for logs and CI."""
 
     def __init__(self) -> None:
         self.total = self.ended = 0
-        self.began = self.line = time.monotonic()
-        self.first_step = 0
+        self.open: dict[str, _Pace] = {}
         self.waited = ""
 
     def planned(self, total: int, done: int) -> None:
@@ -33,32 +48,45 @@ class Lines(Observer):
 
     def started(self, spec: RunSpec, label: str, step: int) -> None:
         """Say what begins."""
-        self.began = self.line = time.monotonic()
-        self.first_step = step
+        self._open(spec, label, step)
         how = f"goes on after iteration {step:,}" if step else "begins"
-        note(f"[{self.ended + 1}/{self.total}] {label}: {how} of {spec.protocol.iterations:,} iterations")
+        place = self.ended + len(self.open)
+        note(f"[{place}/{self.total}] {label}: {how} of {spec.protocol.iterations:,} iterations")
 
     def stepped(self, spec: RunSpec, step: int, error_pct: float | None) -> None:
         """Say every half minute how far it is."""
-        now = time.monotonic()
-        if now - self.line < LINE_EVERY:
+        pace, now = self.open[spec.fingerprint], time.monotonic()
+        if now - pace.told < LINE_EVERY:
             return
-        self.line = now
-        rate = (step - self.first_step) / (now - self.began)
-        left = (spec.protocol.iterations - step) / rate
-        error = "" if error_pct is None else f", test error {error_pct:.2f} %"
-        pace = f"{rate * spec.protocol.batch:,.0f} images/s"
-        note(f"  iteration {step:,} of {spec.protocol.iterations:,}, {pace}, {duration(left)} left{error}")
+        pace.told = now
+        rate = pace.per_second(step)
+        left = duration((spec.protocol.iterations - step) / rate)
+        which = f"{pace.label}: " if len(self.open) > 1 else ""
+        done = f"iteration {step:,} of {spec.protocol.iterations:,}"
+        note(f"  {which}{done}, {rate * spec.protocol.batch:,.0f} images/s, {left} left{_error(error_pct)}")
 
     def finished(self, spec: RunSpec, label: str, error_pct: float, seconds: float) -> None:
         """Say the result."""
-        self.ended += 1
+        self._end(spec)
         note(f"[{self.ended}/{self.total}] {label}: test error {error_pct:.2f} % after {duration(seconds)} of training")
 
     def failed(self, spec: RunSpec, label: str, reason: Reason, error: str) -> None:
         """Say why."""
-        self.ended += 1
+        self._end(spec)
         note(f"[{self.ended}/{self.total}] {label}: failed ({reason.value}): {error}")
+
+    def left(self, spec: RunSpec) -> None:
+        """Forget it."""
+        self.open.pop(spec.fingerprint, None)
+
+    def _open(self, spec: RunSpec, label: str, step: int) -> _Pace:
+        now = time.monotonic()
+        self.open[spec.fingerprint] = pace = _Pace(label, step, now, now)
+        return pace
+
+    def _end(self, spec: RunSpec) -> None:
+        self.ended += 1
+        self.left(spec)
 
     def waiting(self, count: int, whom: str) -> None:
         """Say it once."""
@@ -72,7 +100,7 @@ class Lines(Observer):
 
 
 class Live(Lines):
-    """A bar for the suite and one for the run in hand, with rate and time left."""
+    """A bar for the suite and one for each run in hand, with rate and time left."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,7 +116,6 @@ class Live(Lines):
             console=Console(stderr=True),
         )
         self.suite: TaskID | None = None
-        self.run: TaskID | None = None
 
     def __enter__(self) -> Live:
         """Begin to draw."""
@@ -97,7 +124,8 @@ class Live(Lines):
 
     def __exit__(self, *_: object) -> None:
         """Leave the screen clean."""
-        self._drop_run()
+        for pace in self.open.values():
+            self._drop(pace)
         self.progress.stop()
 
     def planned(self, total: int, done: int) -> None:
@@ -107,38 +135,36 @@ class Live(Lines):
 
     def started(self, spec: RunSpec, label: str, step: int) -> None:
         """Draw the run's bar."""
-        self._drop_run()
-        self.began, self.first_step = time.monotonic(), step
+        self.left(spec)
         total = spec.protocol.iterations
-        self.run = self.progress.add_task(label, total=total, completed=step, detail="")
+        self._open(spec, label, step).bar = self.progress.add_task(label, total=total, completed=step, detail="")
 
     def stepped(self, spec: RunSpec, step: int, error_pct: float | None) -> None:
         """Move the run's bar."""
-        if self.run is None:
-            return
-        rate = (step - self.first_step) * spec.protocol.batch / max(time.monotonic() - self.began, 1e-9)
-        error = "" if error_pct is None else f", test error {error_pct:.2f} %"
-        self.progress.update(self.run, completed=step, detail=f"{rate:,.0f} images/s{error}")
+        pace = self.open[spec.fingerprint]
+        if pace.bar is not None:
+            rate = f"{pace.per_second(step) * spec.protocol.batch:,.0f} images/s"
+            self.progress.update(pace.bar, completed=step, detail=rate + _error(error_pct))
 
-    def finished(self, spec: RunSpec, label: str, error_pct: float, seconds: float) -> None:
-        """Say the result above the bars."""
-        super().finished(spec, label, error_pct, seconds)
-        self._advance()
+    def left(self, spec: RunSpec) -> None:
+        """Take the run's bar away."""
+        pace = self.open.pop(spec.fingerprint, None)
+        if pace is not None:
+            self._drop(pace)
 
-    def failed(self, spec: RunSpec, label: str, reason: Reason, error: str) -> None:
-        """Say why above the bars."""
-        super().failed(spec, label, reason, error)
-        self._advance()
-
-    def _advance(self) -> None:
+    def _end(self, spec: RunSpec) -> None:
+        super()._end(spec)
         if self.suite is not None:
             self.progress.update(self.suite, completed=self.ended)
-        self._drop_run()
 
-    def _drop_run(self) -> None:
-        if self.run is not None:
-            self.progress.remove_task(self.run)
-            self.run = None
+    def _drop(self, pace: _Pace) -> None:
+        if pace.bar is not None:
+            self.progress.remove_task(pace.bar)
+            pace.bar = None
+
+
+def _error(error_pct: float | None) -> str:
+    return "" if error_pct is None else f", test error {error_pct:.2f} %"
 
 
 def observer() -> Lines:

@@ -18,22 +18,44 @@ from ranbench.cli.options import (
     Seeds,
     SuiteName,
     TrustImports,
+    at_least_one,
+    one_of,
     pairs,
+    seconds_of,
     settings,
     suite_of,
 )
 from ranbench.cli.output import answer, as_json, duration, large, note, table
-from ranbench.errors import UsageError
+from ranbench.runner.how import How
 
 if TYPE_CHECKING:
     from ranbench.runner import Plan, Stop, Summary
 
 DEVICES = ("auto", "cpu", "cuda")
+PATHS = ("auto", "eager", "graph", "compiled")  # of training.paths, which needs torch
 RERUNS = ("failed", "changed", "all")
 
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")]
 Rerun = Annotated[
     str | None, typer.Option("--rerun", metavar="WHICH", help="Train closed runs again: failed, changed (code) or all.")
+]
+
+
+Path_ = Annotated[
+    str, typer.Option("--path", metavar="NAME", help="How steps are dispatched: auto, eager, graph (CUDA) or compiled.")
+]
+Deterministic = Annotated[
+    bool, typer.Option("--deterministic", help="Only operators that repeat bit for bit; may be slower on a GPU.")
+]
+AtOnce = Annotated[
+    int | None,
+    typer.Option("--at-once", metavar="N", help="Runs trained at once by this process; the engine's choice."),
+]
+Threads = Annotated[
+    int | None, typer.Option("--threads", metavar="N", help="Threads of each run on a CPU; shared out if left out.")
+]
+Timeout = Annotated[
+    str | None, typer.Option("--timeout", metavar="TIME", help="Fail a run that trains longer, e.g. 90m or 4h.")
 ]
 
 
@@ -45,15 +67,28 @@ def run(
     only: Only = None,
     device: Device = "auto",
     rerun: Rerun = None,
+    path: Path_ = "auto",
+    deterministic: Deterministic = False,
+    at_once: AtOnce = None,
+    threads: Threads = None,
+    timeout: Timeout = None,
     trust_imports: TrustImports = False,
     db: Db = None,
     data: Data = None,
 ) -> None:
     """Train what is missing of a suite. Safe to repeat; goes on where it was interrupted."""
-    if device not in DEVICES:
-        raise UsageError(f"--device {device!r}: not known (allowed: {', '.join(DEVICES)})")
-    if rerun is not None and rerun not in RERUNS:
-        raise UsageError(f"--rerun {rerun!r}: not known (allowed: {', '.join(RERUNS)})")
+    one_of("--device", device, DEVICES)
+    one_of("--path", path, PATHS)
+    if rerun is not None:
+        one_of("--rerun", rerun, RERUNS)
+    how = How(
+        path=path,
+        deterministic=deterministic,
+        at_once=at_least_one("--at-once", at_once),
+        threads=at_least_one("--threads", threads),
+        timeout=None if timeout is None else seconds_of("--timeout", timeout),
+        trust_imports=trust_imports,
+    )
     loaded = suite_of(suite, protocol, seeds)
     selected = pairs(only)
     loaded.select(selected)  # refuse before a database is made
@@ -72,7 +107,7 @@ def run(
                 only=selected,
                 device=device,
                 rerun=frozenset([rerun] if rerun else []),
-                trust_imports=trust_imports,
+                how=how,
                 observer=shown,
                 stop=stop,
             )

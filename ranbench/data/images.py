@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one object, one dataset: what runs share is kept by it
 class ImageSet:
     """Images as uint8 (N, C, H, W), labels as int64 (N,)."""
 
@@ -24,7 +24,9 @@ class ImageSet:
         return channels, height, width
 
     def to(self, device: torch.device) -> ImageSet:
-        """Return the same images on ``device``."""
+        """Return the same images on ``device``: this object where they are there already."""
+        if all(tensor.device == device for tensor in (self.train_images, self.test_images)):
+            return self
         return ImageSet(
             self.train_images.to(device),
             self.train_labels.to(device),

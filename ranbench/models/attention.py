@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ranbench.models.interpolation import interpolate
 from ranbench.models.layers import NormReLU, conv1x1, max_pool
 from ranbench.models.units import PRE_ACTIVATION, Units
 
@@ -105,7 +106,7 @@ class Hourglass(nn.Module):
         down = self.before(self.pool(x))  # (B, C, H // 2, W // 2)
         if self.deeper is not None and self.skip is not None:
             down = self.deeper(down) + self.skip(down)
-        return functional.interpolate(self.after(down), size=x.shape[2:], mode="bilinear", align_corners=True)
+        return interpolate(self.after(down), (x.shape[2], x.shape[3]))
 
 
 class EncoderDecoder(nn.Sequential):

@@ -7,7 +7,7 @@ import math
 import threading
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,22 +18,23 @@ from ranbench.data import ImageSet
 from ranbench.data.noise import flip_labels
 from ranbench.data.streams import global_stream
 from ranbench.environment import mask_passwords, peak_memory_bytes, reset_peak_memory
-from ranbench.errors import CheckpointError, ClaimLost, Divergence, RanbenchError, one_line
+from ranbench.errors import CheckpointError, ClaimLost, Divergence, RanbenchError, TimedOut, one_line
 from ranbench.models import build
 from ranbench.records import Environment, MetricPoint, Owner, Reason, State
 from ranbench.runner.events import Observer, Stop
+from ranbench.runner.how import How
 from ranbench.spec import RunSpec
 from ranbench.store import Claimed, Store
-from ranbench.training import Checkpoints, Finished, Stepped, Training
+from ranbench.training import Checkpoints, EnginePath, Finished, Outcome, Record, Stepped, Training
 from ranbench.training.checkpoint import weights_bytes, write_whole
 
 HEARTBEAT_SECONDS = 20.0
-EXACT_FIELDS = ("device", "device_name", "cpu", "engine_path")  # and the version of torch; threads are set back
+EXACT_FIELDS = ("device", "device_name", "cpu", "engine_path")  # and the version of torch; threads are kept
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where attempts are made: the device, this machine and process, the folder of results, what may be imported."""
+    """Where attempts are made: the device, this machine and process, the folder of results, and how they are made."""
 
     store: Store
     device: torch.device
@@ -42,7 +43,7 @@ class Place:
     results: Path
     observer: Observer
     stop: Stop
-    trust_imports: bool = False
+    how: How
 
 
 class Heartbeat:
@@ -52,11 +53,10 @@ class Heartbeat:
         self._beat = beat
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="heartbeat")
-
-    def __enter__(self) -> None:
         self._thread.start()
 
-    def __exit__(self, *_: object) -> None:
+    def end(self) -> None:
+        """Stop, and wait for a beat that is under way."""
         self._over.set()
         self._thread.join()
 
@@ -71,7 +71,11 @@ class Heartbeat:
 
 
 class Attempt:
-    """Trains ``spec`` under a claim; every record goes to the store before the checkpoint that follows it."""
+    """Trains ``spec`` under a claim; every record goes to the store before the checkpoint that follows it.
+
+    The caller advances the training and hands its records, or its error, to ``take``, until that returns a state.
+    Whatever happens, it calls ``end`` at last.
+    """
 
     def __init__(self, place: Place, spec: RunSpec, label: str, claimed: Claimed):
         self.place, self.spec, self.label, self.claimed = place, spec, label, claimed
@@ -80,59 +84,91 @@ class Attempt:
         self.checkpoints = Checkpoints(folder)
         self.points: list[MetricPoint] = []
         self.extra: dict[str, float] = {}
+        self.shown: float | None = None
+        self.training: Training | None = None
+        self.most_at_once: int = 1
         self.peak_known = reset_peak_memory(place.device)
+        began = EnginePath.parse(claimed.environment.engine_path)
+        self.path = began if began.possible_on(place.device) else EnginePath.parse(place.environment.engine_path)
+        self.heartbeat = Heartbeat(lambda: place.store.heartbeat(claimed.attempt_id, self.token))
 
-    def execute(self, images: ImageSet) -> State:
-        """Train to the end, or to a stop; close the attempt and return its state.
+    def open(self, images: ImageSet) -> Training:
+        """Build the training, and bring it to where the attempt stands."""
+        self.training = self._prepared(images)
+        self._resume(self.training)
+        self.place.observer.started(self.spec, self.label, self.training.step)
+        return self.training
+
+    def take(self, training: Training, outcome: Outcome) -> State | None:
+        """Record what one iteration gave; return the state in which the attempt was closed, or None if it goes on.
 
         Raises:
             ClaimLost: another process has taken the run over; nothing more was written.
             StoreError: the database cannot be written.
         """
-        store, attempt, observer = self.place.store, self.claimed.attempt_id, self.place.observer
-        with Heartbeat(lambda: store.heartbeat(attempt, self.token)):
-            try:
-                finished = self._train(images)
-            except KeyboardInterrupt:  # at once: resumable from the last checkpoint
-                store.interrupt(attempt, self.token)
-                raise
-            except Exception as error:
-                if isinstance(error, RanbenchError) and not isinstance(error, Divergence | CheckpointError):
-                    raise
-                reason = _reason(error)
-                text = one_line(error) if isinstance(error, RanbenchError) else _trace(error)
-                self._flush(None)
-                store.fail(attempt, self.token, reason, text)
-                observer.failed(self.spec, self.label, reason, one_line(error))
-                return State.FAILED
-            if finished is None:
-                store.interrupt(attempt, self.token)
-                return State.INTERRUPTED
-        observer.finished(self.spec, self.label, finished.metrics["error_pct"], finished.metrics["train_seconds"])
-        self.checkpoints.clear()
-        return State.DONE
+        if isinstance(outcome, Exception):
+            return self.failed(outcome)
+        try:
+            return self._record(training, outcome)
+        except Exception as error:  # for instance a result that is not finite; the store's own errors are raised again
+            return self.failed(error)
 
-    def _train(self, images: ImageSet) -> Finished | None:
-        spec, observer = self.spec, self.place.observer
-        training = self._prepared(images)
-        self._resume(training)
-        observer.started(spec, self.label, training.step)
-        shown: float | None = None
-        for record in training.run():
+    def failed(self, error: Exception) -> State:
+        """Close the attempt as failed, with the reason.
+
+        Raises:
+            RanbenchError: an error that is not of this run alone, for instance of the database, is raised again.
+        """
+        of_this_run = Divergence | CheckpointError | TimedOut
+        if isinstance(error, RanbenchError) and not isinstance(error, of_this_run):
+            raise error
+        reason = _reason(error)
+        self._flush(None)
+        text = one_line(error) if isinstance(error, RanbenchError) else _trace(error)
+        self.place.store.fail(self.claimed.attempt_id, self.token, reason, text)
+        self.place.observer.failed(self.spec, self.label, reason, one_line(error))
+        return State.FAILED
+
+    def interrupt(self) -> State:
+        """Checkpoint, and leave the run to be gone on with."""
+        if self.training is not None:
+            self._checkpoint(self.training)
+        return self.abandon()
+
+    def abandon(self) -> State:
+        """Leave the run to be gone on with from its last checkpoint."""
+        self.place.store.interrupt(self.claimed.attempt_id, self.token)
+        self.place.observer.left(self.spec)
+        return State.INTERRUPTED
+
+    def beside(self, at_once: int) -> None:
+        """Tell that so many runs share the device from here on."""
+        self.most_at_once = max(self.most_at_once, at_once)
+
+    def end(self) -> None:
+        """Let go of the net, and stop saying that the run is worked on."""
+        self.heartbeat.end()
+        self.training = None
+
+    def _record(self, training: Training, records: list[Record]) -> State | None:
+        for record in records:
             if isinstance(record, MetricPoint):
                 self.points.append(record)
-                shown = record.value if record.name == "test_error_pct" else shown
+                self.shown = record.value if record.name == "test_error_pct" else self.shown
             elif isinstance(record, Stepped):
-                observer.stepped(spec, record.step, shown)
-                stopping = self.place.stop.requested
-                if stopping or self.checkpoints.due():
+                self.place.observer.stepped(self.spec, record.step, self.shown)
+                if self.checkpoints.due():
                     self._checkpoint(training)
-                if stopping:
-                    return None
+                self._check_time(training)
             else:
                 self._close(training, record)
-                return record
-        raise RuntimeError("training ended without a result")
+                return State.DONE
+        return None
+
+    def _check_time(self, training: Training) -> None:
+        limit = self.place.how.timeout
+        if limit is not None and training.seconds > limit:
+            raise TimedOut(training.step, training.seconds, limit)
 
     def _prepared(self, images: ImageSet) -> Training:
         """Build the net and the labels, and record what is known before the first step."""
@@ -155,23 +191,23 @@ class Attempt:
             seed=spec.seed,
             device=self.place.device,
             foreign=is_foreign(spec.model.name),
+            path=self.path,
+            threads=self.claimed.environment.threads,
         )
 
     def _net(self, images: ImageSet) -> nn.Module:
         """Build the net; the weights that a foreign one keeps are drawn from the run's own stream."""
         model, form = self.spec.model, dataset_info(self.spec.data.name).form
-        trusted = self.place.trust_imports
+        trusted = self.place.how.trust_imports
         with global_stream(self.spec.seed, "init"):
             return build(model.name, model.options, images.shape, images.num_classes, form=form, trusted=trusted)
 
     def _resume(self, training: Training) -> None:
-        """Continue from the newest whole checkpoint, with the thread count that the attempt began with."""
+        """Continue from the newest whole checkpoint."""
         place, claimed = self.place, self.claimed
         if not claimed.resume:
             self.checkpoints.clear()
-            torch.set_num_threads(place.environment.threads)
             return
-        torch.set_num_threads(claimed.environment.threads)
         found, notes = self.checkpoints.newest()
         for note in notes:
             place.observer.note(note)
@@ -179,7 +215,8 @@ class Attempt:
         if found is None:
             return
         training.load_state(found.tensors, found.values)
-        changed = _changed(claimed.environment, place.environment, net_info(self.spec.model.name).library)
+        now = replace(place.environment, engine_path=str(self.path))
+        changed = _changed(claimed.environment, now, net_info(self.spec.model.name).library)
         if changed:
             place.store.mark_inexact(claimed.attempt_id, self.token)
             place.observer.note(f"{self.label}: resumed inexactly: {', '.join(changed)} changed since it began")
@@ -190,6 +227,17 @@ class Attempt:
             self.checkpoints.write(*training.state())
         except CheckpointError as error:  # a full disk costs the checkpoint, not the run
             self.place.observer.note(f"{self.label}: {error}; training goes on without this checkpoint")
+
+    def _measured(self) -> dict[str, float]:
+        """What is known of the run's use of the machine: its share where several runs had a GPU together.
+
+        The memory of a process is not told for one of several runs, since most of it is common to them.
+        """
+        found = {"runs_at_once": float(self.most_at_once)}
+        on_gpu = self.place.device.type == "cuda"
+        if self.peak_known and (on_gpu or self.most_at_once == 1):
+            found["peak_memory_bytes"] = float(peak_memory_bytes(self.place.device) // self.most_at_once)
+        return found
 
     def _keep_weights(self, content: bytes) -> None:
         """Keep the final weights under their hash; a full disk costs them, not the finished run."""
@@ -223,13 +271,13 @@ class Attempt:
         store, attempt = self.place.store, self.claimed.attempt_id
         self._flush(training.step)
         self._keep_weights(weights_bytes(training.state()[0]))
-        metrics = {**finished.metrics, **self.extra}
-        if self.peak_known:
-            metrics["peak_memory_bytes"] = float(peak_memory_bytes(self.place.device))
+        metrics = {**finished.metrics, **self.extra, **self._measured()}
         bad = [name for name, value in metrics.items() if not math.isfinite(value)]
         if bad:
             raise RuntimeError(f"not finite: {', '.join(bad)}")
         store.finish(attempt, self.token, metrics, finished.predictions, complexity_key=self.spec.complexity_key)
+        self.place.observer.finished(self.spec, self.label, metrics["error_pct"], metrics["train_seconds"])
+        self.checkpoints.clear()
 
 
 def _same(path: Path, sha256: str) -> bool:

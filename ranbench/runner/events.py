@@ -27,6 +27,9 @@ class Observer:
     def failed(self, spec: RunSpec, label: str, reason: Reason, error: str) -> None:
         """Tell that a run failed."""
 
+    def left(self, spec: RunSpec) -> None:
+        """Tell that a run was left to be gone on with later."""
+
     def waiting(self, count: int, whom: str) -> None:
         """Tell that ``count`` runs are being trained by another command."""
 

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 
 from ranbench.catalogue import is_factory, is_foreign
 from ranbench.environment import choose_device, code_id, describe, is_alive, new_owner
-from ranbench.errors import ClaimLost, SpecError
+from ranbench.errors import SpecError
 from ranbench.records import Complexity, State
 from ranbench.runner.events import Observer, Stop, Summary
+from ranbench.runner.how import How, by_architecture
 from ranbench.runner.sizes import count_nets
 from ranbench.spec import DataSpec, RunSpec, is_smoke
 from ranbench.store import Claimed, Store
 from ranbench.suite import Suite
 
 if TYPE_CHECKING:
-    from ranbench.runner.attempt import Place
+    from ranbench.data import ImageSet
+    from ranbench.runner.attempt import Attempt, Place
 
-ENGINE_PATH = "eager, channels_last"
-FOREIGN_PATH = "eager, contiguous"
 POLL_SECONDS = 1.0
 
 
@@ -35,7 +35,7 @@ def run(
     only: Mapping[str, str] | None = None,
     device: str = "auto",
     rerun: frozenset[str] = frozenset(),
-    trust_imports: bool = False,
+    how: How | None = None,
     observer: Observer | None = None,
     stop: Stop | None = None,
 ) -> Summary:
@@ -49,7 +49,8 @@ def run(
         only: axis -> value; other cells are left alone.
         device: auto, cpu or cuda.
         rerun: of "failed", "changed" and "all": which closed runs are trained again.
-        trust_imports: nets that are named by an import path may be imported, which runs their code.
+        how: the way through the engine, runs at once, threads, time limit, whether nets that are named by an import
+            path may be imported.
         observer: is told what happens.
         stop: asks for a stop at the next iteration; the run in hand is checkpointed.
 
@@ -59,9 +60,9 @@ def run(
         StoreError: the database cannot be used.
         UsageError: ``only`` names no cell.
     """
-    observer, stop = observer or Observer(), stop or Stop()
+    observer, stop, how = observer or Observer(), stop or Stop(), how or How()
     if not suite.trains:
-        return count_nets(suite, store, only or {}, trust_imports=trust_imports, observer=observer)
+        return count_nets(suite, store, only or {}, trust_imports=how.trust_imports, observer=observer)
     specs = suite.runs(only)
     done = set() if rerun & {"all", "changed"} else store.done([spec.fingerprint for spec in specs])
     todo = [spec for spec in specs if spec.fingerprint not in done]
@@ -69,8 +70,9 @@ def run(
         store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs)
         observer.planned(len(specs), len(specs))
         return Summary(len(specs), len(specs), 0, 0, 0, 0)
-    work = _Work(suite, store, data, results, device, rerun, trust_imports, observer, stop)
-    work.measure_nets(todo)  # this and the next refuse before anything is recorded
+    work = _Work(suite, store, data, results, device, rerun, how, observer, stop)
+    work.measure_nets(todo)  # this and the next two refuse before anything is recorded
+    work.check_precision(todo)
     work.load_data(todo)
     store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs)
     for key, size in work.sizes.items():
@@ -89,23 +91,30 @@ class _Work:
         results: Path,
         device: str,
         rerun: frozenset[str],
-        trust_imports: bool,
+        how: How,
         observer: Observer,
         stop: Stop,
     ):
         import torch
 
-        from ranbench.data import ImageSet
         from ranbench.runner.attempt import Place
+        from ranbench.training import choose_path
 
         self.labels = suite.labels
         self.store, self.data, self.rerun, self.observer, self.stop = store, data, rerun, observer, stop
+        self.how = how
         self.images: dict[DataSpec, ImageSet] = {}
-        chosen = choose_device(device)
-        environment = describe(chosen, torch.get_num_threads(), ENGINE_PATH)
-        self.place = Place(store, chosen, environment, new_owner(), results, observer, stop, trust_imports)
+        self.device = choose_device(device)
+        choose_path(how.path, self.device, foreign=False)  # refuses what the device cannot do
+        self.at_once = how.at_once
+        if self.at_once is None and self.device.type == "cpu":
+            self.at_once = 1
+        threads = how.threads_of_each(self.at_once or 1, torch.get_num_threads())
+        environment = describe(self.device, threads, "")
+        self.place = Place(store, self.device, environment, new_owner(), results, observer, stop, how)
         self.sizes: dict[str, Complexity] = {}
         self.codes: dict[str, str] = {}
+        self.held: list[RunSpec] = []
         self.ended: Counter[str] = Counter()
 
     def measure_nets(self, todo: list[RunSpec]) -> None:
@@ -118,18 +127,25 @@ class _Work:
         for key, spec in {spec.complexity_key: spec for spec in todo}.items():
             name = spec.model.name
             memo = None if is_foreign(name) else counted
-            size = measure_named(spec.model, spec.data, trusted=self.place.trust_imports, memo=memo)
+            size = measure_named(spec.model, spec.data, trusted=self.how.trust_imports, memo=memo)
             if not size.parameters:
                 raise SpecError(f"model {name!r} has no parameters to train")
             self.sizes[key] = size
             self.codes[name] = code_id(factory_file(name)) if is_factory(name) else code_id()
 
+    def check_precision(self, todo: list[RunSpec]) -> None:
+        """See that the device has the precision of every open run."""
+        from ranbench.training import Arithmetic
+
+        for precision in {spec.protocol.precision for spec in todo}:
+            Arithmetic(precision, self.device)
+
     def load_data(self, todo: list[RunSpec]) -> None:
-        """Load every dataset of the open runs."""
+        """Load every dataset of the open runs onto the device, once for all of them."""
         from ranbench.data import load
 
         for data in {spec.data: None for spec in todo}:
-            self.images[data] = load(data, self.data)
+            self.images[data] = load(data, self.data).to(self.device)
 
     def through(self, total: int, todo: list[RunSpec]) -> Summary:
         """Work through ``todo``; runs that another command holds are looked at again at the end, until they end."""
@@ -153,13 +169,27 @@ class _Work:
 
     def _pass(self, specs: list[RunSpec]) -> list[RunSpec]:
         """Try each run once, until a stop is asked for; return those that another command holds."""
-        return [spec for spec in specs if not self.stop.requested and not self._take(spec)]
+        from ranbench.runner.batch import Batch
 
-    def _take(self, spec: RunSpec) -> bool:
-        """Train a run, or find it closed; return False where another command holds it."""
+        self.held = []
+        groups = [[spec] for spec in specs] if self.at_once == 1 else by_architecture(specs)
+        for group in groups:
+            place, foreign = self._place(group[0]), is_foreign(group[0].model.name)
+            at_once = 1 if foreign else self.at_once  # a foreign net draws from generators that all threads share
+            batch = Batch(
+                place,
+                self.images[group[0].data],
+                take=lambda spec, place=place: self._take(spec, place),  # type: ignore[misc]
+                closed=self._closed,
+                at_once=at_once,
+            )
+            batch.through(group)
+        return self.held
+
+    def _take(self, spec: RunSpec, place: Place) -> Attempt | None:
+        """Claim a run; return None where it is closed, or held by another command."""
         from ranbench.runner.attempt import Attempt
 
-        place = self._place(spec)
         answer = self.store.claim(
             spec,
             code_id=self.codes[spec.model.name],
@@ -170,26 +200,29 @@ class _Work:
         )
         smoke = " (smoke)" if is_smoke(spec.protocol, spec.data) else ""
         label = f"{self.labels[spec.cell_id]}, seed {spec.seed}{smoke}"
-        if not isinstance(answer, Claimed):
-            if answer.reason == "failed":
-                self.ended["failed"] += 1
-                self.observer.note(f"{label}: failed before; 'ranbench run SUITE --rerun failed' tries again")
-            elif answer.reason == "done":
-                self.ended["unchanged" if self.rerun else "elsewhere"] += 1
-            return answer.reason != "held"
-        try:
-            state = Attempt(place, spec, label, answer).execute(self.images[spec.data])
-        except ClaimLost:
-            self.observer.note(f"{label}: was taken over by another command")
-            return False
+        if isinstance(answer, Claimed):
+            return Attempt(place, spec, label, answer)
+        if answer.reason == "held":
+            self.held.append(spec)
+        elif answer.reason == "failed":
+            self.ended["failed"] += 1
+            self.observer.note(f"{label}: failed before; 'ranbench run SUITE --rerun failed' tries again")
+        elif answer.reason == "done":
+            self.ended["unchanged" if self.rerun else "elsewhere"] += 1
+        return None
+
+    def _closed(self, spec: RunSpec, state: State) -> None:
+        del spec
         self.ended[{State.DONE: "trained", State.FAILED: "failed"}.get(state, "left")] += 1
-        return True
 
     def _place(self, spec: RunSpec) -> Place:
-        """Where a run is trained: a foreign net goes another path through the engine."""
-        if not is_foreign(spec.model.name):
-            return self.place
-        return replace(self.place, environment=replace(self.place.environment, engine_path=FOREIGN_PATH))
+        """Where a run is trained, and which way its steps take."""
+        from ranbench.training import choose_path
+
+        path = choose_path(
+            self.how.path, self.device, foreign=is_foreign(spec.model.name), deterministic=self.how.deterministic
+        )
+        return replace(self.place, environment=replace(self.place.environment, engine_path=str(path)))
 
     def _holders(self, waiting: list[RunSpec]) -> str:
         records = self.store.runs([spec.fingerprint for spec in waiting])

@@ -2,7 +2,25 @@
 
 from ranbench.training.checkpoint import Checkpoints
 from ranbench.training.evaluate import Evaluated, evaluate
-from ranbench.training.loop import Finished, Stepped, Training
+from ranbench.training.loop import Finished, Record, Stepped, Training
+from ranbench.training.paths import PATHS, Arithmetic, EnginePath, choose_path
 from ranbench.training.schedule import learning_rate
+from ranbench.training.together import Outcome, Together, room_beside
 
-__all__ = ["Checkpoints", "Evaluated", "Finished", "Stepped", "Training", "evaluate", "learning_rate"]
+__all__ = [
+    "PATHS",
+    "Arithmetic",
+    "Checkpoints",
+    "EnginePath",
+    "Evaluated",
+    "Finished",
+    "Outcome",
+    "Record",
+    "Stepped",
+    "Together",
+    "Training",
+    "choose_path",
+    "evaluate",
+    "learning_rate",
+    "room_beside",
+]

@@ -12,12 +12,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd.profiler import record_function
 from torch.nn import functional
 
 from ranbench.data.augmentation import BatchOrder, Preparation
@@ -28,6 +29,9 @@ from ranbench.models import initialise
 from ranbench.records import MetricPoint, Predictions
 from ranbench.spec import Protocol
 from ranbench.training.evaluate import Evaluated, evaluate
+from ranbench.training.feed import Feed
+from ranbench.training.graph import RecordedStep
+from ranbench.training.paths import Arithmetic, EnginePath, choose_path
 from ranbench.training.schedule import learning_rate
 
 POINTS = 1000  # training-loss points of a run at most
@@ -48,6 +52,9 @@ class Finished:
     predictions: Predictions
 
 
+Record = Stepped | MetricPoint | Finished
+
+
 class Training:
     """A net on its way through a protocol.
 
@@ -62,6 +69,12 @@ class Training:
             be overwritten by the rule for convolutions), it is given contiguous images (a user's ``view`` takes no
             others), and what it draws from torch's global generators, for instance in dropout, comes from a stream of
             the seed and the iteration, so that such a net repeats and resumes like any other.
+        path: which way its steps take; the engine's choice if left out.
+        threads: of its steps on a CPU; the setting of the process if left out.
+        dtype: of weights and images; float64 is for comparing two paths, a protocol's precision says the rest.
+
+    Raises:
+        EnvironmentProblem: the device does not have the protocol's precision.
     """
 
     def __init__(
@@ -74,117 +87,218 @@ class Training:
         seed: int,
         device: torch.device,
         foreign: bool = False,
+        path: EnginePath | None = None,
+        threads: int | None = None,
+        dtype: torch.dtype = torch.float32,
     ):
         if not foreign:
             initialise(net, protocol.initialisation, torch.Generator().manual_seed(torch_seed(seed, "init")))
-        self.seed, self.foreign = seed, foreign
-        self.format = torch.contiguous_format if foreign else torch.channels_last
-        self.net = net.to(device).to(memory_format=self.format)
-        self.images, self.labels = images.to(device), labels.to(device)
+        self.seed, self.foreign, self.threads, self.dtype = seed, foreign, threads, dtype
         self.protocol, self.device = protocol, device
-        augmentation, optimizer = protocol.augmentation, protocol.optimizer
-        self.order = BatchOrder(
-            len(images.train_images), protocol.batch, seed, pad=augmentation.pad, flip=augmentation.flip
+        self.path = path or choose_path("auto", device, foreign=foreign)
+        self.arithmetic = Arithmetic(protocol.precision, device, deterministic=self.path.deterministic)
+        # several runs of one device each have their own queue
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        with self._placed():
+            self.net = net.to(device, dtype).to(memory_format=self.path.memory_format)
+            self.images, self.labels = images.to(device), labels.to(device)
+            self.prepare = Preparation.of(self.images, protocol.augmentation)
+            self._forward = torch.compile(self.net) if self.path.compiled else self.net
+            self._optimise()
+            self._feed()
+        self._recorded: RecordedStep | None = None
+        self.step = 0
+        self.seconds = 0.0
+        self.best: tuple[float, int] | None = None
+
+    def _optimise(self) -> None:
+        """Make the optimiser; its rate is a tensor that each step sets, and its momenta begin at zero."""
+        optimizer = self.protocol.optimizer
+        self.rate = torch.zeros((), dtype=torch.float32 if self.device.type == "cuda" else torch.float64).to(
+            self.device
         )
-        self.prepare = Preparation(self.images.train_images, mean=augmentation.mean, pad=augmentation.pad)
         self.optimizer = torch.optim.SGD(
             self.net.parameters(),
-            lr=0.0,  # set at every step
+            lr=self.rate,
             momentum=optimizer.momentum,
             nesterov=optimizer.nesterov,
             weight_decay=optimizer.weight_decay,
             fused=True,
         )
-        self.step = 0
-        self.seconds = 0.0
-        self.best: tuple[float, int] | None = None
-        self.every = max(1, protocol.iterations // POINTS)
-        # loss and number of errors of each iteration since the last point
-        self.window = torch.zeros(self.every, 2, device=device)
+        if optimizer.momentum:
+            for parameter in self.net.parameters():
+                self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
-    def run(self) -> Iterator[Stepped | MetricPoint | Finished]:
+    def _feed(self) -> None:
+        """Make what hands the steps their batches, and what keeps their losses."""
+        protocol, augmentation = self.protocol, self.protocol.augmentation
+        order = BatchOrder(
+            len(self.images.train_images), protocol.batch, self.seed, pad=augmentation.pad, flip=augmentation.flip
+        )
+        self.feed = Feed(order, self._rate_of, self.device)
+        self.every = max(1, protocol.iterations // POINTS)
+        # loss and number of errors of each iteration since the last point, and how many rows are filled
+        self.window = torch.zeros(self.every, 2, dtype=self.dtype, device=self.device)
+        self.filled = torch.zeros(1, dtype=torch.int64, device=self.device)
+
+    def run(self) -> Iterator[Record]:
         """Train to the end, from wherever the state stands.
 
         Raises:
             Divergence: a training loss is not finite.
         """
-        self.net.train()
-        last = self.protocol.iterations
-        while self.step < last:
+        while not self.complete:
             started = time.perf_counter()
-            self._iterate()
-            points: list[MetricPoint] = []
-            if self.step % self.every == 0 or self.step == last:
-                points += self._training_points()  # waits for the device, so that its time is counted here
+            points = self.take_step()
             self.seconds += time.perf_counter() - started
-            if self.step % self.protocol.evaluation.every == 0 and self.step < last:
-                points += self._test_points(self.evaluate())
-            yield from points
+            yield from [*points, *self.look()]
             yield Stepped(self.step)
+        yield from self.finish()
+
+    @property
+    def complete(self) -> bool:
+        """Whether all iterations are done."""
+        return self.step >= self.protocol.iterations
+
+    def take_step(self) -> list[MetricPoint]:
+        """Take one iteration and return the training points that are due after it.
+
+        Only where points are due does the host wait for the device, so that its time is counted here.
+
+        Raises:
+            Divergence: a training loss since the last points is not finite.
+        """
+        self.net.train()
+        with self._placed():
+            self.feed.reach(self.step)
+            self._iterate()
+            if self.step % self.every == 0 or self.complete:
+                return self._training_points()
+        return []
+
+    def look(self) -> list[MetricPoint]:
+        """Evaluate where the protocol wants it after this iteration; the last one is evaluated by ``finish``.
+
+        Raises:
+            Divergence: the test loss is not finite.
+        """
+        if self.step % self.protocol.evaluation.every or self.complete:
+            return []
+        return self._test_points(self.evaluate())
+
+    def finish(self) -> list[MetricPoint | Finished]:
+        """Evaluate after the last iteration; the last record is the result.
+
+        Raises:
+            Divergence: the test loss is not finite.
+        """
         final = self.evaluate()
-        yield from self._test_points(final)
-        yield self._finished(final)
+        return [*self._test_points(final), self._finished(final)]
 
     def evaluate(self) -> Evaluated:
         """Take the test error of the present weights, on the first images only where the protocol says so."""
         part = slice(0, self.protocol.evaluation.images)
-        with self._draws("evaluation"):
+        with self._placed(), self.arithmetic.autocast(), self._draws("evaluation"):
             return evaluate(self.net, self.images.test_images[part], self.images.test_labels[part], self._plain)
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Return everything that a resume needs: tensors by name, and plain values."""
+        if self.stream is not None:
+            started = time.perf_counter()
+            self.stream.synchronize()
+            self.seconds += time.perf_counter() - started  # of the steps that were still in the queue
         tensors = {f"net/{name}": value for name, value in _unshared(self.net.state_dict()).items()}
-        for name, parameter in self.net.named_parameters():
-            momentum = self.optimizer.state.get(parameter, {}).get("momentum_buffer")
-            if momentum is not None:
-                tensors[f"momentum/{name}"] = momentum
+        tensors |= {f"momentum/{name}": value for name, value in self._momenta().items()}
         tensors["window"] = self.window
         return tensors, {"step": self.step, "seconds": self.seconds, "best": self.best}
 
     def load_state(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
         """Continue from a state that ``state`` returned."""
-        self.net.load_state_dict({name[4:]: value for name, value in tensors.items() if name.startswith("net/")})
-        for name, parameter in self.net.named_parameters():
-            momentum = tensors.get(f"momentum/{name}")
-            if momentum is not None:
-                # the buffer takes the parameter's memory format, as the optimiser makes it
-                self.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum)
-        self.window.copy_(tensors["window"])
-        self.step, self.seconds = int(values["step"]), float(values["seconds"])
-        self.best = tuple(values["best"]) if values["best"] else None
+        with self._placed():
+            self.net.load_state_dict({name[4:]: value for name, value in tensors.items() if name.startswith("net/")})
+            for name, momentum in self._momenta().items():
+                momentum.copy_(tensors[f"momentum/{name}"])
+            self.window.copy_(tensors["window"])
+            self.step, self.seconds = int(values["step"]), float(values["seconds"])
+            self.best = tuple(values["best"]) if values["best"] else None
+            self.filled.fill_(self.step % self.every)
+            self.feed.load(self.step)
+
+    def _momenta(self) -> dict[str, torch.Tensor]:
+        """The optimiser's momenta by the names of their parameters; they lie in memory as these do."""
+        state = self.optimizer.state
+        found = {name: state[parameter].get("momentum_buffer") for name, parameter in self.net.named_parameters()}
+        return {name: momentum for name, momentum in found.items() if momentum is not None}
+
+    def _placed(self) -> AbstractContextManager[object]:
+        """Work in the run's own queue of the device, with its number of threads, in the protocol's arithmetic."""
+        if self.threads is not None and torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)  # holds for the thread that asks
+        stack = ExitStack()
+        stack.enter_context(self.arithmetic())
+        if self.stream is not None:
+            stack.enter_context(torch.cuda.stream(self.stream))
+        return stack
 
     def _iterate(self) -> None:
-        """Take one step: augmentation, forward, backward, update."""
-        rate = learning_rate(self.protocol.schedule, self.protocol.iterations, self.step)
-        draw = self.order.draw(self.step)
-        targets = self.labels[draw.index.to(self.device)]
-        images = self.prepare.augmented(self.images.train_images, draw).contiguous(memory_format=self.format)
-        with self._draws("forward"):
-            logits = self.net(images)
-            loss = functional.cross_entropy(logits, targets)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.param_groups[0]["lr"] = rate
-        self.optimizer.step()
-        with torch.no_grad():
-            row = self.window[self.step % self.every]
-            row[0], row[1] = loss, (logits.argmax(dim=1) != targets).sum()
+        """Take one step, by the path."""
+        if self.path.graph and self._recorded is None and self.stream is not None:
+            self._recorded = RecordedStep(self._whole_step, self._changing(), self._forget_gradients, self.stream)
+        if self._recorded is not None:
+            self._recorded.replay()
+        else:
+            self._whole_step()
         self.step += 1
+
+    def _whole_step(self) -> None:
+        """Augmentation, forward, backward, update; all that it reads and writes lies on the device."""
+        with record_function("augmentation"):
+            draw = self.feed.take(self.rate)
+            targets = self.labels.index_select(0, draw.index)
+            images = self.prepare.augmented(draw).to(self.dtype).contiguous(memory_format=self.path.memory_format)
+        with self._draws("forward"):
+            with record_function("forward"):
+                with self.arithmetic.autocast():
+                    logits = self._forward(images)
+                logits = logits.to(self.dtype)
+                loss = functional.cross_entropy(logits, targets)
+            with record_function("backward"):
+                self._forget_gradients()
+                loss.backward()  # type: ignore[no-untyped-call]
+        with record_function("update"):
+            self.optimizer.step()
+        with torch.no_grad(), record_function("record"):
+            wrong = (logits.argmax(dim=1) != targets).sum()
+            row = torch.stack([loss.detach(), wrong.to(self.dtype)]).unsqueeze(0)
+            self.window.index_copy_(0, self.filled, row)
+            self.filled.add_(1).remainder_(self.every)
+
+    def _forget_gradients(self) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _changing(self) -> list[torch.Tensor]:
+        """Every tensor that a step changes."""
+        mine = [self.window, self.filled, self.feed.position, self.rate]
+        return [*self.net.state_dict().values(), *self._momenta().values(), *mine]
 
     def _plain(self, images: torch.Tensor) -> torch.Tensor:
         """Prepare test images, in the memory format of the net."""
-        return self.prepare.plain(images).contiguous(memory_format=self.format)
+        return self.prepare.plain(images).to(self.dtype).contiguous(memory_format=self.path.memory_format)
 
     def _draws(self, purpose: str) -> AbstractContextManager[None]:
         """Give a foreign net its own random numbers for this iteration; other nets draw none."""
         return global_stream(self.seed, purpose, self.step) if self.foreign else nullcontext()
 
+    def _rate_of(self, step: int) -> float:
+        """The learning rate of an iteration; beyond the last one it is that of the last one, and is not used."""
+        last = self.protocol.iterations - 1
+        return learning_rate(self.protocol.schedule, self.protocol.iterations, min(step, last))
+
     def _training_points(self) -> list[MetricPoint]:
         """Read back the window: the only time that the host waits for the device while training."""
         losses, errors = self._checked_window()
-        rate = learning_rate(self.protocol.schedule, self.protocol.iterations, self.step - 1)
         wrong = 100 * float(errors.mean()) / self.protocol.batch
-        values = {"train_loss": float(losses.mean()), "train_error_pct": wrong, "lr": rate}
+        values = {"train_loss": float(losses.mean()), "train_error_pct": wrong, "lr": self._rate_of(self.step - 1)}
         return [MetricPoint(name, self.step, value) for name, value in values.items()]
 
     def _checked_window(self) -> tuple[torch.Tensor, torch.Tensor]:

@@ -93,7 +93,7 @@ def test_crop_corners_take_every_value_from_0_to_twice_the_padding_about_equally
 def test_the_mean_image_is_exact() -> None:
     images = torch.tensor([[[[0, 255]]], [[[255, 255]]], [[[0, 0]]], [[[51, 0]]]], dtype=torch.uint8)
 
-    mean = Preparation(images, mean="image", pad=0).mean
+    mean = Preparation(images, mean="image", pad=0, flip=True).mean
 
     assert torch.equal(mean, torch.tensor([[[306 / 4 / 255, 0.5]]]))
 
@@ -101,7 +101,7 @@ def test_the_mean_image_is_exact() -> None:
 def test_no_mean_leaves_pixels_between_0_and_1() -> None:
     images = torch.tensor([[[[0, 51, 255]]]], dtype=torch.uint8)
 
-    plain = Preparation(images, mean="none", pad=0).plain(images)
+    plain = Preparation(images, mean="none", pad=0, flip=True).plain(images)
 
     assert torch.equal(plain, torch.tensor([[[[0.0, 0.2, 1.0]]]]))
 
@@ -123,23 +123,23 @@ def test_a_crop_is_taken_at_its_corner_then_mirrored(
 ) -> None:
     images = torch.tensor([[[[51, 102], [153, 204]]]], dtype=torch.uint8)
 
-    found = Preparation(images, mean="none", pad=1).augmented(images, one(top, left, mirrored))
+    found = Preparation(images, mean="none", pad=1, flip=True).augmented(one(top, left, mirrored))
 
     assert torch.equal(found, torch.tensor([[expected]]))
 
 
 def test_the_border_is_zero_after_the_mean_was_subtracted() -> None:
     images = torch.tensor([[[[0]]], [[[255]]]], dtype=torch.uint8)
-    preparation = Preparation(images, mean="image", pad=1)
+    preparation = Preparation(images, mean="image", pad=1, flip=True)
 
-    corner, middle = (preparation.augmented(images, one(place, place, False)).item() for place in (0, 1))
+    corner, middle = (preparation.augmented(one(place, place, False)).item() for place in (0, 1))
 
     assert (corner, middle) == (0.0, -0.5)
 
 
 def test_a_batch_takes_for_each_image_its_own_draw() -> None:
     images = torch.randint(0, 256, (6, 3, 5, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    preparation = Preparation(images, mean="image", pad=2)
+    preparation = Preparation(images, mean="image", pad=2, flip=True)
     draw = Draw(
         torch.tensor([5, 0, 0, 3]),
         torch.tensor([0, 4, 2, 1]),
@@ -147,7 +147,7 @@ def test_a_batch_takes_for_each_image_its_own_draw() -> None:
         torch.tensor([True, False, True, False]),
     )
 
-    found = preparation.augmented(images, draw)
+    found = preparation.augmented(draw)
 
     for place, (index, top, left, mirrored) in enumerate(zip(*values(draw), strict=True)):
         padded = torch.zeros(3, 9, 8)
@@ -158,19 +158,19 @@ def test_a_batch_takes_for_each_image_its_own_draw() -> None:
 
 def test_without_padding_and_flips_an_augmented_image_is_the_plain_one() -> None:
     images = torch.randint(0, 256, (8, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    preparation = Preparation(images, mean="image", pad=0)
+    preparation = Preparation(images, mean="image", pad=0, flip=True)
     draw = BatchOrder(8, 8, 0, pad=0, flip=False).draw(0)
 
-    found = preparation.augmented(images, draw)
+    found = preparation.augmented(draw)
 
     assert torch.equal(found, preparation.plain(images)[draw.index])
 
 
 def test_batches_are_float32_and_channels_last() -> None:
     images = torch.randint(0, 256, (8, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    preparation = Preparation(images, mean="image", pad=2)
+    preparation = Preparation(images, mean="image", pad=2, flip=True)
 
-    batches = preparation.plain(images), preparation.augmented(images, BatchOrder(8, 8, 0, pad=2, flip=True).draw(0))
+    batches = preparation.plain(images), preparation.augmented(BatchOrder(8, 8, 0, pad=2, flip=True).draw(0))
 
     for batch in batches:
         assert (batch.dtype, batch.shape) == (torch.float32, (8, 3, 4, 4))

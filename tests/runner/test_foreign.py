@@ -13,7 +13,7 @@ import pytest
 
 from ranbench.errors import DataError, EnvironmentProblem, SpecError
 from ranbench.records import RunRecord
-from ranbench.runner import Observer, Stop, Summary, plan, run
+from ranbench.runner import How, Observer, Stop, Summary, plan, run
 from ranbench.spec import RunSpec
 from ranbench.store import Store
 from ranbench.suite import Suite, load_suite
@@ -128,7 +128,7 @@ def test_a_user_s_net_is_refused_then_trained_and_trained_again_once_its_file_ha
     write: Callable[..., Path], tmp_path: Path
 ) -> None:
     suite = str(write("attention-56", "mynet:tiny"))
-    rerun = {"only": {"model": "mynet:tiny"}, "rerun": frozenset(["changed"]), "trust_imports": True}
+    rerun = {"only": {"model": "mynet:tiny"}, "rerun": frozenset(["changed"]), "how": How(trust_imports=True)}
 
     refused = command("run", suite)
     with Store.open(f"sqlite:///{tmp_path}/results/ranbench.db", create=False) as store:
@@ -164,11 +164,11 @@ def test_a_user_s_net_resumes_and_ends_with_the_same_bits(
     suite = load("mynet:tiny", seeds=2)
     stop = Stop()
 
-    stopped = execute(suite, store, observer=StopAt(stop, 4), stop=stop, trust_imports=True)
-    resumed = execute(suite, store, trust_imports=True)
+    stopped = execute(suite, store, observer=StopAt(stop, 4), stop=stop, how=How(trust_imports=True))
+    resumed = execute(suite, store, how=How(trust_imports=True))
 
     with Store.open(f"sqlite:///{tmp_path}/other/ranbench.db") as undisturbed:
-        execute(suite, undisturbed, tmp_path / "other", trust_imports=True)
+        execute(suite, undisturbed, tmp_path / "other", how=How(trust_imports=True))
         expected = [weights(record, undisturbed) for record in undisturbed.runs()]
     records = store.runs()
     assert (stopped.exit_code, resumed.trained, resumed.exit_code) == (130, 2, 0)
@@ -179,7 +179,7 @@ def test_a_user_s_net_resumes_and_ends_with_the_same_bits(
 
 def test_a_done_suite_needs_no_trust(load: Callable[..., Suite], store: Store) -> None:
     suite = load("mynet:tiny")
-    execute(suite, store, trust_imports=True)
+    execute(suite, store, how=How(trust_imports=True))
     Path("mynet.py").unlink()
 
     again = execute(suite, store)
@@ -190,7 +190,7 @@ def test_a_done_suite_needs_no_trust(load: Callable[..., Suite], store: Store) -
 def test_what_is_known_of_a_foreign_net_is_stored_with_it(load: Callable[..., Suite], store: Store) -> None:
     suite = load("attention-56", "mynet:tiny", "timm:test_resnet")
 
-    execute(suite, store, trust_imports=True)
+    execute(suite, store, how=How(trust_imports=True))
 
     sizes = {spec.complexity_key: store.complexity(spec.complexity_key) for spec in suite.runs()}
     planned = plan(suite, [], sizes={key: size for key, size in sizes.items() if size})
@@ -228,7 +228,7 @@ def test_a_net_that_cannot_be_trained_is_refused_before_anything_is_recorded(
     suite = load("attention-56", model)
 
     with pytest.raises(SpecError, match=f"^model {model!r}:? {said}") as caught:
-        execute(suite, store, trust_imports=True)
+        execute(suite, store, how=How(trust_imports=True))
 
     assert (caught.value.exit_code, "\n" in str(caught.value)) == (2, False)
     assert (store.runs(), store.suites()) == ([], [])

@@ -202,13 +202,13 @@ def test_divergence_names_the_first_iteration_whose_loss_is_not_finite(
         net = checked.net.train()
         state = {name: value.clone() for name, value in net.state_dict().items()}
         with torch.no_grad():
-            logits = net(checked.prepare.augmented(checked.images.train_images, draw))
+            logits = net(checked.prepare.augmented(draw))
             loss = float(functional.cross_entropy(logits, checked.labels[draw.index]))
         net.load_state_dict(state)
         if not math.isfinite(loss):
             expected = step + 1
             break
-        checked._iterate()
+        checked.take_step()
 
     with pytest.raises(Divergence) as caught:
         list(training.run())

@@ -1,0 +1,159 @@
+"""A batch of runs: runs of one architecture that this process trains at once, each closed on its own."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import torch
+
+from ranbench.data import ImageSet
+from ranbench.errors import ClaimLost
+from ranbench.records import State
+from ranbench.runner.attempt import Attempt, Place
+from ranbench.spec import RunSpec
+from ranbench.training import Outcome, Together, Training, room_beside
+
+MEMORY_ERRORS = (torch.OutOfMemoryError, MemoryError)
+
+
+class Batch:
+    """The open attempts of a batch.
+
+    Args:
+        place: where they are made.
+        images: the dataset of all of them, on the device.
+        take: claims a run; returns None where there is nothing to train.
+        closed: is told the state in which an attempt ended here.
+        at_once: how many are trained at once; None: one until the memory that it takes of a GPU is known, then as many
+            as fit.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        images: ImageSet,
+        *,
+        take: Callable[[RunSpec], Attempt | None],
+        closed: Callable[[RunSpec, State], None],
+        at_once: int | None,
+    ):
+        self.place, self.images = place, images
+        self.take, self.closed = take, closed
+        self.at_once, self.known = at_once or 1, at_once is not None
+        self.open: dict[Training, Attempt] = {}
+        self.memory_before = _reserved(place.device)
+
+    def through(self, specs: Sequence[RunSpec]) -> None:
+        """Train all that can be claimed of ``specs``, in their order, until a stop is asked for.
+
+        Raises:
+            StoreError: the database cannot be used; the open attempts can be resumed.
+            KeyboardInterrupt: stop at once; the open attempts can be resumed from their last checkpoints.
+        """
+        queue = deque(specs)
+        with Together(self.place.device, at_once=self.at_once) as together:
+            try:
+                while self._fill(together, queue):
+                    for training, outcome in together.round():
+                        self._settle(together, queue, training, outcome)
+                    self._measure(together)
+                for attempt in self._all():
+                    self._close(attempt, attempt.interrupt())
+            except KeyboardInterrupt:
+                for attempt in self._all():
+                    attempt.abandon()
+                raise
+            finally:
+                for attempt in self._all():
+                    attempt.end()
+
+    def _fill(self, together: Together, queue: deque[RunSpec]) -> bool:
+        """Let runs join while there is room; tell whether there is anything to train."""
+        while not self.place.stop.requested and queue and len(self.open) < self.at_once:
+            attempt = self.take(queue.popleft())
+            if attempt is not None:
+                self._join(together, queue, attempt)
+        return bool(together.members) and not self.place.stop.requested
+
+    def _join(self, together: Together, queue: deque[RunSpec], attempt: Attempt) -> None:
+        try:
+            training = attempt.open(self.images)
+        except KeyboardInterrupt:
+            attempt.abandon()
+            attempt.end()
+            raise
+        except ClaimLost:
+            self._lost(attempt)
+        except Exception as error:
+            self._failed(queue, attempt, error)
+        else:
+            self.open[training] = attempt
+            together.members.append(training)
+            for each in self._all():
+                each.beside(len(self.open))
+
+    def _settle(self, together: Together, queue: deque[RunSpec], training: Training, outcome: Outcome) -> None:
+        """Record what a round gave; a run that ends leaves its place to the next."""
+        attempt = self.open[training]
+        if isinstance(outcome, MEMORY_ERRORS):
+            del self.open[training]
+            self._failed(queue, attempt, outcome)
+            return
+        try:
+            state = attempt.take(training, outcome)
+        except ClaimLost:
+            self._leave(together, training)
+            self._lost(attempt)
+            return
+        if state is not None:
+            self._leave(together, training)
+            self._close(attempt, state)
+
+    def _failed(self, queue: deque[RunSpec], attempt: Attempt, error: Exception) -> None:
+        """Close an attempt as failed; where others held the memory that it lacked, let it wait for them instead."""
+        if isinstance(error, MEMORY_ERRORS) and self.open:
+            self.at_once, self.known = len(self.open), True
+            self.place.observer.note(
+                f"{attempt.label}: out of memory beside {self.at_once} others; {self.at_once} at once from here on"
+            )
+            attempt.abandon()
+            attempt.end()
+            queue.appendleft(attempt.spec)
+            _give_back(self.place.device)
+            return
+        self._close(attempt, attempt.failed(error))
+
+    def _close(self, attempt: Attempt, state: State) -> None:
+        attempt.end()
+        self.closed(attempt.spec, state)
+
+    def _lost(self, attempt: Attempt) -> None:
+        attempt.end()
+        self.place.observer.note(f"{attempt.label}: was taken over by another command")
+
+    def _leave(self, together: Together, training: Training) -> None:
+        del self.open[training]
+        together.members = [member for member in together.members if member is not training]
+
+    def _all(self) -> list[Attempt]:
+        return list(self.open.values())
+
+    def _measure(self, together: Together) -> None:
+        """Once the first run has taken a step, and with it its memory, choose how many are trained at once."""
+        if self.known or not together.members:
+            return
+        self.known = True
+        if self.place.device.type == "cuda":
+            used = _reserved(self.place.device) - self.memory_before
+            self.at_once = 1 + room_beside(self.place.device, used)
+
+
+def _reserved(device: torch.device) -> int:
+    return torch.cuda.memory_reserved(device) if device.type == "cuda" else 0
+
+
+def _give_back(device: torch.device) -> None:
+    """Return the memory of a run that is gone to the device, for those that come."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()

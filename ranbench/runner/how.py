@@ -1,0 +1,47 @@
+"""How runs are executed: choices of a call that change no number by intent, and are recorded where they matter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ranbench.spec import ModelSpec, RunSpec
+
+
+@dataclass(frozen=True)
+class How:
+    """The choices of one call.
+
+    ``path``: which way a step takes, of ``training.paths.PATHS``. ``deterministic``: only operators that repeat bit for
+    bit. ``at_once``: runs of one architecture that this process trains at once; None: the engine's choice.
+    ``threads``: of each run on a CPU; None: all that PyTorch takes, shared by the runs at once. ``timeout``: seconds of
+    training after which a run is failed. ``trust_imports``: nets named by an import path may be imported.
+    """
+
+    path: str = "auto"
+    deterministic: bool = False
+    at_once: int | None = None
+    threads: int | None = None
+    timeout: float | None = None
+    trust_imports: bool = False
+
+    def threads_of_each(self, at_once: int, available: int) -> int:
+        """Threads of each run, so that all runs at once take no more than there are."""
+        return self.threads or max(1, available // at_once)
+
+
+def by_architecture(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
+    """Group runs that cost the same step: equal nets but for learning and attention, equal images and batches.
+
+    Groups stand in the order of their first run, runs in their order.
+    """
+    groups: dict[object, list[RunSpec]] = {}
+    for spec in specs:
+        groups.setdefault(_architecture(spec), []).append(spec)
+    return list(groups.values())
+
+
+def _architecture(spec: RunSpec) -> object:
+    costless = {"learning", "attention"}
+    model = [(name, getattr(spec.model, name)) for name in ModelSpec.model_fields if name not in costless]
+    return (*model, spec.data, spec.protocol.batch, spec.protocol.precision)
