@@ -7,7 +7,18 @@ from ranbench.spec.base import Count, Spec, canonical, digest
 from ranbench.spec.comparison import COMPARED, Fidelity, differences, fidelity, is_smoke
 from ranbench.spec.data import DataSpec, NoiseSpec
 from ranbench.spec.model import ModelSpec, options_of_modules
-from ranbench.spec.protocol import Augmentation, Evaluation, OneCycle, Optimizer, Protocol, Schedule, Steps
+from ranbench.spec.protocol import (
+    Augmentation,
+    Cosine,
+    Evaluation,
+    OneCycle,
+    Optimizer,
+    Protocol,
+    Schedule,
+    Steps,
+    WarmUp,
+    check_protocol,
+)
 from ranbench.spec.run import CELL_FIELDS, SEED_FIELDS, RunSpec, complexity_key
 
 __all__ = [
@@ -15,6 +26,7 @@ __all__ = [
     "COMPARED",
     "SEED_FIELDS",
     "Augmentation",
+    "Cosine",
     "Count",
     "DataSpec",
     "Evaluation",
@@ -28,7 +40,9 @@ __all__ = [
     "Schedule",
     "Spec",
     "Steps",
+    "WarmUp",
     "canonical",
+    "check_protocol",
     "complexity_key",
     "differences",
     "digest",

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from ranbench.errors import SpecError, one_line
 from ranbench.spec.base import Spec, digest
 from ranbench.spec.data import DataSpec, NoiseSpec
 from ranbench.spec.model import ModelSpec
-from ranbench.spec.protocol import Protocol
+from ranbench.spec.protocol import Protocol, check_protocol
 
 
 class RunSpec(Spec):
@@ -23,6 +23,14 @@ class RunSpec(Spec):
     noise: NoiseSpec | None
     protocol: Protocol
     seed: Annotated[int, Field(ge=0, lt=2**31)]
+
+    @model_validator(mode="after")
+    def _protocol_fits_data(self) -> Self:
+        try:
+            check_protocol(self.protocol, self.data)
+        except SpecError as error:
+            raise ValueError(str(error)) from None
+        return self
 
     @cached_property
     def cell_id(self) -> str:
