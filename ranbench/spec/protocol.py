@@ -28,6 +28,10 @@ def _two_numbers(value: Any) -> Any:
 Range = Annotated[tuple[Rate, Rate], Field(strict=False), BeforeValidator(_two_numbers)]
 
 
+# A mean image has a value for each pixel of the whole image, and none for parts and other sizes.
+_WHOLE = "which fits whole images only; use mean channel"
+
+
 class WarmUp(Spec):
     """The rate rises in a straight line from ``start * lr`` to what the schedule says at iteration ``iterations``."""
 
@@ -150,6 +154,8 @@ class Augmentation(Spec):
             raise ValueError(f"scale and aspect belong together, {missing} is missing")
         if self.scale is not None and self.pad:
             raise ValueError(f"a crop by scale and aspect has no padding, got pad {self.pad}; use pad 0")
+        if self.scale is not None and self.mean == "image":
+            raise ValueError(f"scale does not go with mean image, {_WHOLE}")
         if self.order == "pad-then-subtract" and (self.pad == 0 or self.mean == "none"):
             lacking = "pad is 0" if self.pad == 0 else "mean is none"
             raise ValueError(f"order pad-then-subtract says nothing where {lacking}; leave order out")
@@ -194,6 +200,11 @@ class Protocol(Spec):
         "epoch; partial: it is a smaller batch of its own; drop: it is left out of this epoch",
     )
 
+    @property
+    def length(self) -> str:
+        """Its length in words."""
+        return f"{self.iterations:,} iterations of {self.batch} images"
+
     @field_validator("schedule", mode="after")
     @classmethod
     def _inside_the_run(cls, schedule: Schedule, info: ValidationInfo) -> Schedule:
@@ -205,18 +216,14 @@ class Protocol(Spec):
             raise ValueError(f"the warm-up must be shorter than the run of {iterations}, got {warm_up.iterations}")
         return schedule
 
-    @model_validator(mode="after")
-    def _mean_image_has_its_pixels(self) -> Self:
-        """A mean image has a value for each pixel of the whole image, and for none of another size or part of it."""
-        others = {
-            "augmentation.scale": self.augmentation.scale,
-            "evaluation.resize": self.evaluation.resize,
-            "evaluation.crop": self.evaluation.crop,
-        }
-        given = [key for key, value in others.items() if value is not None]
-        if self.augmentation.mean == "image" and given:
-            raise ValueError(f"augmentation.mean image fits whole images only, not {given[0]}; use mean channel")
-        return self
+    @field_validator("evaluation", mode="after")
+    @classmethod
+    def _whole_for_a_mean_image(cls, evaluation: Evaluation, info: ValidationInfo) -> Evaluation:
+        augmentation = info.data.get("augmentation")
+        given = [key for key in ("resize", "crop") if getattr(evaluation, key) is not None]
+        if augmentation and augmentation.mean == "image" and given:
+            raise ValueError(f"{given[0]} does not go with augmentation.mean image, {_WHOLE}")
+        return evaluation
 
 
 def check_protocol(protocol: Protocol, data: DataSpec) -> None:
