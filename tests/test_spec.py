@@ -414,7 +414,8 @@ WRONG: tuple[tuple[str, Any], ...] = (
     ("protocol__evaluation__images", 0),
     ("protocol__evaluation__resize", 40),  # with a mean image
     ("protocol__evaluation__crop", 32),
-    ("protocol__evaluation__crop", 0),
+    ("protocol__evaluation", {"every": 1, "crop": 0}),
+    ("protocol__evaluation", {"every": 1, "resize": 4097}),
     ("protocol__last_batch", "fill"),
     ("protocol__precision", "bfloat16"),
     ("protocol__unknown", 1),

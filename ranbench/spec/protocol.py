@@ -10,11 +10,12 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 from ranbench.catalogue import dataset_info
 from ranbench.errors import SpecError
 from ranbench.spec.base import Count, Share, Spec
-from ranbench.spec.data import DataSpec
+from ranbench.spec.data import MAX_INPUT, DataSpec
 
 Steps_ = Annotated[tuple[Count, ...], Field(strict=False)]
 Rate = Annotated[float, Field(gt=0.0)]
 StartShare = Annotated[float, Field(gt=0.0, le=1.0)]
+Side = Annotated[int, Field(ge=1, le=MAX_INPUT)]
 EndShare = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -167,8 +168,8 @@ class Evaluation(Spec):
 
     every: Count = Field(description="iterations between evaluations; the last iteration is always evaluated")
     images: Count | None = Field(None, description="the first so many test images only (smoke); all if left out")
-    resize: Count | None = Field(None, description="pixels that the shorter side is resized to; as it is if left out")
-    crop: Count | None = Field(
+    resize: Side | None = Field(None, description="pixels that the shorter side is resized to; as it is if left out")
+    crop: Side | None = Field(
         None, description="side of the central square that the net sees; the whole image if left out"
     )
 

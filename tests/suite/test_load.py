@@ -299,6 +299,18 @@ def test_table3_holds_the_eight_values_of_the_paper() -> None:
     assert (len(suite.cells), len(suite.runs()), suite.fidelity) == (8, 40, "full")
 
 
+def test_the_open_points_that_table3_lists_are_what_its_protocol_does() -> None:
+    suite = load_suite("table3")
+    listed = {entry.id for entry in suite.deviations}
+
+    protocol = suite.protocol
+
+    assert {"mean", "padding", "last-batch", "weight-decay", "initialisation"} <= listed
+    assert (protocol.augmentation.mean, protocol.augmentation.order) == ("image", "subtract-then-pad")
+    assert (protocol.last_batch, protocol.optimizer.decay_norm) == ("run-on", True)
+    assert protocol.initialisation == "he-fan-in"
+
+
 def test_the_claims_of_table3_hold_for_the_papers_own_numbers() -> None:
     suite = load_suite("table3")
     printed = {id(entry.cell): entry.value for entry in suite.published}
