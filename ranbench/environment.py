@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import torch
 
 # The sources that make numbers; a change in any of them gives another code_id.
-NUMBER_SOURCES = ("catalogue.py", "spec.py", "data", "models", "training")
+NUMBER_SOURCES = ("catalogue.py", "spec", "data", "models", "training")
 PACKAGES = ("ranbench", "torch", "torchvision", "timm", "numpy", "scikit-learn", "scipy", "safetensors", "sqlalchemy")
 _PROCESS_STATUS = Path("/proc/self/status")
 SILENT_SECONDS = 120.0  # an owner on another host is taken for dead after so long without a heartbeat

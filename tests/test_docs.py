@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from ranbench.spec import Augmentation, Cosine, Evaluation, OneCycle, Optimizer, Protocol, Steps, WarmUp
+from ranbench.suite import load_protocol, protocol_files
+from ranbench.suite.form import Reduction
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = (
@@ -46,6 +50,25 @@ def test_a_documented_command_line_is_accepted(line: str) -> None:
     assert found.returncode == 0, found.stderr
     options = [word for word in words if word.startswith("--")]
     assert [option for option in options if option not in found.stdout] == []
+
+
+def test_every_key_of_a_protocol_is_documented() -> None:
+    text = (ROOT / "docs" / "protocols.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"`([a-z_]+)`", text))
+    kinds = (Protocol, Steps, Cosine, OneCycle, Optimizer, Augmentation, Evaluation, WarmUp, Reduction)
+
+    keys = {key for kind in kinds for key in kind.model_fields}
+
+    assert sorted(keys - documented - {"of"}) == []
+    assert [name for name in protocol_files(ROOT / "suites") if f"| `{name}` |" not in text] == []
+
+
+def test_the_protocol_that_is_shown_is_the_papers(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "protocols.md").read_text(encoding="utf-8")
+    shown = tmp_path / "shown.yaml"
+    shown.write_text(re.findall(r"```yaml\n(iterations.*?)```", text, re.DOTALL)[0])
+
+    assert load_protocol(shown) == load_protocol(ROOT / "suites" / "protocols" / "cifar-paper.yaml")
 
 
 def test_every_link_of_the_documents_leads_somewhere() -> None:

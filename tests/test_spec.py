@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from typing import Any
@@ -12,8 +13,10 @@ from pydantic import BaseModel, ValidationError
 from ranbench.errors import SpecError
 from ranbench.spec import (
     CELL_FIELDS,
+    COMPARED,
     SEED_FIELDS,
     Augmentation,
+    Cosine,
     DataSpec,
     Evaluation,
     ModelSpec,
@@ -24,13 +27,18 @@ from ranbench.spec import (
     RunSpec,
     Spec,
     Steps,
+    WarmUp,
     canonical,
+    check_protocol,
     differences,
     fidelity,
 )
 
 STEPS: dict[str, Any] = {"kind": "steps", "lr": 0.1, "drops": [64_000, 96_000], "factor": 0.1}
 ONE_CYCLE: dict[str, Any] = {"kind": "one-cycle", "lr": 0.1, "rise": 0.3, "start": 0.04, "end": 0.01}
+COSINE: dict[str, Any] = {"kind": "cosine", "lr": 0.1, "end": 0.01}
+WARM_UP: dict[str, Any] = {"iterations": 500, "start": 0.1}
+CROP: dict[str, Any] = {"mean": "channel", "pad": 0, "flip": True, "scale": [0.08, 1], "aspect": [0.75, 1.25]}
 PROTOCOL: dict[str, Any] = {
     "iterations": 160_000,
     "batch": 64,
@@ -78,15 +86,28 @@ CHANGES: tuple[tuple[str, Any], ...] = (
     ("protocol.schedule.lr", 0.2),
     ("protocol.schedule.drops", [64_000]),
     ("protocol.schedule.factor", 0.2),
+    ("protocol.schedule.warm_up", WARM_UP),
+    ("protocol.schedule.warm_up.iterations", 400),
+    ("protocol.schedule.warm_up.start", 0.2),
     ("protocol.optimizer.momentum", 0.8),
     ("protocol.optimizer.nesterov", False),
     ("protocol.optimizer.weight_decay", 0.0),
+    ("protocol.optimizer.decay_norm", False),
     ("protocol.augmentation.mean", "none"),
     ("protocol.augmentation.pad", 0),
     ("protocol.augmentation.flip", False),
+    ("protocol.augmentation.std", "channel"),
+    ("protocol.augmentation.order", "pad-then-subtract"),
+    ("protocol.augmentation.scale", [0.1, 1.0]),
+    ("protocol.augmentation.aspect", [1.0, 1.0]),
+    ("protocol.augmentation.colour", "pca"),
     ("protocol.evaluation.every", 2000),
     ("protocol.evaluation.images", 512),
+    ("protocol.evaluation.resize", 40),
+    ("protocol.evaluation.crop", 28),
     ("protocol.initialisation", "he-fan-out"),
+    ("protocol.precision", "bf16"),
+    ("protocol.last_batch", "partial"),
 )
 # 756 = 9 * 4 * 21 = 9 * 6 * 14 = 9 * 7 * 12: a depth that several p and t give. r_scales changes nothing where r is 1.
 BASES: dict[str, dict[str, Any]] = {
@@ -94,22 +115,39 @@ BASES: dict[str, dict[str, Any]] = {
     "model.p": {"model__name": "attention-776"},
     "model.t": {"model__name": "attention-776"},
     "model.r_scales": {"model__r": 3},
+    "protocol.schedule.warm_up.iterations": {"protocol__schedule__warm_up": WARM_UP},
+    "protocol.schedule.warm_up.start": {"protocol__schedule__warm_up": WARM_UP},
+    "protocol.augmentation.scale": {"protocol__augmentation": CROP},
+    "protocol.augmentation.aspect": {"protocol__augmentation": CROP},
+    # a mean image fits whole images only
+    "protocol.evaluation.resize": {"protocol__augmentation__mean": "channel"},
+    "protocol.evaluation.crop": {"protocol__augmentation__mean": "channel"},
 }
-# One value each is allowed today, so that there is none to change to.
-SINGLE_VALUED = {"protocol.precision", "protocol.schedule.kind"}
+# The kind of a schedule changes with all of it.
+SINGLE_VALUED = {"protocol.schedule.kind"}
 
 
-def run_spec(**changes: Any) -> RunSpec:
-    """The cell of table 3, Attention-56 residual, with fields changed by dotted path (``__`` for the dot)."""
-    values = json.loads(json.dumps(RUN))
+def changed(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A copy of ``values`` with fields changed by dotted path (``__`` for the dot)."""
+    copied = copy.deepcopy(values)
     for path, value in changes.items():
         *above, last = path.split("__")
-        part = values
+        part = copied
         for name in above:
             part[name] = part[name] or {}
             part = part[name]
-        part[last] = value
-    return RunSpec.model_validate(values)
+        part[last] = copy.deepcopy(value)
+    return copied
+
+
+def run_spec(**changes: Any) -> RunSpec:
+    """The cell of table 3, Attention-56 residual, with changes."""
+    return RunSpec.model_validate(changed(RUN, changes))
+
+
+def protocol_spec(**changes: Any) -> Protocol:
+    """The protocol of table 3 with changes."""
+    return Protocol.model_validate(changed(PROTOCOL, changes))
 
 
 def leaves(spec: BaseModel, path: str = "") -> set[str]:
@@ -132,22 +170,36 @@ def test_every_field_of_a_cell_enters_its_id(path: str, value: Any) -> None:
     assert after.fingerprint != before.fingerprint
 
 
-@pytest.mark.parametrize(("name", "value"), [("lr", 0.2), ("rise", 0.4), ("start", 0.05), ("end", 0.0)])
-def test_every_field_of_a_one_cycle_schedule_enters_the_id(name: str, value: float) -> None:
-    before = run_spec(protocol__schedule=ONE_CYCLE)
+# The same for the schedules that RUN does not have.
+SCHEDULE_CHANGES: tuple[tuple[dict[str, Any], str, Any], ...] = (
+    (ONE_CYCLE, "lr", 0.2),
+    (ONE_CYCLE, "rise", 0.4),
+    (ONE_CYCLE, "start", 0.05),
+    (ONE_CYCLE, "end", 0.0),
+    (COSINE, "lr", 0.2),
+    (COSINE, "end", 0.0),
+    (COSINE, "warm_up", WARM_UP),
+)
 
-    after = run_spec(protocol__schedule={**ONE_CYCLE, name: value})
+
+@pytest.mark.parametrize(("schedule", "name", "value"), SCHEDULE_CHANGES)
+def test_every_field_of_a_schedule_enters_the_id(schedule: dict[str, Any], name: str, value: Any) -> None:
+    before = run_spec(protocol__schedule=schedule)
+
+    after = run_spec(protocol__schedule={**schedule, name: value})
 
     assert after.cell_id != before.cell_id
 
 
 def test_the_table_of_changes_has_every_field() -> None:
-    fields = leaves(run_spec()) | leaves(run_spec(noise={"rate": 0.1}))
+    warmed = run_spec(protocol__schedule__warm_up=WARM_UP)
+    fields = leaves(run_spec()) | leaves(run_spec(noise={"rate": 0.1})) | leaves(warmed)
 
     changed = {path for path, _ in CHANGES}
 
     assert fields - SINGLE_VALUED - {"seed"} == changed - {"protocol.schedule"}
-    assert set(OneCycle.model_fields) == {"kind", "lr", "rise", "start", "end"}
+    for schedule, kind in ((ONE_CYCLE, OneCycle), (COSINE, Cosine)):
+        assert {"kind", *(name for of, name, _ in SCHEDULE_CHANGES if of is schedule)} == set(kind.model_fields)
 
 
 def test_all_changes_give_different_ids() -> None:
@@ -172,11 +224,13 @@ FIELDS: dict[type[Spec], tuple[str, ...]] = {
     ModelSpec: ("name", "learning", "attention", "mask", "p", "t", "r", "r_scales"),
     DataSpec: ("name", "checksum", "train_images", "test_images", "input"),
     NoiseSpec: ("rate",),
-    Steps: ("kind", "lr", "drops", "factor"),
+    WarmUp: ("iterations", "start"),
+    Steps: ("kind", "lr", "drops", "factor", "warm_up"),
+    Cosine: ("kind", "lr", "end", "warm_up"),
     OneCycle: ("kind", "lr", "rise", "start", "end"),
-    Optimizer: ("momentum", "nesterov", "weight_decay"),
-    Augmentation: ("mean", "pad", "flip"),
-    Evaluation: ("every", "images"),
+    Optimizer: ("momentum", "nesterov", "weight_decay", "decay_norm"),
+    Augmentation: ("mean", "pad", "flip", "std", "order", "scale", "aspect", "colour"),
+    Evaluation: ("every", "images", "resize", "crop"),
     Protocol: (
         "iterations",
         "batch",
@@ -186,13 +240,16 @@ FIELDS: dict[type[Spec], tuple[str, ...]] = {
         "evaluation",
         "initialisation",
         "precision",
+        "last_batch",
     ),
     RunSpec: ("model", "data", "noise", "protocol", "seed"),
 }
 
 
 def test_the_fields_of_every_spec_are_decided_on() -> None:
-    found = {kind: tuple(kind.model_fields) for kind in Spec.__subclasses__() if kind.__module__ == "ranbench.spec"}
+    found = {
+        kind: tuple(kind.model_fields) for kind in Spec.__subclasses__() if kind.__module__.startswith("ranbench.spec.")
+    }
 
     assert found == FIELDS
 
@@ -318,14 +375,48 @@ WRONG: tuple[tuple[str, Any], ...] = (
     ("protocol__schedule__drops", [0]),
     ("protocol__schedule__drops", [True]),
     ("protocol__schedule__drops", 5),
-    ("protocol__schedule__kind", "cosine"),
+    ("protocol__schedule__kind", "linear"),
+    ("protocol__schedule__warm_up", 500),
+    ("protocol__schedule__warm_up", {"iterations": 500}),
+    ("protocol__schedule__warm_up", {"iterations": 0, "start": 0.1}),
+    ("protocol__schedule__warm_up", {"iterations": 160_000, "start": 0.1}),
+    ("protocol__schedule__warm_up", {"iterations": 500, "start": 0.0}),
+    ("protocol__schedule__warm_up", {"iterations": 500, "start": 1.1}),
+    ("protocol__schedule", {**ONE_CYCLE, "warm_up": WARM_UP}),
+    ("protocol__schedule", {**COSINE, "end": 1.1}),
+    ("protocol__schedule", {**COSINE, "end": -0.1}),
+    ("protocol__schedule", {**COSINE, "warm_up": {"iterations": 160_000, "start": 0.1}}),
     ("protocol__optimizer__nesterov", 1),
     ("protocol__optimizer__momentum", 1.0),
     ("protocol__optimizer__momentum", 0.0),
     ("protocol__optimizer__weight_decay", -1e-4),
     ("protocol__augmentation__pad", 17),
     ("protocol__augmentation__pad", 4.0),
+    ("protocol__optimizer__decay_norm", "yes"),
+    ("protocol__augmentation__mean", "pixel"),
+    ("protocol__augmentation__std", "image"),
+    ("protocol__augmentation__order", "pad"),
+    ("protocol__augmentation__colour", "jitter"),
+    ("protocol__augmentation", {**CROP, "scale": None}),
+    ("protocol__augmentation", {**CROP, "aspect": None}),
+    ("protocol__augmentation", {**CROP, "pad": 4}),
+    ("protocol__augmentation", {**CROP, "mean": "image"}),
+    ("protocol__augmentation", {**CROP, "scale": [0.5]}),
+    ("protocol__augmentation", {**CROP, "scale": [0.1, 0.5, 1.0]}),
+    ("protocol__augmentation", {**CROP, "scale": 0.5}),
+    ("protocol__augmentation", {**CROP, "scale": [0.0, 1.0]}),
+    ("protocol__augmentation", {**CROP, "scale": [0.5, 1.1]}),
+    ("protocol__augmentation", {**CROP, "scale": [1.0, 0.5]}),
+    ("protocol__augmentation", {**CROP, "scale": ["0.5", 1.0]}),
+    ("protocol__augmentation", {**CROP, "aspect": [1.5, 0.5]}),
+    ("protocol__augmentation", {**CROP, "order": "pad-then-subtract"}),
+    ("protocol__augmentation", {"mean": "none", "pad": 4, "flip": True, "order": "pad-then-subtract"}),
     ("protocol__evaluation__images", 0),
+    ("protocol__evaluation__resize", 40),  # with a mean image
+    ("protocol__evaluation__crop", 32),
+    ("protocol__evaluation", {"every": 1, "crop": 0}),
+    ("protocol__evaluation", {"every": 1, "resize": 4097}),
+    ("protocol__last_batch", "fill"),
     ("protocol__precision", "bfloat16"),
     ("protocol__unknown", 1),
     ("noise", {"rate": 0.0}),
@@ -405,23 +496,120 @@ def test_a_split_that_a_dataset_does_not_have_is_refused(
     assert str(refused.value) == message
 
 
-def test_differences_are_told_in_words() -> None:
-    reference = run_spec().protocol
-    changed = run_spec(
-        protocol__iterations=60_000,
-        protocol__schedule=ONE_CYCLE,
-        protocol__optimizer__nesterov=False,
-        protocol__evaluation__images=512,
-    ).protocol
+# The fields of a protocol that are changed, and the words for it.
+DIFFERENCES: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
+    ({}, ()),
+    (
+        {
+            "iterations": 100_000,
+            "optimizer__nesterov": False,
+            "evaluation__images": 512,
+            "last_batch": "partial",
+        },
+        (
+            "iterations 100000 instead of 160000",
+            "last_batch partial instead of run-on",
+            "optimizer.nesterov False instead of True",
+            "evaluation.images 512 instead of all",
+        ),
+    ),
+    (
+        {"schedule": ONE_CYCLE},
+        (
+            "schedule end 0.01, kind one-cycle, lr 0.1, rise 0.3, start 0.04 instead of "
+            "drops [64000, 96000], factor 0.1, kind steps, lr 0.1",
+        ),
+    ),
+    (
+        {"schedule": {**COSINE, "warm_up": WARM_UP}},
+        (
+            "schedule end 0.01, kind cosine, lr 0.1, warm_up (iterations 500, start 0.1) instead of "
+            "drops [64000, 96000], factor 0.1, kind steps, lr 0.1",
+        ),
+    ),
+    ({"schedule__warm_up": WARM_UP}, ("schedule.warm_up iterations 500, start 0.1 instead of none",)),
+    ({"schedule__drops": []}, ("schedule.drops none instead of 64000, 96000",)),
+    ({"optimizer__decay_norm": False}, ("optimizer.decay_norm False instead of True",)),
+    (
+        {"augmentation": CROP},
+        (
+            "augmentation.mean channel instead of image",
+            "augmentation.pad 0 instead of 4",
+            "augmentation.scale 0.08, 1.0 instead of none",
+            "augmentation.aspect 0.75, 1.25 instead of none",
+        ),
+    ),
+    (
+        {"augmentation__mean": "channel", "evaluation__resize": 40, "evaluation__crop": 32},
+        (
+            "augmentation.mean channel instead of image",
+            "evaluation.resize 40 instead of none",
+            "evaluation.crop 32 instead of none",
+        ),
+    ),
+    ({"precision": "bf16"}, ()),
+)
 
-    assert differences(changed, reference) == (
-        "iterations 60000 instead of 160000",
-        "schedule end 0.01, kind one-cycle, lr 0.1, rise 0.3, start 0.04 instead of "
-        "drops [64000, 96000], factor 0.1, kind steps, lr 0.1",
-        "optimizer.nesterov False instead of True",
-        "evaluation.images 512 instead of all",
-    )
-    assert differences(reference, reference) == ()
+
+@pytest.mark.parametrize(("changes", "expected"), DIFFERENCES)
+def test_differences_are_told_in_words(changes: dict[str, Any], expected: tuple[str, ...]) -> None:
+    found = differences(protocol_spec(**changes), protocol_spec())
+
+    assert found == expected
+
+
+def test_differences_within_a_warm_up_are_told_key_by_key() -> None:
+    ours = protocol_spec(schedule__warm_up={**WARM_UP, "start": 0.2})
+
+    found = differences(ours, protocol_spec(schedule__warm_up=WARM_UP))
+
+    assert found == ("schedule.warm_up.start 0.2 instead of 0.1",)
+
+
+def test_every_field_of_a_protocol_but_precision_is_compared() -> None:
+    assert {*COMPARED, "precision"} == set(Protocol.model_fields)
+
+
+# A dataset, changes of the protocol that it cannot be used with, and the refusal.
+UNFIT: tuple[tuple[str, dict[str, Any], str], ...] = (
+    ("imagenet", {}, "the images of 'imagenet' have many sizes, so augmentation.scale and evaluation.crop are needed"),
+    (
+        "imagenet",
+        {"augmentation": CROP},
+        "the images of 'imagenet' have many sizes, so augmentation.scale and evaluation.crop are needed",
+    ),
+    (
+        "digits",
+        {"augmentation__colour": "pca"},
+        "augmentation.colour pca needs images of three channels, and those of 'digits' have 1",
+    ),
+    (
+        "cifar10",
+        {"augmentation__mean": "channel", "evaluation__crop": 40},
+        "evaluation.crop 40 is larger than the images of 'cifar10', 32x32; add evaluation.resize",
+    ),
+    (
+        "digits",
+        {"last_batch": "drop", "batch": 2_000},
+        "last_batch drop leaves nothing: 1437 training images fill no batch of 2000",
+    ),
+)
+
+
+@pytest.mark.parametrize(("dataset", "changes", "message"), UNFIT)
+def test_a_protocol_that_a_dataset_cannot_be_used_with_is_refused(
+    dataset: str, changes: dict[str, Any], message: str
+) -> None:
+    protocol = protocol_spec(**changes)
+    data = DataSpec.of(dataset)
+
+    with pytest.raises(SpecError) as refused:
+        check_protocol(protocol, data)
+    with pytest.raises(ValidationError) as invalid:
+        RunSpec(model=ModelSpec(name="attention-56"), data=data, noise=None, protocol=protocol, seed=0)
+
+    assert str(refused.value) == message
+    assert message in str(invalid.value)
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,10 @@ Only = Annotated[
 Protocol = Annotated[
     str | None, typer.Option("--protocol", metavar="NAME", help="Protocol in place of the suite's own, e.g. smoke.")
 ]
+Factor = Annotated[
+    float | None,
+    typer.Option("--factor", metavar="F", help="Length as a share of the reference's, for protocols that take one."),
+]
 TrustImports = Annotated[
     bool, typer.Option("--trust-imports", help="Allow nets named package.module:factory; importing one runs its code.")
 ]
@@ -129,8 +133,8 @@ def seconds_of(option: str, text: str) -> float:
     return seconds
 
 
-def suite_of(name: str, protocol: str | None = None, seeds: int | None = None) -> Suite:
+def suite_of(name: str, protocol: str | None = None, factor: float | None = None, seeds: int | None = None) -> Suite:
     """Load a suite."""
     from ranbench.suite import load_suite
 
-    return load_suite(name, protocol=protocol, seeds=seeds)
+    return load_suite(name, protocol=protocol, factor=factor, seeds=seeds)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ranbench.cli.options import Db, Json, Protocol, Seeds, settings, suite_of
+from ranbench.cli.options import Db, Factor, Json, Protocol, Seeds, settings, suite_of
 from ranbench.cli.output import answer, as_json, note
 from ranbench.errors import SuiteError, UsageError
 
@@ -30,6 +30,7 @@ def report(
         bool, typer.Option("--compare", help="Set ours beside the paper's values, with verdicts.")
     ] = False,
     protocol: Protocol = None,
+    factor: Factor = None,
     seeds: Seeds = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the pages go.")] = Path("reports"),
     json: Json = False,
@@ -47,7 +48,7 @@ def report(
             raise UsageError("report: the database holds no suite yet; 'ranbench run SUITE' records one")
         for name in names:
             try:
-                suite = suite_of(name, protocol, seeds)
+                suite = suite_of(name, protocol, factor, seeds)
             except SuiteError as error:
                 if suites:
                     raise

@@ -12,6 +12,7 @@ import typer
 from ranbench.cli.options import (
     Data,
     Db,
+    Factor,
     Json,
     Only,
     Protocol,
@@ -63,6 +64,7 @@ def run(
     context: typer.Context,
     suite: SuiteName,
     protocol: Protocol = None,
+    factor: Factor = None,
     seeds: Seeds = None,
     only: Only = None,
     device: Device = "auto",
@@ -89,7 +91,7 @@ def run(
         timeout=None if timeout is None else seconds_of("--timeout", timeout),
         trust_imports=trust_imports,
     )
-    loaded = suite_of(suite, protocol, seeds)
+    loaded = suite_of(suite, protocol, factor, seeds)
     selected = pairs(only)
     loaded.select(selected)  # refuse before a database is made
     chosen = settings(context, db, data)
@@ -154,6 +156,7 @@ def plan(
     context: typer.Context,
     suite: SuiteName,
     protocol: Protocol = None,
+    factor: Factor = None,
     seeds: Seeds = None,
     only: Only = None,
     json: Json = False,
@@ -163,7 +166,7 @@ def plan(
     from ranbench.records import Complexity, RunRecord
     from ranbench.runner.plan import plan as make
 
-    loaded = suite_of(suite, protocol, seeds)
+    loaded = suite_of(suite, protocol, factor, seeds)
     records: list[RunRecord] = []
     sizes: dict[str, Complexity] = {}
     chosen = settings(context, db)
@@ -188,7 +191,8 @@ def plan(
     table(columns, rows, right=("seed", "multiply-adds left", "time left"))
     left = sum(run.open for run in made.runs)
     memory = "unknown" if made.memory_bytes is None else f"{made.memory_bytes / 2**20:,.0f} MiB"
-    answer(f"suite {loaded.name}, protocol {loaded.protocol_name}, fidelity {loaded.fidelity}")
+    length = "" if loaded.factor is None else f" (factor {loaded.factor:g})"
+    answer(f"suite {loaded.name}, protocol {loaded.protocol_name}{length}, fidelity {loaded.fidelity}")
     answer(f"{left} of {len(made.runs)} runs to train: {large(made.macs)} multiply-adds, {duration(made.seconds)}")
     answer(f"time: {made.basis}; memory so far: {memory}")
 
@@ -197,6 +201,7 @@ def _as_dict(made: Plan) -> dict[str, object]:
     return {
         "suite": made.suite.name,
         "protocol": made.suite.protocol_name if made.suite.trains else None,
+        "factor": made.suite.factor if made.suite.trains else None,
         "fidelity": made.suite.fidelity,
         "differences": list(made.suite.differences),
         "macs": made.macs,

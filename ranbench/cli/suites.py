@@ -109,9 +109,16 @@ def _datasets() -> list[dict[str, object]]:
 
 
 def _protocols() -> list[dict[str, object]]:
-    from ranbench.suite import protocol_files
+    from ranbench.suite import load_protocol, protocol_files
 
-    return [{"name": name, "file": str(file)} for name, file in protocol_files(Path("suites")).items()]
+    rows: list[dict[str, object]] = []
+    for name, file in protocol_files(Path("suites")).items():
+        try:
+            length = load_protocol(file).length
+        except SuiteError as error:
+            length = f"invalid: {error}"
+        rows.append({"name": name, "length": length, "file": str(file)})
+    return rows
 
 
 def _suites() -> list[dict[str, object]]:

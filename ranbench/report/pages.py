@@ -142,7 +142,7 @@ def protocol_words(protocol: Protocol) -> str:
     """Name a protocol, whose name is not recorded, by its length and evaluation."""
     part = protocol.evaluation.images
     tested = "all test images" if part is None else f"the first {part:,} test images"
-    return f"{protocol.iterations:,} iterations of {protocol.batch} images, evaluated on {tested}"
+    return f"{protocol.length}, evaluated on {tested}"
 
 
 def _outcomes(built: Tables) -> list[tuple[str, int]]:

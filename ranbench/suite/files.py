@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ranbench.errors import SuiteError, nearest
-from ranbench.spec import Protocol, Steps
+from ranbench.spec import Protocol
 from ranbench.suite.document import clean
 from ranbench.suite.form import Reduction
 from ranbench.suite.reading import read
@@ -63,14 +63,3 @@ def load_protocol(path: Path) -> Protocol | Reduction:
         return kind.model_validate(document.value)
     except ValidationError as error:
         raise SuiteError(document.problems(error, kind.model_json_schema())) from None
-
-
-def reduced(reference: Protocol, reduction: Reduction) -> Protocol:
-    """Shorten ``reference`` to the iterations of ``reduction``; learning-rate drops keep their share of the whole."""
-    schedule = reference.schedule
-    if isinstance(schedule, Steps):
-        scaled = (max(1, round(drop * reduction.iterations / reference.iterations)) for drop in schedule.drops)
-        drops = tuple(sorted({drop for drop in scaled if drop < reduction.iterations}))
-        schedule = schedule.model_copy(update={"drops": drops})
-    changes = {"iterations": reduction.iterations, "schedule": schedule, "evaluation": reduction.evaluation}
-    return reference.model_copy(update=changes)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from ranbench.spec import Count, Evaluation, Spec
+from ranbench.spec import Count, Spec
 from ranbench.suite.document import say
 
 
@@ -136,6 +136,10 @@ class SuiteFile(Spec):
     paper: Paper | None = None
     reference: str | None = Field(None, description="the protocol that the published numbers were made with")
     protocol: str | None = Field(None, description="the protocol that is run unless --protocol says otherwise")
+    factor: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
+        None,
+        description="by which that protocol makes the reference shorter, where it takes one; --factor says otherwise",
+    )
     seeds: Annotated[int, Field(ge=0, le=1000)] = Field(
         description="seeds 0 to N-1 of every cell; 0: nothing is trained, the nets are counted"
     )
@@ -149,9 +153,38 @@ class SuiteFile(Spec):
     deviations: list[DeviationEntry] = Field(default_factory=list)
 
 
+class ReducedEvaluation(Spec):
+    """How often and on how many images a reduction is evaluated; their size is that of the reference."""
+
+    every: Count = Field(description="iterations between evaluations")
+    images: Count | None = Field(None, description="the first so many test images only; all if left out")
+
+
 class Reduction(Spec):
-    """A protocol derived from a suite's reference: fewer iterations, drops scaled along, part of the test set."""
+    """A protocol derived from a suite's reference: the same, but shorter, by ``iterations`` or by ``factor``."""
 
     of: Literal["reference"]
-    iterations: Count
-    evaluation: Evaluation
+    iterations: Count | None = Field(
+        None, description="its length; drops and warm-up keep their share of the whole, as far as there is room"
+    )
+    factor: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
+        None,
+        description="what iterations, drops, warm-up and the interval of evaluation are multiplied by, each rounded; "
+        "--factor and a suite's key factor say otherwise",
+    )
+    evaluation: ReducedEvaluation | None = Field(None, description="may be left out with factor only")
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.iterations is None) == (self.factor is None):
+            raise ValueError("expected either iterations or factor, exactly one of them")
+        if self.iterations is not None and self.evaluation is None:
+            raise ValueError("evaluation is missing, which a reduction to a number of iterations needs")
+        return self
+
+    @property
+    def length(self) -> str:
+        """Its length in words."""
+        if self.iterations is not None:
+            return f"{self.iterations:,} iterations of the reference's batch"
+        return f"{self.factor:g} of the reference's iterations; takes a factor"

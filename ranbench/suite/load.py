@@ -6,31 +6,36 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ranbench.errors import Problem, SuiteError, UsageError, nearest
-from ranbench.spec import Protocol
+from ranbench.errors import Problem, SuiteError, UsageError
 from ranbench.suite.cells import Cells
 from ranbench.suite.document import Document, clean
-from ranbench.suite.files import find_suite, load_protocol, protocol_files, reduced
+from ranbench.suite.files import find_suite
 from ranbench.suite.form import SuiteFile
+from ranbench.suite.protocols import Asked, ProtocolChoice
 from ranbench.suite.reading import read
 from ranbench.suite.statements import Statements
-from ranbench.suite.values import AXES, IMPLIED_AXES, Cell, Protocols, Suite
+from ranbench.suite.values import AXES, IMPLIED_AXES, Cell, Suite
 
 MAX_SEEDS = 1000
 
 
-def load_suite(argument: str | Path, *, protocol: str | None = None, seeds: int | None = None) -> Suite:
+def load_suite(
+    argument: str | Path, *, protocol: str | None = None, factor: float | None = None, seeds: int | None = None
+) -> Suite:
     """Load a suite file.
 
     Args:
         argument: a path or a name.
         protocol: name of a protocol to run in place of the suite's own.
+        factor: by which the protocol makes the reference shorter, in place of its own.
         seeds: number of seeds in place of the suite's own.
 
     Raises:
         SuiteError: with every problem of the file, each with line, column and key.
-        UsageError: there is no protocol ``protocol``, or ``seeds`` is out of range.
+        UsageError: there is no protocol ``protocol``, it takes no such ``factor``, or ``seeds`` is out of range.
     """
+    asked = Asked(protocol, factor)
+    asked.check()
     if seeds is not None and not 1 <= seeds <= MAX_SEEDS:
         raise UsageError(f"--seeds {seeds}: must be between 1 and {MAX_SEEDS}")
     document = read(find_suite(str(argument)))
@@ -38,21 +43,21 @@ def load_suite(argument: str | Path, *, protocol: str | None = None, seeds: int 
         content = SuiteFile.model_validate(document.value)
     except ValidationError as error:
         raise SuiteError(document.problems(error, SuiteFile.model_json_schema())) from None
-    if content.seeds == 0 and (protocol is not None or seeds is not None):
-        option = "--protocol" if protocol is not None else "--seeds"
-        raise UsageError(f"{option}: suite {clean(content.name)!r} trains nothing (seeds: 0)")
-    return _Loader(document, content, protocol).load(content.seeds if seeds is None else seeds)
+    given = {"--protocol": protocol, "--factor": factor, "--seeds": seeds}
+    options = [option for option, value in given.items() if value is not None]
+    if content.seeds == 0 and options:
+        raise UsageError(f"{options[0]}: suite {clean(content.name)!r} trains nothing (seeds: 0)")
+    return _Loader(document, content, asked).load(content.seeds if seeds is None else seeds)
 
 
 class _Loader:
     """Resolves one file whose form is right; gathers every problem before it gives up."""
 
-    def __init__(self, document: Document, content: SuiteFile, protocol: str | None):
+    def __init__(self, document: Document, content: SuiteFile, asked: Asked):
         self.document = document
         self.content = content
-        self.asked = protocol
+        self.asked = asked
         self.found: list[Problem] = []
-        self.files = protocol_files(Path(document.file).parent)
 
     def load(self, seeds: int) -> Suite:
         """Resolve everything.
@@ -65,8 +70,11 @@ class _Loader:
         if content.name != stem:
             text = f"is {content.name!r}, but the file is called {stem!r}; they must be equal"
             self.found.append(document.problem(("name",), text))
-        protocols = self._protocols()
+        choice = ProtocolChoice(document, content, self.asked, self.found)
+        protocols = choice.resolve()
         cells = Cells(document, content, self.found).resolve()
+        if protocols is not None:
+            choice.check(protocols, cells)
         statements = Statements(document, content, cells, self.found)
         published = statements.published()
         claims = statements.claims(published)
@@ -94,74 +102,13 @@ class _Loader:
 
     def _options(self, seeds: int) -> str:
         """The options of a command line that load this suite again as it is now."""
-        protocol = f" --protocol {self.asked}" if self.asked not in (None, self.content.protocol) else ""
-        return protocol + (f" --seeds {seeds}" if seeds != self.content.seeds else "")
-
-    def _protocols(self) -> Protocols | None:
-        """The protocols of a suite that trains; None where it trains nothing, or a problem is noted."""
-        content = self.content
-        if content.seeds == 0:
-            self._refuse_protocols()
-            return None
-        for key in ("reference", "protocol"):
-            if getattr(content, key) is None:
-                text = "this key is missing (a suite with seeds: 0, which trains nothing, has none)"
-                self.found.append(self.document.problem((key,), text))
-        if content.reference is None or content.protocol is None:
-            return None
-        name = content.protocol if self.asked is None else self.asked
-        reference = self._reference(content.reference)
-        chosen = self._chosen(name, content.reference, reference)
-        if reference is None or chosen is None:
-            return None
-        return Protocols(name, chosen, content.reference, reference)
-
-    def _refuse_protocols(self) -> None:
-        for key in ("reference", "protocol"):
-            if getattr(self.content, key) is not None:
-                text = "a suite with seeds: 0 trains nothing and has no protocol; remove this key or give it seeds"
-                self.found.append(self.document.problem((key,), text))
-
-    def _reference(self, name: str) -> Protocol | None:
-        if name not in self.files:
-            self.found.append(self.document.problem(("reference",), self._unknown(name)))
-            return None
-        try:
-            loaded = load_protocol(self.files[name])
-        except SuiteError as error:
-            self._take_over(error, "reference")
-            return None
-        if isinstance(loaded, Protocol):
-            return loaded
-        text = f"protocol {name!r} is derived from a reference and cannot be one"
-        self.found.append(self.document.problem(("reference",), text))
-        return None
-
-    def _chosen(self, name: str, reference_name: str, reference: Protocol | None) -> Protocol | None:
-        """The protocol to run; None where a problem is noted already."""
-        if name == reference_name:
-            return reference
-        if name not in self.files:
-            if self.asked is not None:
-                raise UsageError(clean(f"--protocol: {self._unknown(name)}"))
-            self.found.append(self.document.problem(("protocol",), self._unknown(name)))
-            return None
-        try:
-            loaded = load_protocol(self.files[name])
-        except SuiteError as error:
-            self._take_over(error, "protocol")
-            return None
-        if isinstance(loaded, Protocol):
-            return loaded
-        return reduced(reference, loaded) if reference else None
-
-    def _take_over(self, error: SuiteError, key: str) -> None:
-        """Add a protocol file's problems to the suite's; one without a place is told where the suite names the file."""
-        self.found += error.problems or [self.document.problem((key,), str(error))]
-
-    def _unknown(self, name: str) -> str:
-        names = sorted(self.files)
-        return f"protocol {name!r} is not known{nearest(name, names)} (allowed: {', '.join(names)})"
+        content, asked = self.content, self.asked
+        options = {
+            "--protocol": asked.protocol if asked.protocol != content.protocol else None,
+            "--factor": asked.factor,
+            "--seeds": seeds if seeds != content.seeds else None,
+        }
+        return "".join(f" {option} {value}" for option, value in options.items() if value is not None)
 
 
 def _varying(cells: tuple[Cell, ...]) -> tuple[str, ...]:

@@ -101,12 +101,13 @@ Claim = Better | Value | Counted
 
 @dataclass(frozen=True)
 class Protocols:
-    """The protocol to run and the paper's, with their names."""
+    """The protocol to run and the paper's, with their names; ``factor``: by which the one is the other made shorter."""
 
     chosen_name: str
     chosen: Protocol
     reference_name: str
     reference: Protocol
+    factor: float | None = None
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,11 @@ class Suite:
     def reference_name(self) -> str:
         """Name of the protocol of the published numbers; raises as ``protocol``."""
         return self._protocols().reference_name
+
+    @property
+    def factor(self) -> float | None:
+        """By which the protocol makes the reference shorter, None where it takes no factor; raises as ``protocol``."""
+        return self._protocols().factor
 
     def _protocols(self) -> Protocols:
         if self.protocols is None:

@@ -174,6 +174,48 @@ def test_plan_json_trains_nothing_and_makes_no_database(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_factor_shortens_what_is_planned(tmp_path: Path) -> None:
+    chosen = ("table3", "--protocol", "cifar-scaled", "--factor", "0.03")
+
+    planned = json.loads(ranbench("plan", *chosen, "--json", cwd=tmp_path).stdout)
+    words = ranbench("plan", *chosen, cwd=tmp_path).stdout
+    whole = json.loads(ranbench("plan", "table3", "--json", cwd=tmp_path).stdout)
+
+    assert (planned["protocol"], planned["factor"], planned["fidelity"]) == ("cifar-scaled", 0.03, "scaled")
+    assert "schedule.drops 1920, 2880 instead of 64000, 96000" in planned["differences"]
+    assert planned["macs"] == 0.03 * whole["macs"]
+    assert whole["factor"] is None
+    assert "suite table3, protocol cifar-scaled (factor 0.03), fidelity scaled" in words.splitlines()
+
+
+def test_a_run_of_a_factor_is_reported_under_its_commands(tiny_suite: Path) -> None:
+    folder, chosen = tiny_suite.parent, ("--protocol", "cifar-scaled", "--factor", "0.5")
+
+    trained = ranbench("run", "tiny.yaml", *chosen, "--seeds", "1", cwd=folder)
+    reported = ranbench("report", "tiny.yaml", *chosen, "--seeds", "1", cwd=folder)
+
+    assert (trained.returncode, reported.returncode) == (0, 0), trained.stderr + reported.stderr
+    page = (folder / "reports" / "tiny.md").read_text()
+    assert "ranbench run tiny.yaml --protocol cifar-scaled --factor 0.5 --seeds 1" in page
+    assert "iterations 3 instead of 6" in page
+
+
+def test_protocols_are_listed_with_their_length(tmp_path: Path) -> None:
+    (tmp_path / "suites" / "protocols").mkdir(parents=True)
+    (tmp_path / "suites" / "protocols" / "bad.yaml").write_text("of: reference\n")
+
+    found = json.loads(ranbench("list", "protocols", "--json", cwd=tmp_path).stdout)
+
+    assert {row["name"]: row["length"] for row in found} == {
+        "bad": "invalid: suites/protocols/bad.yaml:1:1: expected either iterations or factor, exactly one of them",
+        "cifar-paper": "160,000 iterations of 64 images",
+        "cifar-scaled": "0.1 of the reference's iterations; takes a factor",
+        "digits": "157 iterations of 64 images",
+        "imagenet-paper": "530,000 iterations of 256 images",
+        "smoke": "8 iterations of the reference's batch",
+    }
+
+
 @pytest.mark.parametrize(
     ("kind", "name"), [("models", "resnet-164"), ("datasets", "digits"), ("protocols", "smoke"), ("suites", "table3")]
 )
@@ -230,6 +272,19 @@ def test_validate_prints_every_problem_with_its_place(tmp_path: Path) -> None:
         (["run", "nope.yaml"], 2, "nope.yaml: no such file"),
         (["run", "."], 2, "is a directory"),
         (["run", "table3", "--protocol", "smok"], 2, "protocol 'smok' is not known; did you mean 'smoke'?"),
+        (
+            ["run", "table3", "--factor", "0.1"],
+            2,
+            "--factor: protocol 'cifar-paper' takes no factor (those that do: cifar",
+        ),
+        (["plan", "table3", "--protocol", "smoke", "--factor", "0.1"], 2, "protocol 'smoke' takes no factor"),
+        (
+            ["plan", "table3", "--protocol", "cifar-scaled", "--factor", "1"],
+            2,
+            "--factor 1: must be above 0 and below 1",
+        ),
+        (["plan", "table3", "--factor", "half"], 2, "--factor"),
+        (["plan", "table2", "--factor", "0.1"], 2, "--factor: suite 'table2' trains nothing (seeds: 0)"),
         (["run", "table3", "--device", "tpu"], 2, "--device 'tpu': not known (allowed: auto, cpu, cuda)"),
         (["run", "table3", "--rerun", "some"], 2, "--rerun 'some': not known"),
         (["run", "table3", "--only", "model"], 2, "expected KEY=VALUE"),

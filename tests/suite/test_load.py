@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ranbench.errors import SuiteError, UsageError
+from ranbench.spec import Protocol, Steps, WarmUp
 from ranbench.suite import Suite, find_suite, load_protocol, load_suite, protocol_files, shipped_suites
+from ranbench.suite.form import ReducedEvaluation, Reduction
+from ranbench.suite.reduction import reduced
 
-PROTOCOLS = "(allowed: cifar-paper, digits, smoke, tiny)"
+PROTOCOLS = "(allowed: cifar-paper, cifar-scaled, digits, imagenet-paper, smoke, tiny)"
 
 
 @pytest.mark.parametrize(
@@ -43,10 +48,28 @@ def test_an_argument_that_means_no_suite_is_refused_on_one_line(argument: str, m
         ({"seeds": 1001}, "--seeds 1001: must be between 1 and 1000"),
         ({"protocol": "smok"}, f"--protocol: protocol 'smok' is not known; did you mean 'smoke'? {PROTOCOLS}"),
         ({"protocol": "../x"}, f"--protocol: protocol '../x' is not known {PROTOCOLS}"),
+        ({"factor": 0.0}, "--factor 0: must be above 0 and below 1"),
+        ({"factor": 1.0}, "--factor 1: must be above 0 and below 1"),
+        ({"factor": math.nan}, "--factor nan: must be above 0 and below 1"),
+        ({"factor": math.inf}, "--factor inf: must be above 0 and below 1"),
+        ({"factor": 0.5}, "--factor: protocol 'tiny' takes no factor (those that do: cifar-scaled)"),
+        (
+            {"protocol": "smoke", "factor": 0.5},
+            "--factor: protocol 'smoke' takes no factor (those that do: cifar-scaled)",
+        ),
+        (
+            {"protocol": "cifar-scaled", "factor": 0.01},
+            "--factor: factor 0.01 leaves none of 6 iterations; use a larger one",
+        ),
+        (
+            {"protocol": "imagenet-paper"},
+            "--protocol: 'imagenet-paper' does not fit: augmentation.colour pca needs images of three channels, and "
+            "those of 'digits' have 1",
+        ),
     ],
 )
 def test_an_option_that_cannot_be_carried_out_is_refused(
-    tiny_suite: Path, options: dict[str, str | int], message: str
+    tiny_suite: Path, options: dict[str, str | float], message: str
 ) -> None:
     with pytest.raises(UsageError) as refused:
         load_suite(tiny_suite, **options)  # type: ignore[arg-type]
@@ -80,9 +103,168 @@ def test_smoke_scales_the_drops_of_the_paper() -> None:
 
     assert smoke.model_dump(include={"iterations", "schedule", "evaluation"}) == {
         "iterations": 8,
-        "schedule": {"kind": "steps", "lr": 0.1, "drops": (3, 5), "factor": 0.1},
-        "evaluation": {"every": 8, "images": 512},
+        "schedule": {"kind": "steps", "lr": 0.1, "drops": (3, 5), "factor": 0.1, "warm_up": None},
+        "evaluation": {"every": 8, "images": 512, "resize": None, "crop": None},
     }
+
+
+# Factor and options -> iterations, drops, warm-up and interval of evaluation; the reference has 160,000 iterations.
+SCALED: tuple[tuple[float, int, tuple[int, int], int, int], ...] = (
+    (0.1, 16_000, (6_400, 9_600), 40, 400),
+    (0.03, 4_800, (1_920, 2_880), 12, 120),
+    (0.0125, 2_000, (800, 1_200), 5, 50),
+    (0.001, 160, (64, 96), 1, 4),
+    (0.0001, 16, (6, 10), 1, 1),
+)
+
+
+@pytest.mark.parametrize(("factor", "iterations", "drops", "warm_up", "every"), SCALED)
+def test_a_factor_scales_every_number_of_iterations(
+    factor: float, iterations: int, drops: tuple[int, int], warm_up: int, every: int
+) -> None:
+    reference = load_suite("table3").reference
+    warmed = reference.schedule.model_copy(update={"warm_up": WarmUp(iterations=400, start=0.1)})
+    reference = reference.model_copy(update={"schedule": warmed})
+
+    scaled = reduced(reference, Reduction(of="reference", factor=0.5), factor)
+
+    assert scaled == reference.model_copy(
+        update={
+            "iterations": iterations,
+            "schedule": warmed.model_copy(
+                update={"drops": drops, "warm_up": WarmUp(iterations=warm_up, start=0.1)},
+            ),
+            "evaluation": reference.evaluation.model_copy(update={"every": every}),
+        }
+    )
+
+
+def test_a_reduction_keeps_the_size_of_the_images_of_an_evaluation(tiny_suite: Path) -> None:
+    imagenet = load_protocol(protocol_files(tiny_suite.parent)["imagenet-paper"])
+    assert isinstance(imagenet, Protocol)
+    part = ReducedEvaluation(every=8, images=512)
+
+    found = [
+        reduced(imagenet, Reduction(of="reference", iterations=8, evaluation=part)),
+        reduced(imagenet, Reduction(of="reference", factor=0.5, evaluation=part)),
+    ]
+
+    assert [(short.iterations, short.evaluation.model_dump()) for short in found] == [
+        (8, {"every": 8, "images": 512, "resize": 256, "crop": 224}),
+        (265_000, {"every": 8, "images": 512, "resize": 256, "crop": 224}),
+    ]
+
+
+@pytest.mark.parametrize(("iterations", "warm_up", "drops"), [(8, 1, (3, 5)), (2, 1, (1,)), (1, None, ())])
+def test_a_fixed_number_of_iterations_keeps_of_the_schedule_what_there_is_room_for(
+    iterations: int, warm_up: int | None, drops: tuple[int, ...]
+) -> None:
+    reference = load_suite("table3").reference
+    warmed = reference.schedule.model_copy(update={"warm_up": WarmUp(iterations=400, start=0.1)})
+    part = ReducedEvaluation(every=1)
+    reduction = Reduction(of="reference", iterations=iterations, evaluation=part)
+
+    schedule = reduced(reference.model_copy(update={"schedule": warmed}), reduction).schedule
+
+    assert isinstance(schedule, Steps)
+    assert schedule.drops == drops
+    assert (schedule.warm_up.iterations if schedule.warm_up else None) == warm_up
+
+
+def test_schedules_without_drops_are_scaled_as_they_are(tiny_suite: Path) -> None:
+    suite = load_suite(tiny_suite, protocol="cifar-scaled", factor=0.5)
+
+    assert suite.protocol == suite.reference.model_copy(
+        update={
+            "iterations": 3,
+            "evaluation": suite.reference.evaluation.model_copy(update={"every": 2}),
+        }
+    )
+
+
+# Lines of a suite, options of a command -> factor, and the options that load the suite again.
+FACTORS: tuple[tuple[str, dict[str, Any], float | None, str], ...] = (
+    ("protocol: tiny", {}, None, ""),
+    ("protocol: tiny", {"protocol": "cifar-scaled"}, 0.1, " --protocol cifar-scaled"),
+    ("protocol: tiny", {"protocol": "cifar-scaled", "factor": 0.5}, 0.5, " --protocol cifar-scaled --factor 0.5"),
+    ("protocol: cifar-scaled", {}, 0.1, ""),
+    ("protocol: cifar-scaled", {"factor": 0.5}, 0.5, " --factor 0.5"),
+    ("protocol: cifar-scaled", {"factor": 0.5, "seeds": 1}, 0.5, " --factor 0.5 --seeds 1"),
+    ("protocol: cifar-scaled\nfactor: 0.25", {}, 0.25, ""),
+    ("protocol: cifar-scaled\nfactor: 0.25", {"protocol": "cifar-scaled"}, 0.25, ""),
+    ("protocol: cifar-scaled\nfactor: 0.25", {"factor": 0.5}, 0.5, " --factor 0.5"),
+    ("protocol: cifar-scaled\nfactor: 0.25", {"protocol": "smoke"}, None, " --protocol smoke"),
+    ("protocol: cifar-scaled\nfactor: 0.25", {"protocol": "other"}, 0.75, " --protocol other"),
+)
+
+
+@pytest.mark.parametrize(("lines", "options", "factor", "again"), FACTORS)
+def test_a_factor_is_that_of_the_command_else_of_the_suite_else_of_the_file(
+    tiny_suite: Path, lines: str, options: dict[str, Any], factor: float | None, again: str
+) -> None:
+    tiny = tiny_suite.parent / "protocols" / "tiny.yaml"
+    tiny.write_text(tiny.read_text().replace("iterations: 6", "iterations: 600"))
+    (tiny_suite.parent / "protocols" / "other.yaml").write_text("of: reference\nfactor: 0.75\n")
+    tiny_suite.write_text(tiny_suite.read_text().replace("protocol: tiny", lines))
+
+    suite = load_suite(tiny_suite, **options)
+
+    assert (suite.factor, suite.options) == (factor, again)
+    if factor is not None:
+        assert suite.protocol.iterations == 600 * factor
+
+
+def test_two_factors_are_two_cells(tiny_suite: Path) -> None:
+    half, whole = load_suite(tiny_suite, protocol="cifar-scaled", factor=0.5), load_suite(tiny_suite)
+
+    assert not {run.cell_id for run in half.runs()} & {run.cell_id for run in whole.runs()}
+
+
+def test_the_scaled_paper_is_scaled_and_says_by_what() -> None:
+    suite = load_suite("table3", protocol="cifar-scaled")
+
+    assert (suite.fidelity, suite.differences) == (
+        "scaled",
+        (
+            "iterations 16000 instead of 160000",
+            "schedule.drops 6400, 9600 instead of 64000, 96000",
+            "evaluation.every 400 instead of 4000",
+        ),
+    )
+
+
+def test_a_factor_of_less_than_one_pass_is_smoke() -> None:
+    assert load_suite("table3", protocol="cifar-scaled", factor=0.004).fidelity == "smoke"
+
+
+def test_the_protocols_of_the_paper_hold_its_numbers(tiny_suite: Path) -> None:
+    files = protocol_files(tiny_suite.parent)
+
+    cifar, imagenet = load_protocol(files["cifar-paper"]), load_protocol(files["imagenet-paper"])
+
+    assert isinstance(cifar, Protocol)
+    assert (cifar.iterations, cifar.batch, cifar.last_batch, cifar.precision) == (160_000, 64, "run-on", "float32")
+    assert isinstance(imagenet, Protocol)
+    assert (imagenet.iterations, imagenet.schedule.model_dump(), imagenet.optimizer.momentum) == (
+        530_000,
+        {"kind": "steps", "lr": 0.1, "drops": (200_000, 400_000, 500_000), "factor": 0.1, "warm_up": None},
+        0.9,
+    )
+    assert (imagenet.evaluation.crop, imagenet.augmentation.colour) == (224, "pca")
+
+
+def test_a_suite_of_imagenet_takes_the_protocol_for_it(tiny_suite: Path) -> None:
+    text = (
+        tiny_suite.read_text().replace("dataset: digits", "dataset: imagenet").replace(": tiny\n", ": imagenet-paper\n")
+    )
+    text = text.replace("datasets:\n  digits: {train: 200, test: 100}\n", "").replace(
+        "name: imagenet-paper", "name: tiny"
+    )
+    tiny_suite.write_text(text)
+
+    suites = [load_suite(tiny_suite), load_suite(tiny_suite, protocol="smoke")]
+
+    assert [suite.fidelity for suite in suites] == ["full", "smoke"]
 
 
 def test_quickstart_holds_what_it_promises() -> None:
@@ -115,6 +297,18 @@ def test_table3_holds_the_eight_values_of_the_paper() -> None:
         "attention-164, naive": (7.18, "error_pct"),
     }
     assert (len(suite.cells), len(suite.runs()), suite.fidelity) == (8, 40, "full")
+
+
+def test_the_open_points_that_table3_lists_are_what_its_protocol_does() -> None:
+    suite = load_suite("table3")
+    listed = {entry.id for entry in suite.deviations}
+
+    protocol = suite.protocol
+
+    assert {"mean", "padding", "last-batch", "weight-decay", "initialisation"} <= listed
+    assert (protocol.augmentation.mean, protocol.augmentation.order) == ("image", "subtract-then-pad")
+    assert (protocol.last_batch, protocol.optimizer.decay_norm) == ("run-on", True)
+    assert protocol.initialisation == "he-fan-in"
 
 
 def test_the_claims_of_table3_hold_for_the_papers_own_numbers() -> None:

@@ -9,11 +9,11 @@ import pytest
 from ranbench.errors import SuiteError
 from ranbench.suite import load_suite
 
-PROTOCOLS = "(allowed: cifar-paper, digits, smoke, tiny)"
+PROTOCOLS = "(allowed: cifar-paper, cifar-scaled, digits, imagenet-paper, smoke, tiny)"
 AXES = "(allowed: model, learning, attention, mask, p, t, r, r_scales, dataset, input, noise)"
 SUITE_KEYS = (
-    "(allowed: name, title, about, paper, reference, protocol, seeds, datasets, cells, published, cited, claims, "
-    "deviations)"
+    "(allowed: name, title, about, paper, reference, protocol, factor, seeds, datasets, cells, published, cited, "
+    "claims, deviations)"
 )
 NET_HELP = (
     "('ranbench list models' prints all; attention-N takes N = 36m + 20; timm:NAME, torchvision:NAME and "
@@ -465,6 +465,8 @@ def test_a_suite_that_does_not_hold_is_refused(tiny_suite: Path, old: str, new: 
     assert str(error) == f"{tiny_suite.parent}/{problems[0]}{tail}"
 
 
+CYCLE = "{kind: one-cycle, lr: 0.1, rise: 0.5, start: 0.1, end: 0.0}"
+
 # The same for the protocol.
 PROTOCOL_REFUSALS: dict[str, tuple[str, str, str]] = {
     "lr in words": ("lr: 0.1", "lr: fast", "3:29: schedule.lr: input should be a valid number, got 'fast'"),
@@ -483,7 +485,7 @@ PROTOCOL_REFUSALS: dict[str, tuple[str, str, str]] = {
         "batch: 32",
         "batch: 32\nepochs: 3",
         "3:1: epochs: unknown key (allowed: iterations, batch, schedule, optimizer, augmentation, evaluation, "
-        "initialisation, precision)",
+        "initialisation, precision, last_batch)",
     ),
     "unknown key of a schedule": (
         "rise: 0.5",
@@ -493,17 +495,17 @@ PROTOCOL_REFUSALS: dict[str, tuple[str, str, str]] = {
     "missing key of a schedule": (", end: 0.0", "", "3:1: schedule.end: this key is missing"),
     "unknown schedule": (
         "kind: one-cycle",
-        "kind: cosine",
-        "3:12: schedule.kind: 'cosine' is not known (allowed: steps, one-cycle)",
+        "kind: linear",
+        "3:12: schedule.kind: 'linear' is not known (allowed: steps, cosine, one-cycle)",
     ),
     "schedule without a kind": ("kind: one-cycle, ", "", "3:1: schedule.kind: this key is missing"),
     "drops beyond the iterations": (
-        "{kind: one-cycle, lr: 0.1, rise: 0.5, start: 0.1, end: 0.0}",
+        CYCLE,
         "{kind: steps, lr: 0.1, drops: [2, 6], factor: 0.1}",
         "3:1: schedule: drops must lie before the last of 6 iterations",
     ),
     "drops that do not ascend": (
-        "{kind: one-cycle, lr: 0.1, rise: 0.5, start: 0.1, end: 0.0}",
+        CYCLE,
         "{kind: steps, lr: 0.1, drops: [3, 2], factor: 0.1}",
         "3:34: schedule.drops: drops must ascend",
     ),
@@ -519,8 +521,119 @@ PROTOCOL_REFUSALS: dict[str, tuple[str, str, str]] = {
     ),
     "unknown precision": (
         "precision: float32",
-        "precision: bf16",
-        "8:1: precision: input should be 'float32', got 'bf16'",
+        "precision: float16",
+        "8:1: precision: input should be 'float32', 'tf32' or 'bf16', got 'float16'",
+    ),
+    "unknown way with the last batch": (
+        "precision: float32",
+        "precision: float32\nlast_batch: fill",
+        "9:1: last_batch: input should be 'run-on', 'partial' or 'drop', got 'fill'",
+    ),
+    "warm-up of a cycle": (
+        "end: 0.0",
+        "end: 0.0, warm_up: {iterations: 1, start: 0.1}",
+        "3:71: schedule.warm_up: unknown key (allowed: kind, lr, rise, start, end)",
+    ),
+    "warm-up as a number": (
+        CYCLE,
+        "{kind: cosine, lr: 0.1, end: 0.0, warm_up: 3}",
+        "3:45: schedule.warm_up: expected a mapping, got 3",
+    ),
+    "unknown key of a warm-up": (
+        CYCLE,
+        "{kind: cosine, lr: 0.1, end: 0.0, warm_up: {iterations: 3, start: 0.1, iteration: 3}}",
+        "3:82: schedule.warm_up.iteration: unknown key; did you mean 'iterations'? (allowed: iterations, start)",
+    ),
+    "warm-up from nothing": (
+        CYCLE,
+        "{kind: cosine, lr: 0.1, end: 0.0, warm_up: {iterations: 3, start: 0}}",
+        "3:70: schedule.warm_up.start: input should be greater than 0, got 0",
+    ),
+    "warm-up as long as the run": (
+        CYCLE,
+        "{kind: cosine, lr: 0.1, end: 0.0, warm_up: {iterations: 6, start: 0.1}}",
+        "3:1: schedule: the warm-up must be shorter than the run of 6, got 6",
+    ),
+    "cosine to more than its rate": (
+        CYCLE,
+        "{kind: cosine, lr: 0.1, end: 1.5}",
+        "3:35: schedule.end: input should be less than or equal to 1, got 1.5",
+    ),
+    "decay of BatchNorm in words": (
+        "weight_decay: 1e-4",
+        "weight_decay: 1e-4, decay_norm: never",
+        "4:64: optimizer.decay_norm: input should be a valid boolean, got 'never'",
+    ),
+    "unknown mean": (
+        "mean: image",
+        "mean: pixel",
+        "5:16: augmentation.mean: input should be 'image', 'channel' or 'none', got 'pixel'",
+    ),
+    "scale without aspect": (
+        "flip: false",
+        "flip: false, scale: [0.1, 1]",
+        "5:1: augmentation: scale and aspect belong together, aspect is missing",
+    ),
+    "aspect without scale": (
+        "flip: false",
+        "flip: false, aspect: [0.5, 2]",
+        "5:1: augmentation: scale and aspect belong together, scale is missing",
+    ),
+    "scale with padding": (
+        "{mean: image, pad: 0, flip: false}",
+        "{mean: channel, pad: 4, flip: false, scale: [0.1, 1], aspect: [0.5, 2]}",
+        "5:1: augmentation: a crop by scale and aspect has no padding, got pad 4; use pad 0",
+    ),
+    "scale with a mean image": (
+        "flip: false",
+        "flip: false, scale: [0.1, 1], aspect: [0.5, 2]",
+        "5:1: augmentation: scale does not go with mean image, which fits whole images only; use mean channel",
+    ),
+    "scale as one number": (
+        "flip: false",
+        "flip: false, scale: 0.5, aspect: [0.5, 2]",
+        "5:50: augmentation.scale: expected two numbers, the lowest and the highest",
+    ),
+    "scale with three numbers": (
+        "flip: false",
+        "flip: false, scale: [0.1, 0.5, 1], aspect: [0.5, 2]",
+        "5:50: augmentation.scale: expected two numbers, the lowest and the highest",
+    ),
+    "scale in words": (
+        "flip: false",
+        "flip: false, scale: [small, 1], aspect: [0.5, 2]",
+        "5:58: augmentation.scale.0: input should be a valid number, got 'small'",
+    ),
+    "scale beyond the image": (
+        "flip: false",
+        "flip: false, scale: [0.1, 1.5], aspect: [0.5, 2]",
+        "5:50: augmentation.scale: a crop has at most the whole area, 1, got 1.5",
+    ),
+    "aspect from high to low": (
+        "flip: false",
+        "flip: false, scale: [0.1, 1], aspect: [2, 0.5]",
+        "5:67: augmentation.aspect: the lowest must come first, got 2 and 0.5",
+    ),
+    "order without padding": (
+        "flip: false",
+        "flip: false, order: pad-then-subtract",
+        "5:1: augmentation: order pad-then-subtract says nothing where pad is 0; leave order out",
+    ),
+    "order without a mean": (
+        "{mean: image, pad: 0, flip: false}",
+        "{mean: none, pad: 4, flip: false, order: pad-then-subtract}",
+        "5:1: augmentation: order pad-then-subtract says nothing where mean is none; leave order out",
+    ),
+    "crop of an evaluation with a mean image": (
+        "every: 3",
+        "every: 3, crop: 6",
+        "6:1: evaluation: crop does not go with augmentation.mean image, which fits whole images only; "
+        "use mean channel",
+    ),
+    "crop larger than what it is cut from": (
+        "every: 3",
+        "every: 3, resize: 6, crop: 8",
+        "6:1: evaluation: a crop of 8 pixels is larger than the shorter side of 6",
     ),
 }
 
@@ -533,6 +646,150 @@ def test_a_protocol_that_does_not_hold_is_refused(tiny_suite: Path, old: str, ne
 
     assert str(error) == f"{protocol}:{problem}"
     assert told(error, protocol.parent) == [f"tiny.yaml:{problem}"]
+
+
+# What a protocol that is derived from the reference may not say, and what cannot be made of the reference.
+REDUCTION_REFUSALS: dict[str, tuple[str, list[str]]] = {
+    "neither iterations nor factor": (
+        "of: reference",
+        ["short.yaml:1:1: expected either iterations or factor, exactly one of them"],
+    ),
+    "both": (
+        "of: reference\niterations: 3\nfactor: 0.5\nevaluation: {every: 3}",
+        ["short.yaml:1:1: expected either iterations or factor, exactly one of them"],
+    ),
+    "iterations without an evaluation": (
+        "of: reference\niterations: 3",
+        ["short.yaml:1:1: evaluation is missing, which a reduction to a number of iterations needs"],
+    ),
+    "a factor of one": (
+        "of: reference\nfactor: 1",
+        ["short.yaml:2:1: factor: input should be less than 1, got 1"],
+    ),
+    "no factor": (
+        "of: reference\nfactor: 0.0",
+        ["short.yaml:2:1: factor: input should be greater than 0, got 0.0"],
+    ),
+    "a factor in words": (
+        "of: reference\nfactor: half",
+        ["short.yaml:2:1: factor: input should be a valid number, got 'half'"],
+    ),
+    "another size of images": (
+        "of: reference\nfactor: 0.5\nevaluation: {every: 3, crop: 6}",
+        ["short.yaml:3:24: evaluation.crop: unknown key (allowed: every, images)"],
+    ),
+    "derived from something else": (
+        "of: tiny\nfactor: 0.5",
+        ["short.yaml:1:1: of: input should be 'reference', got 'tiny'"],
+    ),
+    "nothing left": (
+        "of: reference\nfactor: 0.001",
+        ["tiny.yaml:4:1: protocol: factor 0.001 leaves none of 60 iterations; use a larger one"],
+    ),
+    "drops that fall together": (
+        "of: reference\nfactor: 0.1",
+        [
+            "tiny.yaml:4:1: protocol: factor 0.1 leaves 6 iterations with drops at 2, 2, which are not distinct and "
+            "inside; use a larger one"
+        ],
+    ),
+    "a drop that falls out": (
+        "of: reference\nfactor: 0.02",
+        [
+            "tiny.yaml:4:1: protocol: factor 0.02 leaves 1 iterations with drops at 0, 0, which are not distinct and "
+            "inside; use a larger one"
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "problems"), REDUCTION_REFUSALS.values(), ids=REDUCTION_REFUSALS)
+def test_a_reduction_that_does_not_hold_is_refused(tiny_suite: Path, text: str, problems: list[str]) -> None:
+    folder = tiny_suite.parent / "protocols"
+    reference = (folder / "tiny.yaml").read_text().replace("iterations: 6", "iterations: 60")
+    steps = "{kind: steps, lr: 0.1, drops: [20, 24], factor: 0.1}"
+    (folder / "tiny.yaml").write_text(reference.replace(CYCLE, steps))
+    (folder / "short.yaml").write_text(text + "\n")
+
+    error = refusal(tiny_suite, "protocol: tiny", "protocol: short")
+
+    assert [line.removeprefix("protocols/") for line in told(error, tiny_suite.parent)] == problems
+
+
+FACTOR_REFUSALS: dict[str, tuple[str, list[str]]] = {
+    "of a protocol that takes none": (
+        "protocol: tiny\nfactor: 0.5",
+        ["tiny.yaml:5:1: factor: protocol 'tiny' takes no factor (those that do: cifar-scaled)"],
+    ),
+    "of a fixed length": (
+        "protocol: smoke\nfactor: 0.5",
+        ["tiny.yaml:5:1: factor: protocol 'smoke' takes no factor (those that do: cifar-scaled)"],
+    ),
+    "that leaves nothing": (
+        "protocol: cifar-scaled\nfactor: 0.01",
+        ["tiny.yaml:5:1: factor: factor 0.01 leaves none of 6 iterations; use a larger one"],
+    ),
+    "above one": (
+        "protocol: cifar-scaled\nfactor: 10",
+        ["tiny.yaml:5:1: factor: input should be less than 1, got 10"],
+    ),
+    "in a suite that trains nothing": (
+        "factor: 0.5\nseeds: 0",
+        [
+            "tiny.yaml:3:1: factor: a suite with seeds: 0 trains nothing and has no protocol; "
+            "remove this key or give it seeds"
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("new", "problems"), FACTOR_REFUSALS.values(), ids=FACTOR_REFUSALS)
+def test_a_factor_that_cannot_be_applied_is_refused(tiny_suite: Path, new: str, problems: list[str]) -> None:
+    if "seeds: 0" in new:
+        text = tiny_suite.read_text().split("claims:")[0]
+        tiny_suite.write_text(text.replace("reference: tiny\n", "").replace("seeds: 2\n", ""))
+
+    error = refusal(tiny_suite, "protocol: tiny", new)
+
+    assert told(error, tiny_suite.parent) == problems
+
+
+UNFIT_PROTOCOLS: dict[str, tuple[str, str, str]] = {
+    "colour of grey images": (
+        "flip: false",
+        "flip: false, colour: pca",
+        "augmentation.colour pca needs images of three channels, and those of 'digits' have 1",
+    ),
+    "crop larger than the images": (
+        "mean: image, pad: 0, flip: false}\nevaluation: {every: 3",
+        "mean: none, pad: 0, flip: false}\nevaluation: {every: 3, crop: 16",
+        "evaluation.crop 16 is larger than the images of 'digits', 8x8; add evaluation.resize",
+    ),
+    "no full batch": (
+        "batch: 32",
+        "batch: 256\nlast_batch: drop",
+        "last_batch drop leaves nothing: 200 training images fill no batch of 256",
+    ),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "text"), UNFIT_PROTOCOLS.values(), ids=UNFIT_PROTOCOLS)
+def test_a_protocol_that_does_not_fit_the_images_is_refused(tiny_suite: Path, old: str, new: str, text: str) -> None:
+    error = refusal(tiny_suite.parent / "protocols" / "tiny.yaml", old, new)
+
+    assert told(error, tiny_suite.parent) == [f"tiny.yaml:4:1: protocol: 'tiny' does not fit: {text}"]
+
+
+def test_images_of_many_sizes_need_a_protocol_that_gives_them_one(tiny_suite: Path) -> None:
+    text = tiny_suite.read_text().replace("dataset: digits", "dataset: imagenet")
+    text = text.replace("datasets:\n  digits: {train: 200, test: 100}\n", "")
+
+    error = refusal_of_text(tiny_suite, text)
+
+    assert told(error, tiny_suite.parent) == [
+        "tiny.yaml:4:1: protocol: 'tiny' does not fit: the images of 'imagenet' have many sizes, so "
+        "augmentation.scale and evaluation.crop are needed"
+    ]
 
 
 def test_a_protocol_file_without_a_value_is_told_where_the_suite_names_it(tiny_suite: Path) -> None:

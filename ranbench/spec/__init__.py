@@ -1,0 +1,52 @@
+"""What is trained, as frozen values: net, data, noise, protocol, run. Their identity is computed here.
+
+Nothing here knows of suites, devices or databases. A spec is checked when it is made, so no invalid one exists.
+"""
+
+from ranbench.spec.base import Count, Spec, canonical, digest
+from ranbench.spec.comparison import COMPARED, Fidelity, differences, fidelity, is_smoke
+from ranbench.spec.data import DataSpec, NoiseSpec
+from ranbench.spec.model import ModelSpec, options_of_modules
+from ranbench.spec.protocol import (
+    Augmentation,
+    Cosine,
+    Evaluation,
+    OneCycle,
+    Optimizer,
+    Protocol,
+    Schedule,
+    Steps,
+    WarmUp,
+    check_protocol,
+)
+from ranbench.spec.run import CELL_FIELDS, SEED_FIELDS, RunSpec, complexity_key
+
+__all__ = [
+    "CELL_FIELDS",
+    "COMPARED",
+    "SEED_FIELDS",
+    "Augmentation",
+    "Cosine",
+    "Count",
+    "DataSpec",
+    "Evaluation",
+    "Fidelity",
+    "ModelSpec",
+    "NoiseSpec",
+    "OneCycle",
+    "Optimizer",
+    "Protocol",
+    "RunSpec",
+    "Schedule",
+    "Spec",
+    "Steps",
+    "WarmUp",
+    "canonical",
+    "check_protocol",
+    "complexity_key",
+    "differences",
+    "digest",
+    "fidelity",
+    "is_smoke",
+    "options_of_modules",
+]
