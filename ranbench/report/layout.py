@@ -215,6 +215,8 @@ def cost_grid(rows: Sequence[CostRow]) -> Grid:
         (Column("threads", "right"), lambda row: _fact(row.environment, lambda at: str(at.threads))),
         (Column("torch"), lambda row: _fact(row.environment, lambda at: at.versions.get("torch", NONE))),
     ]
+    if len({row.environment.engine_path for row in rows if row.environment}) > 1:
+        columns.append((Column("engine path"), lambda row: _fact(row.environment, lambda at: at.engine_path)))
     if any(row.fidelity != "full" for row in rows):
         columns.insert(len(rows[0].axes), (Column("fidelity"), lambda row: Entry(row.fidelity)))
     return _grid(columns, rows)
