@@ -26,10 +26,11 @@ class Lines(Observer):
         self.first_step = 0
         self.waited = ""
 
-    def planned(self, total: int, done: int) -> None:
-        """Say how much is done already."""
-        self.total, self.ended = total, done
-        note(f"{total} runs, {done} done already, {total - done} to do")
+    def planned(self, total: int, done: int, failed: int = 0) -> None:
+        """Say how much is done already, and what will be trained."""
+        self.total, self.ended = total, done + failed
+        before = f", {failed} failed before" if failed else ""
+        note(f"{total} runs, {done} done already{before}, {total - self.ended} to do")
 
     def started(self, spec: RunSpec, label: str, step: int) -> None:
         """Say what begins."""
@@ -100,10 +101,10 @@ class Live(Lines):
         self._drop_run()
         self.progress.stop()
 
-    def planned(self, total: int, done: int) -> None:
+    def planned(self, total: int, done: int, failed: int = 0) -> None:
         """Draw the suite's bar."""
-        self.total, self.ended = total, done
-        self.suite = self.progress.add_task("suite", total=total, completed=done, detail="runs")
+        self.total, self.ended = total, done + failed
+        self.suite = self.progress.add_task("suite", total=total, completed=self.ended, detail="runs")
 
     def started(self, spec: RunSpec, label: str, step: int) -> None:
         """Draw the run's bar."""

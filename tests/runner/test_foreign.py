@@ -137,7 +137,13 @@ def test_a_user_s_net_is_refused_then_trained_and_trained_again_once_its_file_ha
     with Store.open(f"sqlite:///{tmp_path}/results/ranbench.db", create=False) as store:
         unchanged = execute(load_suite(suite, seeds=1), store, **rerun)
     (tmp_path / "mynet.py").write_text(MYNET.replace("nn.Dropout(0.5)", "nn.Dropout(0.4)"))
+    told = command("run", suite, "--seeds", "1")
+    reported = command("report", suite, "--seeds", "1")
     changed = command("run", suite, "--seeds", "1", "--trust-imports", "--rerun", "changed")
+    settled = [
+        command("run", suite, "--seeds", "1", "--rerun", "changed"),
+        command("report", suite, "--seeds", "1"),
+    ]
 
     with Store.open(f"sqlite:///{tmp_path}/results/ranbench.db", create=False) as store:
         attempts = [[attempt.number for attempt in record.attempts] for record in store.runs()]
@@ -151,7 +157,22 @@ def test_a_user_s_net_is_refused_then_trained_and_trained_again_once_its_file_ha
     assert trained.returncode == 0, trained.stderr
     assert trained.stderr.splitlines()[-1] == "ranbench: 2 runs (fidelity: smoke): 2 trained, 0 done already"
     assert (unchanged.trained, unchanged.already_done) == (0, 1)
+    other = "1 done run is of other code than is here now; 'ranbench run SUITE --rerun changed' trains again"
+    assert told.stderr.splitlines() == [
+        "ranbench: 2 runs, 2 done already, 0 to do",
+        f"ranbench: {other}",
+        "ranbench: 2 runs (fidelity: smoke): 0 trained, 2 done already",
+    ]
+    assert reported.stderr == f"ranbench: suite own: {other}\n"
+    assert changed.stderr.splitlines()[0] == "ranbench: 2 runs, 1 done already, 1 to do"
     assert changed.stderr.splitlines()[-1] == "ranbench: 2 runs (fidelity: smoke): 1 trained, 1 done already"
+    assert [found.stderr.splitlines() for found in settled] == [
+        [
+            "ranbench: 2 runs, 2 done already, 0 to do",
+            "ranbench: 2 runs (fidelity: smoke): 0 trained, 2 done already",
+        ],
+        [],
+    ]
     assert attempts == [[1], [1, 2]]
     assert first.code_id != second.code_id
     assert first.metrics["loss"] != second.metrics["loss"]
