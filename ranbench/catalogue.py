@@ -226,6 +226,7 @@ class DatasetInfo:
     """Facts of a dataset; ``shape`` is (channels, height, width), ``checksum`` identifies the official content.
 
     ``resizable``: its images have many sizes, so that the side of the net's input is chosen; ``shape`` holds the usual.
+    ``trainable``: its images can be loaded; nets for another dataset are counted only.
     """
 
     summary: str
@@ -237,6 +238,7 @@ class DatasetInfo:
     checksum: str
     splittable: bool = False
     resizable: bool = False
+    trainable: bool = True
 
     @property
     def total_images(self) -> int:
@@ -273,6 +275,7 @@ DATASETS: Mapping[str, DatasetInfo] = {
         test_images=50_000,
         checksum="md5:1d675b47d978889d74fa0da5fadfb00e+29b22e2961454d5413ddabcf34fc5622",
         resizable=True,
+        trainable=False,
     ),
     "digits": DatasetInfo(
         "8x8 handwritten digits of scikit-learn (UCI ML hand-written digits, test part), embedded, offline",

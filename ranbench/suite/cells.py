@@ -24,6 +24,7 @@ class Cells:
         self.document = document
         self.block = content.cells
         self.splits = content.datasets
+        self.trains = content.seeds > 0
         self.found = found
 
     def resolve(self) -> tuple[Cell, ...]:
@@ -130,6 +131,11 @@ class Cells:
         except SpecError as error:
             self._refuse(place, axes, "dataset", str(error))
             return None
+        if self.trains and not dataset_info(name).trainable:
+            text = (
+                f"this version cannot train on {name!r} yet; seeds: 0, without reference and protocol, counts its nets"
+            )
+            self._refuse(place, axes, "dataset", text)
         side = axes.get("input")
         if side is not None and (isinstance(side, bool) or not isinstance(side, int)):
             self._refuse(place, axes, "input", f"expected the side of the input in pixels, got {say(side)}")
