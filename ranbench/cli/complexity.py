@@ -80,13 +80,17 @@ def _specs(
 ) -> tuple[ModelSpec, DataSpec]:
     from pydantic import ValidationError
 
-    from ranbench.catalogue import DATASETS, net_info
+    from ranbench.catalogue import DATASETS, check_option, check_setting, dataset_info, net_info
     from ranbench.spec import DataSpec, ModelSpec
 
     forms = net_info(model).forms
     name = dataset or next(name for name, info in DATASETS.items() if info.form in forms)
+    given = {option: value for option, value in options.items() if value is not None}
+    for option, value in given.items():
+        check_option(model, option, value)
+    check_setting(model, dataset_info(name).form, given)
     try:
-        return ModelSpec.model_validate({"name": model, **options}), DataSpec.of(name, input=side)
+        return ModelSpec.model_validate({"name": model, **given}), DataSpec.of(name, input=side)
     except ValidationError as error:
         raise UsageError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
 

@@ -7,7 +7,7 @@ import math
 
 from pydantic import ValidationError
 
-from ranbench.catalogue import check_form, check_option, dataset_info, net_info
+from ranbench.catalogue import DATASETS, check_option, check_setting, dataset_info, net_info
 from ranbench.errors import Problem, SpecError, nearest
 from ranbench.spec import DataSpec, ModelSpec, NoiseSpec
 from ranbench.suite.document import Document, Path_, say
@@ -83,11 +83,6 @@ class Cells:
             return None
         if model is None or data is None:
             return None
-        try:
-            check_form(model.name, dataset_info(data.name).form)
-        except SpecError as error:
-            self._refuse(place, axes, "model", str(error))
-            return None
         spelled: dict[str, Scalar] = {"model": model.name, **model.settings, "dataset": data.name}
         if dataset_info(data.name).resizable:
             spelled["input"] = data.shape[1]
@@ -115,10 +110,14 @@ class Cells:
         if refused:
             return None
         try:
+            if axes.get("dataset") in DATASETS:  # else the dataset is refused
+                check_setting(name, dataset_info(str(axes["dataset"])).form, options)
             return ModelSpec.model_validate({"name": name, **options})
+        except SpecError as error:
+            self._refuse(place, axes, "model", str(error))
         except ValidationError as error:  # a depth that its p and t do not give
             self._refuse(place, axes, "model", error.errors()[0]["msg"].removeprefix("Value error, "))
-            return None
+        return None
 
     def _data(self, place: Path_, axes: dict[str, Scalar]) -> DataSpec | None:
         name = axes.get("dataset")

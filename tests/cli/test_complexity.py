@@ -237,6 +237,10 @@ def test_writing_the_counts_says_what_moved(
         (["attention-56", "--dataset", "imagenet", "--input", "8"], "needs imagenet images of at least"),
         (["attention-56", "--input", "64"], "dataset 'cifar10' has images of 32x32, got input 64"),
         (["attention-56", "--dataset", "cfar10"], "did you mean 'cifar10'?"),
+        (
+            ["attention-56", "--dataset", "imagenet", "--p", "2"],
+            "on imagenet has p = 1 and t = 2, which its depth is made",
+        ),
         (["attention-128", "--dataset", "imagenet"], "model 'attention-128' has no form for imagenet images"),
         (["users.nets:net"], "--trust-imports"),
         (["torchvision:resnet19"], "did you mean 'resnet"),

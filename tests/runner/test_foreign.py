@@ -234,6 +234,7 @@ def test_what_is_known_of_a_foreign_net_is_stored_with_it(load: Callable[..., Su
     ("model", "said"),
     [
         ("mynet:tine", r"module 'mynet' \(.*mynet\.py\) has no 'tine'; did you mean 'tiny'\?"),
+        ("mynet.py:tiny", r"there is no module 'mynet\.py' where .*; did you mean 'mynet:tiny'\?"),
         ("nowhere:net", "there is no module 'nowhere' where Python finds modules"),
         ("mynet:blind", "cannot take images of 1x8x8: "),
         ("mynet:short", r"gives shape \(B, 9\) in evaluation, expected logits of shape \(B, 10\)"),
