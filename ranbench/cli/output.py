@@ -44,6 +44,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Se
     console.print(shown)
 
 
+def number(count: object, noun: str) -> str:
+    """Say a number of things: ``1 claim``, ``2 claims``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def duration(seconds: float | None) -> str:
     """Say a time in words: ``42 s``, ``3 min 10 s``, ``2 h 5 min``."""
     if seconds is None:
