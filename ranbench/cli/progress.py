@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from ranbench.cli.output import duration, note
+from ranbench.cli.output import duration, note, plural
 from ranbench.records import Reason
 from ranbench.runner.events import Observer
 from ranbench.spec import RunSpec
@@ -30,7 +30,7 @@ class Lines(Observer):
         """Say how much is done already, and what will be trained."""
         self.total, self.ended = total, done + failed
         before = f", {failed} failed before" if failed else ""
-        note(f"{total} runs, {done} done already{before}, {total - self.ended} to do")
+        note(f"{plural(total, 'run')}, {done} done already{before}, {total - self.ended} to do")
 
     def started(self, spec: RunSpec, label: str, step: int) -> None:
         """Say what begins."""
@@ -64,7 +64,7 @@ class Lines(Observer):
     def waiting(self, count: int, whom: str) -> None:
         """Say it once."""
         if whom != self.waited:
-            note(f"waiting for {count} runs that {whom} is training; they are taken over if it dies")
+            note(f"waiting for {plural(count, 'run')} that {whom} is training; taken over if it dies")
         self.waited = whom
 
     def note(self, text: str) -> None:

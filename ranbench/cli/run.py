@@ -22,7 +22,7 @@ from ranbench.cli.options import (
     settings,
     suite_of,
 )
-from ranbench.cli.output import answer, as_json, duration, large, note, table
+from ranbench.cli.output import answer, as_json, duration, large, note, plural, table
 from ranbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -76,7 +76,11 @@ def run(
                 observer=shown,
                 stop=stop,
             )
-    note(_said(summary, loaded.fidelity) if loaded.trains else f"{summary.counted} nets counted; nothing is trained")
+    note(
+        _said(summary, loaded.fidelity)
+        if loaded.trains
+        else f"{plural(summary.counted, 'net')} counted; nothing is trained"
+    )
     raise typer.Exit(summary.exit_code)
 
 
@@ -112,7 +116,7 @@ def _said(summary: Summary, fidelity: str) -> str:
     if summary.left:
         parts.append(f"{summary.left} left; the same command goes on")
     label = "" if fidelity == "full" else f" (fidelity: {fidelity})"
-    return f"{summary.total} runs{label}: {', '.join(parts)}"
+    return f"{plural(summary.total, 'run')}{label}: {', '.join(parts)}"
 
 
 def plan(
@@ -143,7 +147,7 @@ def plan(
         return
     if not loaded.trains:
         nets = len(loaded.select(pairs(only)))
-        answer(f"suite {loaded.name} trains nothing; 'ranbench run' counts its {nets} nets, in seconds")
+        answer(f"suite {loaded.name} trains nothing; 'ranbench run' counts its {plural(nets, 'net')}, in seconds")
         return
     rows = [
         (run.label, run.spec.seed, run.state, large(run.macs), duration(run.seconds), run.spec.fingerprint[:12])
@@ -154,7 +158,10 @@ def plan(
     left = sum(run.open for run in made.runs)
     memory = "unknown" if made.memory_bytes is None else f"{made.memory_bytes / 2**20:,.0f} MiB"
     answer(f"suite {loaded.name}, protocol {loaded.protocol_name}, fidelity {loaded.fidelity}")
-    answer(f"{left} of {len(made.runs)} runs to train: {large(made.macs)} multiply-adds, {duration(made.seconds)}")
+    answer(
+        f"{left} of {plural(len(made.runs), 'run')} to train: "
+        f"{large(made.macs)} multiply-adds, {duration(made.seconds)}"
+    )
     answer(f"time: {made.basis}; memory so far: {memory}")
 
 

@@ -107,5 +107,8 @@ def _grouped(runs: Sequence[RunRow], of: Callable[[RunRow], str]) -> dict[str, l
 def _groups(groups: Mapping[str, Sequence[RunRow]]) -> str:
     """One cell's groups are told by seed, those of several cells by number of runs."""
     one_cell = len({run.cell for runs in groups.values() for run in runs}) == 1
-    told = (seeds([run.seed for run in runs]) if one_cell else f"{len(runs)} runs" for runs in groups.values())
+    told = (
+        seeds([run.seed for run in runs]) if one_cell else f"{len(runs)} run{'' if len(runs) == 1 else 's'}"
+        for runs in groups.values()
+    )
     return "; ".join(f"{name} ({who})" for name, who in zip(groups, told, strict=True))

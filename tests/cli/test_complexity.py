@@ -211,6 +211,41 @@ def test_all_nets_are_printed_without_torch(tmp_path: Path) -> None:
     assert found.stdout.splitlines()[-1] == "0 False"
 
 
+def test_the_depth_of_the_digits_form_is_explained(complexity: Command) -> None:
+    one, every, cifar = (
+        complexity(*arguments)[1]
+        for arguments in (["attention-56", "--dataset", "digits"], ["--dataset", "digits"], ["--dataset", "cifar10"])
+    )
+
+    why = "two stages in place of three, so the name keeps the modules per stage and not the depth"
+    assert f"trunk depth:    38 ({why})\n" in one
+    assert f"attention nets on digits: {why}" in " ".join(every.split())
+    assert "two stages" not in cifar + complexity("resnet-164", "--dataset", "digits")[1]
+
+
+def test_an_option_that_changes_nothing_is_said_to_and_not_shown(complexity: Command) -> None:
+    code, out, err = complexity("attention-56", "--mask", "local-convolutions", "--r", "3", "--json")
+
+    assert (code, err) == (0, "ranbench: --r changes nothing with local convolutions, which do not sample\n")
+    assert json.loads(out)["options"] == {
+        "learning": "residual", "attention": "mixed", "mask": "local-convolutions", "p": 1, "t": 2,
+    }  # fmt: skip
+
+
+def test_nets_of_libraries_are_counted_on_imagenet_unless_told_otherwise(complexity: Command) -> None:
+    found = [as_json(complexity(name, "--json")) for name in ("torchvision:resnet18", "resnet-152", "attention-56")]
+
+    assert [one["dataset"] for one in found] == ["imagenet", "imagenet", "cifar10"]
+
+
+def test_running_text_is_on_lines_that_fit(complexity: Command) -> None:
+    out = complexity("attention-56")[1]
+
+    text = out[out.index("convention: ") :]
+    assert max(map(len, text.splitlines())) <= 100
+    assert "\n  macs: multiply-adds of convolutions" in text
+
+
 def test_writing_the_counts_says_what_moved(
     complexity: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
