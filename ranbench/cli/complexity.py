@@ -40,7 +40,9 @@ def complexity(
     mask: Annotated[str | None, typer.Option("--mask", help="encoder-decoder or local-convolutions.")] = None,
     p: Annotated[int | None, typer.Option("--p", help="Units before and after trunk and mask.")] = None,
     t: Annotated[int | None, typer.Option("--t", help="Units of the trunk.")] = None,
-    r: Annotated[int | None, typer.Option("--r", help="Units of the mask between two samplings.")] = None,
+    r: Annotated[
+        int | None, typer.Option("--r", help="Units of an encoder-decoder mask between two samplings.")
+    ] = None,
     r_scales: Annotated[str | None, typer.Option("--r-scales", help="both-ways or way-down.")] = None,
     batch: Annotated[
         int | None, typer.Option("--batch", metavar="N", help="Also the memory of a training step on N images.")
