@@ -92,6 +92,8 @@ _ATTENTION_NAME = re.compile(r"(attention|attentionnext|attentioninception)-([1-
 LIBRARIES = ("timm", "torchvision")
 _LIBRARY_NAME = re.compile(r"(timm|torchvision):([A-Za-z0-9][\w.\-]*)")
 _FACTORY_NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+_DOTTED_NAME = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\.([A-Za-z_]\w*)", re.ASCII)
+_FILE_NAME = re.compile(r"(?:\./)?([A-Za-z_]\w*(?:[./][A-Za-z_]\w*)*)\.py:([A-Za-z_]\w*)", re.ASCII)
 _ANY_FORM: tuple[Form, ...] = ("cifar", "imagenet", "digits")
 
 
@@ -182,10 +184,18 @@ def net_info(name: str) -> NetInfo:
         return NetInfo("a user's net, imported", _ANY_FORM)
     if name.startswith("attention-") and is_attention_net(name):
         return _attention(_RAN, "cifar", "digits")
+    meant = import_path(name)
+    near = f"; did you mean {meant!r}?" if meant else nearest(name, NETS)
     raise SpecError(
-        f"model {name!r} is not known{nearest(name, NETS)} ('ranbench list models' prints all; attention-N takes "
+        f"model {name!r} is not known{near} ('ranbench list models' prints all; attention-N takes "
         "N = 36m + 20; timm:NAME, torchvision:NAME and package.module:factory name other nets)"
     )
+
+
+def import_path(name: str) -> str | None:
+    """Return ``mynets:tiny`` for what was meant so: ``mynets.tiny``, ``mynets.py:tiny``, ``./mynets.py:tiny``."""
+    match = _FILE_NAME.fullmatch(name) or _DOTTED_NAME.fullmatch(name)
+    return f"{match[1].replace('/', '.')}:{match[2]}" if match else None
 
 
 def check_option(model: str, option: str, value: object) -> None:
@@ -209,6 +219,17 @@ def check_option(model: str, option: str, value: object) -> None:
         raise SpecError(f"{option} {value!r} is not known{hint} (allowed: {', '.join(allowed)})")
 
 
+def check_setting(model: str, form: Form, options: Mapping[str, object]) -> None:
+    """Check that a net has a form for the images of a dataset, and that in this form its name fits its p, t and r.
+
+    Raises:
+        SpecError: no such net, it has no such form, or another depth.
+    """
+    check_form(model, form)
+    sizes = {key: value for key, value in options.items() if key in {*SIZES, "r_scales"}}
+    attention_modules(model, form, **sizes)  # type: ignore[arg-type]
+
+
 def check_form(model: str, form: Form) -> None:
     """Check that a net has a form for the images of a dataset.
 
@@ -226,6 +247,7 @@ class DatasetInfo:
     """Facts of a dataset; ``shape`` is (channels, height, width), ``checksum`` identifies the official content.
 
     ``resizable``: its images have many sizes, so that the side of the net's input is chosen; ``shape`` holds the usual.
+    ``trainable``: its images can be loaded; nets for another dataset are counted only.
     """
 
     summary: str
@@ -237,6 +259,7 @@ class DatasetInfo:
     checksum: str
     splittable: bool = False
     resizable: bool = False
+    trainable: bool = True
 
     @property
     def total_images(self) -> int:
@@ -273,6 +296,7 @@ DATASETS: Mapping[str, DatasetInfo] = {
         test_images=50_000,
         checksum="md5:1d675b47d978889d74fa0da5fadfb00e+29b22e2961454d5413ddabcf34fc5622",
         resizable=True,
+        trainable=False,
     ),
     "digits": DatasetInfo(
         "8x8 handwritten digits of scikit-learn (UCI ML hand-written digits, test part), embedded, offline",

@@ -133,8 +133,9 @@ def _counted_words(suite: Suite, claim: Counted, outcome: Outcome, ours: int) ->
         compared = f"has exactly {count_words(ours)} {unit}, as published"
     else:
         exactly = "" if count_words(ours) == f"{ours:,}" else f" ({ours:,})"
+        printed = count_words(claim.published, claim.digits)
         off = f"{_signed(100 * (ours - claim.published) / claim.published)} %"
-        compared = f"has {count_words(ours)} {unit}{exactly}, {off} from the published {count_words(claim.published)}"
+        compared = f"has {count_words(ours)} {unit}{exactly}, {off} from the published {printed}"
     within = "within" if outcome is Outcome.REPRODUCED else "outside"
     tolerance = (
         f", {within} the tolerance of {claim.tolerance_pct:g} %" if claim.tolerance_pct or within == "outside" else ""

@@ -13,14 +13,17 @@ import socket
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
+from ranbench.catalogue import is_factory
 from ranbench.errors import EnvironmentProblem, one_line
 from ranbench.records import Environment, Owner
 
@@ -61,6 +64,44 @@ def code_id(factory: Path | None = None) -> str:
         except OSError as error:
             raise EnvironmentProblem(f"{factory}: cannot be read: {one_line(error)}") from None
     return total.hexdigest()
+
+
+def code_of(net: str) -> str | None:
+    """Return the code_id that a run of ``net`` would have now, or None where a user's module is not found or read.
+
+    Nothing is imported, so that a user's net need not be trusted for it.
+    """
+    if not is_factory(net):
+        return code_id()
+    file = _source_of(net.partition(":")[0])
+    try:
+        return None if file is None else code_id(file)
+    except EnvironmentProblem:
+        return None
+
+
+def _source_of(module: str) -> Path | None:
+    """Find the file of a module as the import would, at last in the current folder, without running any code."""
+    parts = module.split(".")
+    places: Iterable[str] | None = None
+    found: ModuleSpec | None = None
+    try:
+        for depth in range(1, len(parts) + 1):
+            if depth > 1 and places is None:
+                return None  # a module, which holds no others
+            found = _spec_of(".".join(parts[:depth]), None if places is None else list(places))
+            if found is None:
+                return None
+            places = found.submodule_search_locations
+    except Exception:  # a finder of some package that fails: its module is not known then
+        return None
+    return Path(found.origin) if found and found.has_location and found.origin else None
+
+
+def _spec_of(name: str, places: Sequence[str] | None) -> ModuleSpec | None:
+    found = (finder.find_spec(name, places) for finder in sys.meta_path)
+    first = next((spec for spec in found if spec), None)
+    return first if first or places is not None else PathFinder.find_spec(name, [str(Path.cwd())])
 
 
 def choose_device(name: str) -> torch.device:

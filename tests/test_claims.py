@@ -527,7 +527,7 @@ def test_counts_are_judged_exactly_and_without_a_test(tmp_path):
         ((), (), None, None, None, None, "full")
     }
     assert within.sentence == (
-        "Reproduced: 'attention-56' has 1.03 million parameters (1,030,000), +3 % from the published 1 million, "
+        "Reproduced: 'attention-56' has 1.03 million parameters (1,030,000), +3 % from the published 1.0 million, "
         "within the tolerance of 3 % (exact count)."
     )
     assert exact.sentence == "Reproduced: 'attention-56' has exactly 56 layers, as published (exact count)."

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ranbench.spec import Augmentation, Cosine, Evaluation, OneCycle, Optimizer, Protocol, Steps, WarmUp
-from ranbench.suite import load_protocol, protocol_files
+from ranbench.suite import find_suite, load_protocol, protocol_files
 from ranbench.suite.form import Reduction
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,6 +69,47 @@ def test_the_protocol_that_is_shown_is_the_papers(tmp_path: Path) -> None:
     shown.write_text(re.findall(r"```yaml\n(iterations.*?)```", text, re.DOTALL)[0])
 
     assert load_protocol(shown) == load_protocol(ROOT / "suites" / "protocols" / "cifar-paper.yaml")
+
+
+def test_a_suite_that_is_named_is_found_from_any_folder_and_every_file_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = [line.split()[2] for line in documented() if re.match(r"ranbench (run|plan|report|validate) [^-]", line)]
+    files = re.findall(r"suites/\w+\.yaml", README + makefile)
+    monkeypatch.chdir(tmp_path)
+
+    names = [find_suite(name) for name in named if not name.endswith(".yaml")]
+
+    assert names != []
+    assert files != []
+    assert [path for path in (*names, *(ROOT / file for file in files)) if not path.is_file()] == []
+
+
+def test_the_suite_for_a_net_of_one_s_own_can_be_pasted_and_run(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "networks.md").read_text(encoding="utf-8")
+    blocks = dict(re.findall(r"```(python|yaml|sh)\n(.*?)```", page, re.DOTALL))
+    for kind in ("python", "yaml"):
+        name = re.match(r"# (\w+\.\w+), ", blocks[kind])
+        assert name is not None
+        (tmp_path / name[1]).write_text(blocks[kind], encoding="utf-8")
+    short = {"run": ["--protocol", "smoke", "--seeds", "1"]}  # what is pasted trains for minutes
+
+    ended = [
+        subprocess.run(
+            [sys.executable, "-P", "-m", *words, *short.get(words[1], [])],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for words in map(shlex.split, blocks["sh"].splitlines())
+    ]
+
+    assert [(found.returncode, found.stderr) for found in ended if found.returncode] == []
+    assert ended[0].stdout == "mysuite.yaml: valid: 2 cells, 6 runs, 1 claim\n"
+    assert ended[1].stderr.splitlines()[-1] == "ranbench: 2 runs (fidelity: smoke): 2 trained, 0 done already"
+    assert ended[2].stdout == "reports/mysuite.md\n"
 
 
 def test_every_link_of_the_documents_leads_somewhere() -> None:

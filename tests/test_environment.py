@@ -20,6 +20,7 @@ from ranbench.environment import (
     PACKAGES,
     choose_device,
     code_id,
+    code_of,
     describe,
     is_alive,
     mask_passwords,
@@ -116,6 +117,25 @@ def test_the_code_id_is_that_of_the_module_which_this_process_has_imported(tmp_p
 def test_the_code_id_of_a_factory_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentProblem, match=r"gone\.py: cannot be read: "):
         code_id(tmp_path / "gone.py")
+
+
+def test_the_code_of_a_user_s_net_is_found_without_running_any_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mypackage" / "inner").mkdir(parents=True)
+    for file in ("mypackage/__init__.py", "mypackage/inner/__init__.py", "mypackage/inner/nets.py", "loose.py"):
+        (tmp_path / file).write_text(f"raise SystemExit({file!r})\n")
+    monkeypatch.chdir(tmp_path)
+
+    found = [code_of(f"{module}:net") for module in ("mypackage", "mypackage.inner", "mypackage.inner.nets", "loose")]
+    unknown = [code_of(f"{module}:net") for module in ("nowhere", "mypackage.other", "loose.inner", "sys")]
+
+    files = ("mypackage/__init__.py", "mypackage/inner/__init__.py", "mypackage/inner/nets.py", "loose.py")
+    assert found == [code_id(tmp_path / file) for file in files]
+    assert len(set(found)) == 4
+    assert unknown == [None] * 4
+    assert code_of("attention-56") == code_of("timm:resnet18") == code_id()
+    assert not {"mypackage", "loose"} & set(sys.modules)
 
 
 def test_this_process_is_alive_whatever_its_heartbeat() -> None:

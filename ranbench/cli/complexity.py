@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ranbench.cli.options import Json
-from ranbench.cli.output import answer, as_json, large, note, table
+from ranbench.cli.output import answer, as_json, large, note, paragraph, table
 from ranbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MEBIBYTE = 2**20
 COUNTED = ("parameters", "multiply-adds")
+OF_R = ("r", "r_scales")
+DIGITS_DEPTH = "two stages in place of three, so the name keeps the modules per stage and not the depth"
 
 
 def complexity(
@@ -38,7 +40,9 @@ def complexity(
     mask: Annotated[str | None, typer.Option("--mask", help="encoder-decoder or local-convolutions.")] = None,
     p: Annotated[int | None, typer.Option("--p", help="Units before and after trunk and mask.")] = None,
     t: Annotated[int | None, typer.Option("--t", help="Units of the trunk.")] = None,
-    r: Annotated[int | None, typer.Option("--r", help="Units of the mask between two samplings.")] = None,
+    r: Annotated[
+        int | None, typer.Option("--r", help="Units of an encoder-decoder mask between two samplings.")
+    ] = None,
     r_scales: Annotated[str | None, typer.Option("--r-scales", help="both-ways or way-down.")] = None,
     batch: Annotated[
         int | None, typer.Option("--batch", metavar="N", help="Also the memory of a training step on N images.")
@@ -65,6 +69,8 @@ def complexity(
         _all(dataset, json)
     else:
         spec, data = _specs(model, options, dataset, side)
+        if _ignores_r(spec) and (r or r_scales):
+            note(f"{'--r' if r else '--r-scales'} changes nothing with local convolutions, which do not sample")
         _one(spec, data, batch=batch, backward=backward, tree=tree, trusted=trust_imports, json=json)
 
 
@@ -80,21 +86,38 @@ def _specs(
 ) -> tuple[ModelSpec, DataSpec]:
     from pydantic import ValidationError
 
-    from ranbench.catalogue import DATASETS, net_info
+    from ranbench.catalogue import check_option, check_setting, dataset_info
     from ranbench.spec import DataSpec, ModelSpec
 
-    forms = net_info(model).forms
-    name = dataset or next(name for name, info in DATASETS.items() if info.form in forms)
+    name = dataset or _usual_dataset(model)
+    given = {option: value for option, value in options.items() if value is not None}
+    for option, value in given.items():
+        check_option(model, option, value)
+    check_setting(model, dataset_info(name).form, given)
     try:
-        return ModelSpec.model_validate({"name": model, **options}), DataSpec.of(name, input=side)
+        return ModelSpec.model_validate({"name": model, **given}), DataSpec.of(name, input=side)
     except ValidationError as error:
         raise UsageError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+
+
+def _usual_dataset(model: str) -> str:
+    """The first dataset that a net has a form for; ImageNet for the nets of libraries, which are made for it."""
+    from ranbench.catalogue import DATASETS, is_library_net, net_info
+
+    forms = net_info(model).forms
+    return "imagenet" if is_library_net(model) else next(n for n, info in DATASETS.items() if info.form in forms)
+
+
+def _ignores_r(spec: ModelSpec) -> bool:
+    """Tell whether r and the way it enters mean nothing to a net."""
+    return spec.mask == "local-convolutions"
 
 
 def _one(
     spec: ModelSpec, data: DataSpec, *, batch: int | None, backward: bool, tree: bool, trusted: bool, json: bool
 ) -> None:
     import ranbench.complexity as counting
+    from ranbench.catalogue import is_attention_net
 
     found = counting.measure_named(spec, data, trusted=trusted, backward=backward)
     held, rows = None, None
@@ -111,7 +134,7 @@ def _one(
         _print_modules(found)
     else:
         _print_rows(rows, found)
-    _print_totals(found)
+    _print_totals(found, is_short=data.name == "digits" and is_attention_net(spec.name))
     if held is not None:
         _print_memory(held)
     _print_notes(found)
@@ -122,7 +145,7 @@ def _as_dict(
 ) -> dict[str, Any]:
     whole = {
         "model": spec.name,
-        "options": spec.settings,
+        "options": {name: value for name, value in spec.settings.items() if not _ignores_r(spec) or name not in OF_R},
         "dataset": data.name,
         "input": list(data.shape),
         "parameters": found.parameters,
@@ -170,12 +193,13 @@ def _size(sides: tuple[int, ...]) -> str:
     return "x".join(map(str, sides))
 
 
-def _print_totals(found: Complexity) -> None:
+def _print_totals(found: Complexity, *, is_short: bool) -> None:
+    why = f" ({DIGITS_DEPTH})" if is_short else ""
     answer(f"parameters:     {large(found.parameters)}")
     answer(f"multiply-adds:  {large(found.macs)}")
     if found.backward_macs is not None:
         answer(f"backward pass:  {large(found.backward_macs)} ({found.backward_macs:,} multiply-adds)")
-    answer(f"trunk depth:    {'not known' if found.depth is None else found.depth}")
+    answer(f"trunk depth:    {'not known' if found.depth is None else found.depth}{why}")
 
 
 def _print_memory(held: Memory) -> None:
@@ -192,9 +216,12 @@ def _print_memory(held: Memory) -> None:
 
 
 def _print_notes(found: Complexity) -> None:
-    answer(f"convention: {found.convention}")
+    first, *further = found.convention.split("; ")
+    paragraph(f"convention: {first}")
+    for part in further:
+        paragraph(f"  {part}")
     names = ", ".join(f"{name} ({count}x)" for name, count in found.uncounted.items())
-    answer(f"not counted: {names or 'nothing'}")
+    paragraph(f"not counted: {names or 'nothing'}")
 
 
 def _all(dataset: str | None, json: bool) -> None:
@@ -215,6 +242,8 @@ def _all(dataset: str | None, json: bool) -> None:
         (*key.split(" @ "), f"{entry.parameters:,}", f"{entry.macs:,}", entry.depth) for key, entry in found.items()
     ]
     table(("net", "images", *COUNTED, "trunk depth"), rows, right=(*COUNTED, "trunk depth"))
+    if any(key.startswith("attention") and key.endswith(" @ digits") for key in found):
+        paragraph(f"attention nets on digits: {DIGITS_DEPTH}")
 
 
 def _rewrite() -> None:

@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 import math
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import typer
 
 WIDE = 240  # columns of a table that goes to a file or a pipe
+TEXT_WIDE = 100  # columns of running text
 
 
 def answer(text: str) -> None:
     """Print a line of the answer."""
     typer.echo(text)
+
+
+def paragraph(text: str) -> None:
+    """Print running text of the answer on lines of at most ``TEXT_WIDE`` columns, the further ones indented."""
+    typer.echo(textwrap.fill(text, TEXT_WIDE, subsequent_indent="    ", break_on_hyphens=False))
 
 
 def note(text: str) -> None:
@@ -42,6 +49,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Se
     for row in rows:
         shown.add_row(*(Text("" if value is None else str(value)) for value in row))
     console.print(shown)
+
+
+def plural(count: object, noun: str) -> str:
+    """Say a number of things: ``1 claim``, ``2 claims``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def duration(seconds: float | None) -> str:

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ranbench.cli.output import duration, note
+from ranbench.cli.output import duration, note, plural
 from ranbench.records import Reason
 from ranbench.runner.events import Observer
 from ranbench.spec import RunSpec
@@ -41,10 +41,11 @@ class Lines(Observer):
         self.open: dict[str, _Pace] = {}
         self.waited = ""
 
-    def planned(self, total: int, done: int) -> None:
-        """Say how much is done already."""
-        self.total, self.ended = total, done
-        note(f"{total} runs, {done} done already, {total - done} to do")
+    def planned(self, total: int, done: int, failed: int = 0) -> None:
+        """Say how much is done already, and what will be trained."""
+        self.total, self.ended = total, done + failed
+        before = f", {failed} failed before" if failed else ""
+        note(f"{plural(total, 'run')}, {done} done already{before}, {total - self.ended} to do")
 
     def started(self, spec: RunSpec, label: str, step: int) -> None:
         """Say what begins."""
@@ -91,7 +92,7 @@ class Lines(Observer):
     def waiting(self, count: int, whom: str) -> None:
         """Say it once."""
         if whom != self.waited:
-            note(f"waiting for {count} runs that {whom} is training; they are taken over if it dies")
+            note(f"waiting for {plural(count, 'run')} that {whom} is training; taken over if it dies")
         self.waited = whom
 
     def note(self, text: str) -> None:
@@ -128,10 +129,10 @@ class Live(Lines):
             self._drop(pace)
         self.progress.stop()
 
-    def planned(self, total: int, done: int) -> None:
+    def planned(self, total: int, done: int, failed: int = 0) -> None:
         """Draw the suite's bar."""
-        self.total, self.ended = total, done
-        self.suite = self.progress.add_task("suite", total=total, completed=done, detail="runs")
+        self.total, self.ended = total, done + failed
+        self.suite = self.progress.add_task("suite", total=total, completed=self.ended, detail="runs")
 
     def started(self, spec: RunSpec, label: str, step: int) -> None:
         """Draw the run's bar."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,6 +57,7 @@ def report(
                 note(f"no page for a recorded suite: {error}; give its file: 'ranbench report FILE'")
                 continue
             records, measured = _records(store, suite), _measured(store, suite)
+            _say_other_code(suite, records)
             if json:
                 tables.append(reporting.tables(suite, records, measured, compare=compare).as_dict())
                 continue
@@ -73,6 +75,16 @@ def report(
         as_json(tables)
     if missing:
         raise typer.Exit(2)
+
+
+def _say_other_code(suite: Suite, records: Sequence[RunRecord]) -> None:
+    """Beside the page, not in it: a page is the same wherever it is made, whatever code lies there."""
+    from ranbench.runner.choice import of_other_code, other_code_words
+
+    asked = {spec.fingerprint for spec in suite.runs()}
+    number = of_other_code(record for record in records if record.fingerprint in asked)
+    if number:
+        note(f"suite {suite.name}: {other_code_words(number)}; 'ranbench run SUITE --rerun changed' trains again")
 
 
 def _measured(store: Store, suite: Suite) -> dict[str, Counts]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ranbench.cli.options import Db, Json, settings
-from ranbench.cli.output import answer, as_json, duration, note, table
+from ranbench.cli.output import answer, as_json, duration, note, plural, table
 
 if TYPE_CHECKING:
     from ranbench.records import Attempt, RunRecord
@@ -33,7 +33,8 @@ def status(context: typer.Context, suite: SuiteFilter = None, json: Json = False
     if json:
         as_json({"runs": len(records), "states": dict(states), "running": running})
         return
-    answer(f"{len(records)} runs: {', '.join(f'{count} {state}' for state, count in sorted(states.items())) or 'none'}")
+    counted = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    answer(f"{plural(len(records), 'run')}: {counted or 'none'}")
     if running:
         columns = ("run", "net", "seed", "iteration", "of", "test error", "heartbeat", "process")
         rows = [
@@ -95,7 +96,7 @@ def runs(
         from ranbench.report.frame import write_csv
 
         write_csv(records, csv)
-        note(f"{len(records)} runs written to {csv}")
+        note(f"{plural(len(records), 'run')} written to {csv}")
     if json:
         as_json([run_dict(record) for record in records])
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,8 +26,7 @@ from ranbench.cli.options import (
     settings,
     suite_of,
 )
-from ranbench.cli.output import answer, as_json, duration, large, note, table
-from ranbench.runner.how import How
+from ranbench.cli.output import answer, as_json, duration, large, note, plural, table
 
 if TYPE_CHECKING:
     from ranbench.runner import Plan, Stop, Summary
@@ -83,14 +82,14 @@ def run(
     one_of("--path", path, PATHS)
     if rerun is not None:
         one_of("--rerun", rerun, RERUNS)
-    how = How(
-        path=path,
-        deterministic=deterministic,
-        at_once=at_least_one("--at-once", at_once),
-        threads=at_least_one("--threads", threads),
-        timeout=None if timeout is None else seconds_of("--timeout", timeout),
-        trust_imports=trust_imports,
-    )
+    choices: dict[str, Any] = {
+        "path": path,
+        "deterministic": deterministic,
+        "at_once": at_least_one("--at-once", at_once),
+        "threads": at_least_one("--threads", threads),
+        "timeout": None if timeout is None else seconds_of("--timeout", timeout),
+        "trust_imports": trust_imports,
+    }
     loaded = suite_of(suite, protocol, factor, seeds)
     selected = pairs(only)
     loaded.select(selected)  # refuse before a database is made
@@ -109,11 +108,15 @@ def run(
                 only=selected,
                 device=device,
                 rerun=frozenset([rerun] if rerun else []),
-                how=how,
+                how=runner.How(**choices),
                 observer=shown,
                 stop=stop,
             )
-    note(_said(summary, loaded.fidelity) if loaded.trains else f"{summary.counted} nets counted; nothing is trained")
+    note(
+        _said(summary, loaded.fidelity)
+        if loaded.trains
+        else f"{plural(summary.counted, 'net')} counted; nothing is trained"
+    )
     raise typer.Exit(summary.exit_code)
 
 
@@ -149,7 +152,7 @@ def _said(summary: Summary, fidelity: str) -> str:
     if summary.left:
         parts.append(f"{summary.left} left; the same command goes on")
     label = "" if fidelity == "full" else f" (fidelity: {fidelity})"
-    return f"{summary.total} runs{label}: {', '.join(parts)}"
+    return f"{plural(summary.total, 'run')}{label}: {', '.join(parts)}"
 
 
 def plan(
@@ -181,7 +184,7 @@ def plan(
         return
     if not loaded.trains:
         nets = len(loaded.select(pairs(only)))
-        answer(f"suite {loaded.name} trains nothing; 'ranbench run' counts its {nets} nets, in seconds")
+        answer(f"suite {loaded.name} trains nothing; 'ranbench run' counts its {plural(nets, 'net')}, in seconds")
         return
     rows = [
         (run.label, run.spec.seed, run.state, large(run.macs), duration(run.seconds), run.spec.fingerprint[:12])
@@ -193,7 +196,10 @@ def plan(
     memory = "unknown" if made.memory_bytes is None else f"{made.memory_bytes / 2**20:,.0f} MiB"
     length = "" if loaded.factor is None else f" (factor {loaded.factor:g})"
     answer(f"suite {loaded.name}, protocol {loaded.protocol_name}{length}, fidelity {loaded.fidelity}")
-    answer(f"{left} of {len(made.runs)} runs to train: {large(made.macs)} multiply-adds, {duration(made.seconds)}")
+    answer(
+        f"{left} of {plural(len(made.runs), 'run')} to train: "
+        f"{large(made.macs)} multiply-adds, {duration(made.seconds)}"
+    )
     answer(f"time: {made.basis}; memory so far: {memory}")
 
 

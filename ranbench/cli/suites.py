@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ranbench.cli.options import Json
-from ranbench.cli.output import answer, as_json, table
+from ranbench.cli.output import answer, as_json, plural, table
 from ranbench.errors import Problem, RanbenchError, SuiteError, UsageError, nearest
 
 KINDS = ("models", "datasets", "protocols", "suites")
@@ -50,8 +50,8 @@ def _print(entry: dict[str, object]) -> None:
     problems = entry["problems"]
     assert isinstance(problems, list)
     if entry["valid"]:
-        runs = f"{entry['runs']} runs" if entry["runs"] else "nets counted, nothing trained"
-        answer(f"{entry['suite']}: valid: {entry['cells']} cells, {runs}, {entry['claims']} claims")
+        runs = plural(entry["runs"], "run") if entry["runs"] else "nets counted, nothing trained"
+        answer(f"{entry['suite']}: valid: {plural(entry['cells'], 'cell')}, {runs}, {plural(entry['claims'], 'claim')}")
     for one in problems:
         answer(str(Problem(**one)) if one["line"] else one["text"])
 

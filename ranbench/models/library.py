@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from ranbench.catalogue import net_info
+from ranbench.catalogue import import_path, net_info
 from ranbench.errors import EnvironmentProblem, SpecError, nearest, one_line
 
 Shape = tuple[int, int, int]
@@ -127,8 +127,10 @@ def _imported(name: str) -> ModuleType:
             return importlib.import_module(module)
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+            meant = import_path(name)
+            near = f"; did you mean {meant!r}?" if meant else ""
             raise SpecError(
-                f"model {name!r}: there is no module {error.name!r} where Python finds modules, nor in {folder}"
+                f"model {name!r}: there is no module {error.name!r} where Python finds modules, nor in {folder}{near}"
             ) from None
         raise SpecError(f"model {name!r}: cannot be imported: {_said(error)}") from error
 

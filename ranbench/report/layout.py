@@ -11,6 +11,7 @@ from ranbench.records import METRICS, SIZE_METRICS
 from ranbench.report.collect import EnvironmentRow, RunRow
 from ranbench.report.values import CostRow, ResultRow, Results, Size, SizeRow, Tables, VerdictRow
 from ranbench.statistics import Summary
+from ranbench.suite import scaled
 
 MARKS: Mapping[str, str] = {
     "reproduced": "✓",
@@ -172,8 +173,8 @@ def size_grid(rows: Sequence[SizeRow]) -> Grid:
 
 
 def _printed_size(metric: str, row: SizeRow) -> Entry:
-    published = row.sizes[metric].published
-    return Entry(NONE if published is None else _short_count(published))
+    size = row.sizes[metric]
+    return Entry(NONE if size.published is None else _short_count(size.published, size.digits))
 
 
 def _our_size(metric: str, row: SizeRow) -> Entry:
@@ -191,11 +192,11 @@ def _size_difference(metric: str, row: SizeRow) -> Entry:
     return Entry(f"{mark}{number(size.difference_pct, 'percent', signed=True)}")
 
 
-def _short_count(value: float) -> str:
-    """Write a count as papers do: ``31.9 M``, ``6.2 G``, ``56``."""
+def _short_count(value: float, digits: int | None) -> str:
+    """Write a count as papers do, with the digits that they print: ``11.0 M``, ``6.2 G``, ``56``."""
     for size, unit in ((1e9, "G"), (1e6, "M")):
         if value >= size:
-            return f"{value / size:g} {unit}"
+            return f"{scaled(value / size, digits)} {unit}"
     return f"{value:,.0f}"
 
 
@@ -215,6 +216,8 @@ def cost_grid(rows: Sequence[CostRow]) -> Grid:
         (Column("threads", "right"), lambda row: _fact(row.environment, lambda at: str(at.threads))),
         (Column("torch"), lambda row: _fact(row.environment, lambda at: at.versions.get("torch", NONE))),
     ]
+    if len({row.environment.engine_path for row in rows if row.environment}) > 1:
+        columns.append((Column("engine path"), lambda row: _fact(row.environment, lambda at: at.engine_path)))
     if any(row.fidelity != "full" for row in rows):
         columns.insert(len(rows[0].axes), (Column("fidelity"), lambda row: Entry(row.fidelity)))
     return _grid(columns, rows)

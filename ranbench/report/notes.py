@@ -11,7 +11,6 @@ from ranbench.report.collect import NOT_RUN, EnvironmentRow, RunRow
 _MACHINE: Mapping[str, Callable[[EnvironmentRow], str]] = {
     "devices": lambda row: row.device_name,
     "thread counts": lambda row: f"{row.threads}",
-    "engine paths": lambda row: row.engine_path,
     "versions of torch": lambda row: row.versions.get("torch", "unknown"),
 }
 
@@ -40,14 +39,27 @@ def row_notes(
     return tuple(notes)
 
 
-def mixed(runs: Sequence[RunRow], environments: Sequence[EnvironmentRow]) -> list[str]:
-    """Say where done runs mix versions of the code, devices, threads, engine paths or versions of torch."""
+def mixed(
+    runs: Sequence[RunRow], environments: Sequence[EnvironmentRow], own_code: Mapping[int, str] | None = None
+) -> list[str]:
+    """Say where done runs mix versions of the code, devices, threads or versions of torch.
+
+    Engine paths are not told here: they belong to timings, and a net that is not ours goes another one by design.
+
+    Args:
+        runs: of one cell or of several.
+        environments: those that the runs refer to.
+        own_code: by cell, the module that a user's net comes from. Its file is part of the code_id, which therefore
+            differs from that of other nets; only runs of the same source are compared.
+    """
     done = [run for run in runs if run.state == "done"]
     by_number = {row.number: row for row in environments}
+    sources = own_code or {}
     found = []
-    code = _grouped(done, lambda run: (run.code_id or "unknown")[:12])
-    if len(code) > 1:
-        found.append(f"mixed versions of the code (code_id): {_groups(code)}")
+    for same in _grouped(done, lambda run: sources.get(run.cell, "")).values():
+        code = _grouped(same, lambda run: (run.code_id or "unknown")[:12])
+        if len(code) > 1:
+            found.append(f"mixed versions of the code (code_id): {_groups(code)}")
     for plural, of in _MACHINE.items():
         groups = _grouped(done, partial(_fact, by_number, of))
         if len(groups) > 1:
@@ -95,5 +107,8 @@ def _grouped(runs: Sequence[RunRow], of: Callable[[RunRow], str]) -> dict[str, l
 def _groups(groups: Mapping[str, Sequence[RunRow]]) -> str:
     """One cell's groups are told by seed, those of several cells by number of runs."""
     one_cell = len({run.cell for runs in groups.values() for run in runs}) == 1
-    told = (seeds([run.seed for run in runs]) if one_cell else f"{len(runs)} runs" for runs in groups.values())
+    told = (
+        seeds([run.seed for run in runs]) if one_cell else f"{len(runs)} run{'' if len(runs) == 1 else 's'}"
+        for runs in groups.values()
+    )
     return "; ".join(f"{name} ({who})" for name, who in zip(groups, told, strict=True))

@@ -25,7 +25,7 @@ from ranbench.report.layout import (
 from ranbench.report.notes import seeds
 from ranbench.report.pictures import Picture, Series, draw
 from ranbench.report.tables import BEST, RESULT, WRONG_LABELS, tables
-from ranbench.report.values import Section, Tables
+from ranbench.report.values import Section, Tables, VerdictRow
 from ranbench.spec import Protocol
 from ranbench.suite import Suite, shipped_suites
 
@@ -109,6 +109,9 @@ def _content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compar
         "results": [(METRICS[results.metric], results, result_grid(results)) for results in built.results],
         "published": any(row.published is not None for results in built.results for row in results.rows),
         "sizes": size_grid(built.sizes),
+        "counted_on": _counted_on(built),
+        "told": [row for row in built.verdicts if not _is_said_by_the_table(row)],
+        "held": _held(built),
         "cited": [(row, ALL_METRICS[row.metric]) for row in built.cited],
         "runs": run_grid(built, built.runs, _raw_metrics(built, labels)) if built.runs else None,
         "pictures": pictures,
@@ -148,6 +151,29 @@ def protocol_words(protocol: Protocol) -> str:
 def _outcomes(built: Tables) -> list[tuple[str, int]]:
     counted: Mapping[str, int] = {name: sum(row.outcome == name for row in built.verdicts) for name in MARKS}
     return [(name, count) for name, count in counted.items() if count]
+
+
+def _counted_on(built: Tables) -> str:
+    """Name the images of the counted nets: ``cifar10 (32x32) and cifar100 (32x32)``, ``imagenet (224x224)``."""
+    sides: dict[str, dict[str, None]] = {}
+    for row in built.sizes:
+        sides.setdefault(row.dataset, {})["x".join(map(str, row.shape[1:]))] = None
+    return " and ".join(f"{name} ({', '.join(found)})" for name, found in sides.items())
+
+
+def _is_said_by_the_table(row: VerdictRow) -> bool:
+    """Tell whether a verdict needs no sentence: an exact count that holds."""
+    return row.kind == "complexity" and row.outcome == "reproduced"
+
+
+def _held(built: Tables) -> list[tuple[str, list[str]]]:
+    """The claims whose sentence is left out, by their tolerance in words."""
+    found: dict[float, list[str]] = {}
+    for row in built.verdicts:
+        if _is_said_by_the_table(row):
+            found.setdefault(row.threshold, []).append(row.id)
+    within = {tolerance: f"within {tolerance:g} % of the" if tolerance else "exactly the" for tolerance in found}
+    return [(f"{within[tolerance]} printed number", ids) for tolerance, ids in found.items()]
 
 
 def _source(suite: Suite) -> str:

@@ -167,8 +167,11 @@ def _forest(rows: Sequence[VerdictRow], unit: str, name: str) -> Made:
         said.append("a hollow square is ours minus the paper's count, which is exact, and the grey band the tolerance")
     elif any(row.effect is not None and row.low is None for row in rows):
         said.append("a hollow dot has no interval")
-    caption = f"Effects of the claims, in {unit}: {'; '.join(said)}."
-    return Picture(name, "effects of the claims", caption), lambda: forest(effects, label=f"effect ({unit})")
+    counts = all(row.kind == "complexity" for row in rows)
+    in_words = f"{unit} of the paper's count" if counts else unit
+    caption = f"Effects of the claims, in {in_words}: {'; '.join(said)}."
+    label = "ours − paper (% of the paper's count)" if counts else f"effect ({unit})"
+    return Picture(name, "effects of the claims", caption), lambda: forest(effects, label=label)
 
 
 def _kind(row: VerdictRow) -> Literal["better", "value"]:

@@ -49,11 +49,14 @@ def _row(
         ours: int | None = getattr(counts, metric) if counts else None
         theirs = published[metric].value if metric in published else None
         off = 100 * (ours - theirs) / theirs if ours is not None and theirs else None
-        sizes[metric] = Size(ours, theirs, off, outcomes.get(metric))
+        digits = published[metric].digits if metric in published else None
+        sizes[metric] = Size(ours, theirs, off, outcomes.get(metric), digits)
     notes = [entry.note for metric, entry in published.items() if metric in SIZE_METRICS and entry.note]
     return SizeRow(
         label=suite.label(cell),
         axes={axis: cell.axes[axis] for axis in suite.varying if axis in cell.axes},
+        dataset=cell.data.name,
+        shape=cell.data.shape,
         sizes=sizes,
         notes=tuple(dict.fromkeys(notes)),
     )

@@ -103,7 +103,7 @@ def _results(suite: Suite, found: Collected, metric: str, *, compare: bool) -> R
     scope = _Scope(suite, metric, suite.protocol, found.environments, found.extra_seeds)
     numbers = range(1, len(suite.cells) + 1)
     rows = tuple(_result(scope, number, _of(found.runs, number), published.get(number)) for number in numbers)
-    return Results(metric, rows, tuple(mixed(found.runs, found.environments)))
+    return Results(metric, rows, tuple(mixed(found.runs, found.environments, _own_code(suite))))
 
 
 def _result(scope: _Scope, number: int, runs: Sequence[RunRow], published: Published | None) -> ResultRow:
@@ -134,6 +134,12 @@ def _result(scope: _Scope, number: int, runs: Sequence[RunRow], published: Publi
     )
 
 
+def _own_code(suite: Suite) -> dict[int, str]:
+    """The module of every cell whose net is a user's own."""
+    factories = {number: cell.model.factory for number, cell in enumerate(suite.cells, 1)}
+    return {number: name.partition(":")[0] for number, name in factories.items() if name}
+
+
 def _axes(suite: Suite, cell: Cell) -> dict[str, str | int | float]:
     return {axis: cell.axes[axis] for axis in suite.varying if axis in cell.axes}
 
@@ -160,7 +166,7 @@ def _others(suite: Suite, found: Collected) -> tuple[Section, ...]:
         scope = _Scope(suite, RESULT, other.protocol, found.environments, {})
         numbers = sorted({run.cell for run in other.runs})
         rows = tuple(_result(scope, number, _of(other.runs, number), None) for number in numbers)
-        results = Results(RESULT, rows, tuple(mixed(other.runs, found.environments)))
+        results = Results(RESULT, rows, tuple(mixed(other.runs, found.environments, _own_code(suite))))
         sections.append(Section(other.protocol, other.fidelity, other.differences, results, other.runs))
     return tuple(sections)
 

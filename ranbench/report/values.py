@@ -78,20 +78,26 @@ class VerdictRow:
 
 @dataclass(frozen=True)
 class Size:
-    """One exact count, the paper's, the difference in percent of it, and the verdict on it where there is a claim."""
+    """One exact count, the paper's, the difference in percent of it, and the verdict on it where there is a claim.
+
+    ``digits`` are the significant ones that the paper prints.
+    """
 
     ours: int | None
     published: float | None
     difference_pct: float | None
     outcome: str | None
+    digits: int | None = None
 
 
 @dataclass(frozen=True)
 class SizeRow:
-    """The counts of one cell's net, by metric: parameters, macs, depth."""
+    """The counts of one cell's net on images of a dataset (channels, height, width), by metric."""
 
     label: str
     axes: Mapping[str, str | int | float]
+    dataset: str
+    shape: tuple[int, int, int]
     sizes: Mapping[str, Size]
     notes: tuple[str, ...]
 

@@ -12,8 +12,8 @@ from ranbench.spec import RunSpec
 class Observer:
     """Is told what happens; this one keeps silent. The command line shows it."""
 
-    def planned(self, total: int, done: int) -> None:
-        """Tell that ``done`` of ``total`` runs need nothing."""
+    def planned(self, total: int, done: int, failed: int = 0) -> None:
+        """Tell that ``done`` of ``total`` runs need nothing, and ``failed`` failed before and are not tried again."""
 
     def started(self, spec: RunSpec, label: str, step: int) -> None:
         """Tell that a run begins, or goes on after ``step`` iterations."""

@@ -12,6 +12,7 @@ from ranbench.catalogue import is_factory, is_foreign
 from ranbench.environment import choose_device, code_id, describe, is_alive, new_owner
 from ranbench.errors import SpecError
 from ranbench.records import Complexity, State
+from ranbench.runner.choice import Choice, choose, other_code_words
 from ranbench.runner.events import Observer, Stop, Summary
 from ranbench.runner.how import How, by_architecture
 from ranbench.runner.sizes import count_nets
@@ -64,11 +65,11 @@ def run(
     if not suite.trains:
         return count_nets(suite, store, only or {}, trust_imports=how.trust_imports, observer=observer)
     specs = suite.runs(only)
-    done = set() if rerun & {"all", "changed"} else store.done([spec.fingerprint for spec in specs])
-    todo = [spec for spec in specs if spec.fingerprint not in done]
+    choice = choose(specs, store.runs([spec.fingerprint for spec in specs]), rerun)
+    todo = list(choice.todo)
     if not todo:
         store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs)
-        observer.planned(len(specs), len(specs))
+        _announce(choice, observer)
         return Summary(len(specs), len(specs), 0, 0, 0, 0)
     work = _Work(suite, store, data, results, device, rerun, how, observer, stop)
     work.measure_nets(todo)  # this and the next two refuse before anything is recorded
@@ -77,7 +78,14 @@ def run(
     store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs)
     for key, size in work.sizes.items():
         store.record_complexity(key, size)
+    _announce(choice, observer)
     return work.through(len(specs), todo)
+
+
+def _announce(choice: Choice, observer: Observer) -> None:
+    observer.planned(choice.done + len(choice.todo), choice.done, choice.failed)
+    if choice.of_other_code:
+        observer.note(f"{other_code_words(choice.of_other_code)}; 'ranbench run SUITE --rerun changed' trains again")
 
 
 class _Work:
@@ -149,7 +157,6 @@ class _Work:
 
     def through(self, total: int, todo: list[RunSpec]) -> Summary:
         """Work through ``todo``; runs that another command holds are looked at again at the end, until they end."""
-        self.observer.planned(total, total - len(todo))
         waiting = self._pass(todo)
         while waiting and not self.stop.requested:
             self.observer.waiting(len(waiting), self._holders(waiting))

@@ -13,6 +13,7 @@ from ranbench.suite.values import (
     Suite,
     Value,
     count_words,
+    scaled,
     words,
 )
 
@@ -31,6 +32,7 @@ __all__ = [
     "load_protocol",
     "load_suite",
     "protocol_files",
+    "scaled",
     "shipped_suites",
     "words",
 ]

@@ -7,7 +7,7 @@ import math
 
 from pydantic import ValidationError
 
-from ranbench.catalogue import check_form, check_option, dataset_info, net_info
+from ranbench.catalogue import DATASETS, check_option, check_setting, dataset_info, net_info
 from ranbench.errors import Problem, SpecError, nearest
 from ranbench.spec import DataSpec, ModelSpec, NoiseSpec
 from ranbench.suite.document import Document, Path_, say
@@ -24,6 +24,7 @@ class Cells:
         self.document = document
         self.block = content.cells
         self.splits = content.datasets
+        self.trains = content.seeds > 0
         self.found = found
 
     def resolve(self) -> tuple[Cell, ...]:
@@ -82,11 +83,6 @@ class Cells:
             return None
         if model is None or data is None:
             return None
-        try:
-            check_form(model.name, dataset_info(data.name).form)
-        except SpecError as error:
-            self._refuse(place, axes, "model", str(error))
-            return None
         spelled: dict[str, Scalar] = {"model": model.name, **model.settings, "dataset": data.name}
         if dataset_info(data.name).resizable:
             spelled["input"] = data.shape[1]
@@ -114,10 +110,14 @@ class Cells:
         if refused:
             return None
         try:
+            if axes.get("dataset") in DATASETS:  # else the dataset is refused
+                check_setting(name, dataset_info(str(axes["dataset"])).form, options)
             return ModelSpec.model_validate({"name": name, **options})
+        except SpecError as error:
+            self._refuse(place, axes, "model", str(error))
         except ValidationError as error:  # a depth that its p and t do not give
             self._refuse(place, axes, "model", error.errors()[0]["msg"].removeprefix("Value error, "))
-            return None
+        return None
 
     def _data(self, place: Path_, axes: dict[str, Scalar]) -> DataSpec | None:
         name = axes.get("dataset")
@@ -130,6 +130,11 @@ class Cells:
         except SpecError as error:
             self._refuse(place, axes, "dataset", str(error))
             return None
+        if self.trains and not dataset_info(name).trainable:
+            text = (
+                f"this version cannot train on {name!r} yet; seeds: 0, without reference and protocol, counts its nets"
+            )
+            self._refuse(place, axes, "dataset", text)
         side = axes.get("input")
         if side is not None and (isinstance(side, bool) or not isinstance(side, int)):
             self._refuse(place, axes, "input", f"expected the side of the input in pixels, got {say(side)}")

@@ -42,12 +42,21 @@ def problem_at(file: str, place: Place, path: Path_, text: str) -> Problem:
 
 @dataclass(frozen=True)
 class Document:
-    """A parsed file: its text, its value, and the place of every key and item in it."""
+    """A parsed file: its text, its value, the place of every key and item in it, and the text of its numbers."""
 
     file: str
     text: str
     value: dict[str, Any]
     places: Mapping[Path_, Place] = field(repr=False)
+    numbers: Mapping[Path_, str] = field(default_factory=dict, repr=False)
+
+    def digits(self, path: Path_) -> int | None:
+        """Count the significant digits of the number at ``path`` as it is written: 3 in ``11.0e6``, 2 in ``5600``."""
+        mantissa, exponent, _ = self.numbers.get(path, "").lower().lstrip("+-").partition("e")
+        figures = mantissa.replace(".", "").lstrip("0")
+        if not figures.isdigit():
+            return None
+        return len(figures if exponent or "." in mantissa else figures.rstrip("0"))
 
     def problem(self, path: Path_, text: str) -> Problem:
         """Describe a fault at ``path``, or at the nearest place above it that the file has."""

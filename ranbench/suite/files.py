@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -29,9 +30,11 @@ def find_suite(argument: str) -> Path:
     if not argument.strip():
         raise SuiteError("the name of the suite is empty; expected a file or a name")
     path = Path(argument)
-    if path.suffix or len(path.parts) != 1 or "\0" in argument:
-        return path
     known = {file.stem: file for folder in (shipped_suites(), Path("suites")) for file in sorted(folder.glob("*.yaml"))}
+    if path.suffix or len(path.parts) != 1 or "\0" in argument:
+        if _is_missing(path):
+            raise SuiteError(clean(f"{path}: no such file{_instead(path, sorted(known))}"))
+        return path
     if argument in known:
         return known[argument]
     if path.name in {entry.name for entry in Path().iterdir()}:
@@ -40,6 +43,20 @@ def find_suite(argument: str) -> Path:
     raise SuiteError(
         clean(f"suite {argument!r} is not known{nearest(argument, names)} (allowed: a file, or {', '.join(names)})")
     )
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        return "\0" not in str(path) and not path.exists() and not path.is_symlink()
+    except OSError:  # a name that no file can have: reading it says why
+        return False
+
+
+def _instead(path: Path, names: Sequence[str]) -> str:
+    """Say what may be meant by a file that is not there."""
+    if path.stem in names:
+        return f"; the suite of this name is called by it alone: '{path.stem}'"
+    return f"{nearest(path.stem, names)} (allowed: a file, or {', '.join(names)})"
 
 
 def protocol_files(folder: Path) -> dict[str, Path]:

@@ -65,7 +65,7 @@ def read(path: Path) -> Document:
     value = builder.build(node, (), frozenset())
     if not isinstance(value, dict):
         raise _refusal(file, node.start_mark, (), f"expected a mapping at the top, got {say(value)}")
-    return Document(file, text, value, builder.places)
+    return Document(file, text, value, builder.places, builder.numbers)
 
 
 def read_text(path: Path) -> str:
@@ -139,13 +139,17 @@ class _Builder:
         self.file = file
         self.tags = tags
         self.places: dict[Path_, Place] = {(): (1, 1)}
+        self.numbers: dict[Path_, str] = {}
         self.count = 0
 
     def build(self, node: Node, path: Path_, above: frozenset[int]) -> Any:
         self._check(node, path, above)
         self.places.setdefault(path, (node.start_mark.line + 1, node.start_mark.column + 1))
         if isinstance(node, ScalarNode):
-            return self._scalar(node, path)
+            value = self._scalar(node, path)
+            if isinstance(value, int | float):
+                self.numbers[path] = node.value
+            return value
         inside = above | {id(node)}
         if isinstance(node, MappingNode):
             return self._mapping(node, path, inside)

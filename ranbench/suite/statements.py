@@ -43,7 +43,8 @@ class Statements:
             if cell and any(other.cell is cell and other.metric == entry.metric for other in result):
                 self._note(place, f"the published {entry.metric} of {words(entry.cell)} stands twice")
             elif cell:
-                result.append(Published(cell=cell, **entry.model_dump(exclude={"cell"})))
+                digits = self.document.digits((*place, "value"))
+                result.append(Published(cell=cell, digits=digits, **entry.model_dump(exclude={"cell"})))
         return tuple(result)
 
     def claims(self, published: Sequence[Published]) -> tuple[Claim, ...]:
@@ -97,7 +98,7 @@ class Statements:
         found = self._printed(entry, place, published)
         if found is None:
             return None
-        says = entry.says or _printed_words(entry, found.value)
+        says = entry.says or _printed_words(entry, found)
         return Value(
             entry.id, says, entry.where, found.cell, entry.metric, found.value, entry.margin, entry.allow_scaled
         )
@@ -108,8 +109,9 @@ class Statements:
             return None
         if found.value <= 0:
             self._note((*place, "cell"), f"the published {entry.metric} is {found.value:g}; a count must be above 0")
-        says = entry.says or _printed_words(entry, found.value)
-        return Counted(entry.id, says, entry.where, found.cell, entry.metric, found.value, entry.tolerance_pct)
+        says = entry.says or _printed_words(entry, found)
+        kept = (found.cell, entry.metric, found.value, entry.tolerance_pct, found.digits)
+        return Counted(entry.id, says, entry.where, *kept)
 
     def _printed(
         self, entry: ValueEntry | ComplexityEntry, place: Path_, published: Sequence[Published]
@@ -178,10 +180,10 @@ class Statements:
         self.found.append(self.document.problem(place, text))
 
 
-def _printed_words(entry: ValueEntry | ComplexityEntry, published: float) -> str:
+def _printed_words(entry: ValueEntry | ComplexityEntry, published: Published) -> str:
     """Say what the paper prints: ``attention-56: test error is 5.52 percent``, ``attention-56: 56 layers``."""
     named = ", ".join(map(str, entry.cell.values()))
     metric = ALL_METRICS[entry.metric]
     if entry.metric in SIZE_METRICS:
-        return f"{named}: {count_words(published)} {metric.unit}"
-    return f"{named}: {metric.label} is {published:g} {metric.unit}"
+        return f"{named}: {count_words(published.value, published.digits)} {metric.unit}"
+    return f"{named}: {metric.label} is {published.value:g} {metric.unit}"

@@ -41,7 +41,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Published:
-    """A published value with its cell."""
+    """A published value with its cell; ``digits`` are the significant ones that the paper prints."""
 
     cell: Cell
     metric: str
@@ -50,6 +50,7 @@ class Published:
     where: str
     approximate: bool
     note: str | None
+    digits: int | None
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ class Counted:
     metric: str
     published: float
     tolerance_pct: float
+    digits: int | None = None
     kind: Literal["complexity"] = "complexity"
 
 
@@ -258,9 +260,14 @@ def words(axes: Axes) -> str:
     return ", ".join(f"{axis} {value}" for axis, value in axes.items()) or "an empty selection"
 
 
-def count_words(count: float) -> str:
-    """Say a count with four significant digits: ``31.81 million``, ``6.271 billion``; whole below a million."""
+def count_words(count: float, digits: int | None = None) -> str:
+    """Say a count with ``digits`` significant digits, else four at most: ``11.0 million``; whole below a million."""
     for size, unit in ((1e9, "billion"), (1e6, "million")):
         if count >= size:
-            return f"{count / size:.4g} {unit}"
+            return f"{scaled(count / size, digits)} {unit}"
     return f"{count:,.0f}"
+
+
+def scaled(value: float, digits: int | None) -> str:
+    """Write a number of 1 or more with so many significant digits, trailing zeros among them; without, four at most."""
+    return f"{value:.4g}" if digits is None else f"{value:.{max(0, digits - len(str(int(value))))}f}"

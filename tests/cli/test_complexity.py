@@ -170,7 +170,7 @@ def test_the_text_of_a_tree_is_the_table_of_the_paper(complexity: Command) -> No
         "total 62,778 1,277,056",
     ]
     assert f"backward pass: 2.54 M ({2 * 1_277_056 - 9_216:,} multiply-adds)" in rows
-    assert "trunk depth: 38" in rows
+    assert any(row.startswith("trunk depth: 38 (two stages") for row in rows)
     assert "memory of a training step on 2 images MiB" in rows
 
 
@@ -211,6 +211,41 @@ def test_all_nets_are_printed_without_torch(tmp_path: Path) -> None:
     assert found.stdout.splitlines()[-1] == "0 False"
 
 
+def test_the_depth_of_the_digits_form_is_explained(complexity: Command) -> None:
+    one, every, cifar = (
+        complexity(*arguments)[1]
+        for arguments in (["attention-56", "--dataset", "digits"], ["--dataset", "digits"], ["--dataset", "cifar10"])
+    )
+
+    why = "two stages in place of three, so the name keeps the modules per stage and not the depth"
+    assert f"trunk depth:    38 ({why})\n" in one
+    assert f"attention nets on digits: {why}" in " ".join(every.split())
+    assert "two stages" not in cifar + complexity("resnet-164", "--dataset", "digits")[1]
+
+
+def test_an_option_that_changes_nothing_is_said_to_and_not_shown(complexity: Command) -> None:
+    code, out, err = complexity("attention-56", "--mask", "local-convolutions", "--r", "3", "--json")
+
+    assert (code, err) == (0, "ranbench: --r changes nothing with local convolutions, which do not sample\n")
+    assert json.loads(out)["options"] == {
+        "learning": "residual", "attention": "mixed", "mask": "local-convolutions", "p": 1, "t": 2,
+    }  # fmt: skip
+
+
+def test_nets_of_libraries_are_counted_on_imagenet_unless_told_otherwise(complexity: Command) -> None:
+    found = [as_json(complexity(name, "--json")) for name in ("torchvision:resnet18", "resnet-152", "attention-56")]
+
+    assert [one["dataset"] for one in found] == ["imagenet", "imagenet", "cifar10"]
+
+
+def test_running_text_is_on_lines_that_fit(complexity: Command) -> None:
+    out = complexity("attention-56")[1]
+
+    text = out[out.index("convention: ") :]
+    assert max(map(len, text.splitlines())) <= 100
+    assert "\n  macs: multiply-adds of convolutions" in text
+
+
 def test_writing_the_counts_says_what_moved(
     complexity: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -237,6 +272,10 @@ def test_writing_the_counts_says_what_moved(
         (["attention-56", "--dataset", "imagenet", "--input", "8"], "needs imagenet images of at least"),
         (["attention-56", "--input", "64"], "dataset 'cifar10' has images of 32x32, got input 64"),
         (["attention-56", "--dataset", "cfar10"], "did you mean 'cifar10'?"),
+        (
+            ["attention-56", "--dataset", "imagenet", "--p", "2"],
+            "on imagenet has p = 1 and t = 2, which its depth is made",
+        ),
         (["attention-128", "--dataset", "imagenet"], "model 'attention-128' has no form for imagenet images"),
         (["users.nets:net"], "--trust-imports"),
         (["torchvision:resnet19"], "did you mean 'resnet"),

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ranbench.catalogue import DATASETS
 from ranbench.data import LOADERS, load
+from ranbench.data.imagenet import load_imagenet
 from ranbench.errors import DataError
 from ranbench.spec import DataSpec
 
@@ -14,6 +16,12 @@ SAID = (
     "imagenet: this version cannot load, fetch or train on ImageNet yet; "
     "'ranbench complexity MODEL --dataset imagenet' counts a net on its images"
 )
+
+
+def test_suites_may_train_on_every_dataset_but_those_that_cannot_be_loaded() -> None:
+    cannot = [name for name, loader in LOADERS.items() if loader.load is load_imagenet]
+
+    assert [name for name, info in DATASETS.items() if not info.trainable] == cannot
 
 
 @pytest.mark.parametrize("use", ["load", "verify", "fetch"])

@@ -103,6 +103,15 @@ def test_an_unknown_net_is_refused_with_the_nearest_name() -> None:
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("name", ["mynets.tiny", "mynets/tiny.py:net", "./mynets.py:tiny", "a.b.c"])
+def test_what_was_meant_as_an_import_path_is_refused_with_its_right_form(name: str) -> None:
+    right = {"mynets/tiny.py:net": "mynets.tiny:net", "a.b.c": "a.b:c"}.get(name, "mynets:tiny")
+
+    message = refusal_of_build(name, {}, "cifar")
+
+    assert message.startswith(f"model {name!r} is not known; did you mean {right!r}? ('ranbench list models'")
+
+
 @pytest.mark.parametrize(
     ("name", "form", "message"),
     [

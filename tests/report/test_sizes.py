@@ -9,6 +9,7 @@ import pytest
 from ranbench.counts import Counts
 from ranbench.report import report, tables
 from ranbench.report.layout import size_grid
+from ranbench.report.pictures import _claims
 from ranbench.report.values import CitedRow, Size
 from ranbench.spec import complexity_key
 from ranbench.suite import Suite
@@ -46,7 +47,7 @@ def test_a_count_stands_beside_the_papers_with_its_verdict(load: Load) -> None:
     first, second, unknown = tables(suite, [], measured(suite)).sizes
 
     assert first.sizes == {
-        "parameters": Size(1_020_000, 1e6, pytest.approx(2.0), "reproduced"),  # type: ignore[arg-type]
+        "parameters": Size(1_020_000, 1e6, pytest.approx(2.0), "reproduced", digits=2),  # type: ignore[arg-type]
         "macs": Size(122_000_000, None, None, None),
         "depth": Size(56, None, None, None),
     }
@@ -64,7 +65,7 @@ def test_the_grid_has_the_papers_columns_only_where_it_prints_a_count(load: Load
         "model", "parameters, paper", "ours", "ours − paper (%)", "multiply-adds", "trunk depth",
     ]  # fmt: skip
     assert [[entry.text for entry in row] for row in grid.rows] == [
-        ["attention-56", "1 M", "1,020,000", "✓ +2.00", "122,000,000", "56"],
+        ["attention-56", "1.0 M", "1,020,000", "✓ +2.00", "122,000,000", "56"],
         ["attention-92", "1.9 M", "1,841,274", "−3.09", "211,913,216", "92"],
         ["mynets:tiny", "–", "not counted", "–", "not counted", "not counted"],
     ]
@@ -110,16 +111,62 @@ def test_the_page_of_sizes_says_what_was_counted_and_what_is_cited(load: Load, t
 
     page = report(suite, [], {}, measured(suite), out=tmp_path / "out").read_text()
 
-    assert "- **Checked:** the nets of 3 cells, counted exactly. Nothing is trained." in page
+    assert (
+        "- **Checked:** the nets of 3 cells on images of cifar10 (32x32), counted exactly. Nothing is trained." in page
+    )
     assert "- **Claims:** ✓ 1 reproduced." in page
     assert "- Inception-ResNet-v1: test error 21.3 % (table 7); not run." in page
-    assert "| ✓ | attention-56: 1 million parameters | reproduced | +2.00 % | exact |" in page
+    assert "| ✓ | attention-56: 1.0 million parameters | reproduced | +2.00 % | exact |" in page
+    assert "\n- **✓** within 3 % of the printed number: `size`.\n" in page
     assert [line for line in page.splitlines() if line.startswith("## ")] == [
         "## Verdicts", "## Size of the nets", "## Cited, not run", "## Pictures", "## Deviations",
         "## How to repeat it",
     ]  # fmt: skip
     assert "ranbench run suites/small.yaml --trust-imports" in page
     assert (tmp_path / "out" / "small" / "claims.png").is_file()
+
+
+def test_a_count_that_misses_is_said_in_a_sentence_with_the_printed_digits(load: Load, tmp_path: Path) -> None:
+    text = COUNTED.replace("value: 1.0e6", "value: 0.90e6").replace("1.9e6", "11.0e6")
+    suite = load(text)
+
+    page = report(suite, [], {}, measured(suite), out=tmp_path / "out").read_text()
+
+    assert "- **✗ `size`**: Not reproduced: 'attention-56' has 1.02 million parameters (1,020,000), " in page
+    assert "from the published 900,000, outside the tolerance of 3 %" in page
+    assert "printed number" not in page
+    assert "| attention-92 (a) | 11.0 M | 1,841,274 |" in page
+
+
+def test_the_picture_of_counts_says_what_its_axis_is(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = []
+    monkeypatch.setattr("ranbench.report.pictures.forest", lambda _, label: labels.append(label))
+    suite = load(COUNTED)
+
+    ((picture, make),) = _claims(tables(suite, [], measured(suite)))
+    make()
+
+    assert labels == ["ours − paper (% of the paper's count)"]
+    assert picture.caption.startswith("Effects of the claims, in percent of the paper's count: ")
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("11.0e6", "11.0 M"),
+        ("15.0e9", "15.0 G"),
+        ("6.2e9", "6.2 G"),
+        ("5600000", "5.6 M"),
+        ("56", "56"),
+        ("1e6", "1 M"),
+    ],
+)
+def test_a_printed_count_keeps_its_digits(load: Load, written: str, shown: str) -> None:
+    suite = load(COUNTED.replace("1.9e6", written))
+
+    grid = size_grid(tables(suite, [], measured(suite)).sizes)
+
+    assert grid.rows[1][1].text == shown
 
 
 def test_runs_of_the_same_cells_do_not_enter_a_suite_that_trains_nothing(load: Load, recorder: Recorder) -> None:

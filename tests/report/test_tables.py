@@ -11,6 +11,7 @@ import pytest
 from ranbench.errors import SpecError
 from ranbench.records import Reason, State
 from ranbench.report import tables
+from ranbench.report.layout import cost_grid
 from ranbench.report.values import ResultRow
 from ranbench.statistics import summarise
 from ranbench.suite import Suite
@@ -114,6 +115,43 @@ def test_mixed_code_machines_and_earlier_attempts_are_told(load: Load, recorder:
     )
     assert [row.device_name for row in built.environments] == ["A CPU", "A GPU"]
     assert [(row.runs, row.seconds) for row in built.costs[:2]] == [(2, 21.0), (1, 21.0)]
+
+
+OWN = (
+    "name: small\ntitle: Three nets\nreference: short\nprotocol: short\nseeds: 2\n"
+    'cells: {fixed: {dataset: digits}, matrix: {model: [attention-56, attention-92, "mynets:tiny"]}}\n'
+)
+FOREIGN = replace(ENVIRONMENT, engine_path="contiguous")
+
+
+def test_a_user_s_net_beside_ours_is_no_mix(load: Load, recorder: Recorder) -> None:
+    suite = load(OWN)
+    for spec in runs_of(suite):
+        own = {"code_id": "0ther" * 12, "environment": FOREIGN} if spec.model.factory else {}
+        recorder.done(spec, 5.0, **own)
+
+    built = tables(suite, recorder.records)
+
+    costs = cost_grid(built.costs)
+    assert built.results[0].notes == ()
+    assert [note for row in built.results[0].rows for note in row.notes if "mixed" in note] == []
+    assert costs.columns[-1].heading == "engine path"
+    assert [line[-1].text for line in costs.rows] == ["eager", "eager", "contiguous"]
+
+
+def test_nets_of_one_source_are_a_mix_where_their_code_differs(load: Load, recorder: Recorder) -> None:
+    suite = load(OWN)
+    for spec in runs_of(suite):
+        code = {"attention-56": "a", "attention-92": "b", "mynets:tiny": f"{spec.seed}"}[spec.model.name]
+        recorder.done(spec, 5.0, code_id=code * 64)
+
+    built = tables(suite, recorder.records)
+
+    assert built.results[0].notes == (
+        "mixed versions of the code (code_id): aaaaaaaaaaaa (2 runs); bbbbbbbbbbbb (2 runs)",
+        "mixed versions of the code (code_id): 000000000000 (seed 0); 111111111111 (seed 1)",
+    )
+    assert "engine path" not in [column.heading for column in cost_grid(built.costs).columns]
 
 
 def test_seeds_beyond_the_suite_are_told_and_not_counted(load: Load, recorder: Recorder) -> None:

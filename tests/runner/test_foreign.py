@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ranbench.errors import DataError, EnvironmentProblem, SpecError
+from ranbench.errors import EnvironmentProblem, SpecError, SuiteError
 from ranbench.records import RunRecord
 from ranbench.runner import How, Observer, Stop, Summary, plan, run
 from ranbench.spec import RunSpec
@@ -137,7 +137,13 @@ def test_a_user_s_net_is_refused_then_trained_and_trained_again_once_its_file_ha
     with Store.open(f"sqlite:///{tmp_path}/results/ranbench.db", create=False) as store:
         unchanged = execute(load_suite(suite, seeds=1), store, **rerun)
     (tmp_path / "mynet.py").write_text(MYNET.replace("nn.Dropout(0.5)", "nn.Dropout(0.4)"))
+    told = command("run", suite, "--seeds", "1")
+    reported = command("report", suite, "--seeds", "1")
     changed = command("run", suite, "--seeds", "1", "--trust-imports", "--rerun", "changed")
+    settled = [
+        command("run", suite, "--seeds", "1", "--rerun", "changed"),
+        command("report", suite, "--seeds", "1"),
+    ]
 
     with Store.open(f"sqlite:///{tmp_path}/results/ranbench.db", create=False) as store:
         attempts = [[attempt.number for attempt in record.attempts] for record in store.runs()]
@@ -151,7 +157,22 @@ def test_a_user_s_net_is_refused_then_trained_and_trained_again_once_its_file_ha
     assert trained.returncode == 0, trained.stderr
     assert trained.stderr.splitlines()[-1] == "ranbench: 2 runs (fidelity: smoke): 2 trained, 0 done already"
     assert (unchanged.trained, unchanged.already_done) == (0, 1)
+    other = "1 done run is of other code than is here now; 'ranbench run SUITE --rerun changed' trains again"
+    assert told.stderr.splitlines() == [
+        "ranbench: 2 runs, 2 done already, 0 to do",
+        f"ranbench: {other}",
+        "ranbench: 2 runs (fidelity: smoke): 0 trained, 2 done already",
+    ]
+    assert reported.stderr == f"ranbench: suite own: {other}\n"
+    assert changed.stderr.splitlines()[0] == "ranbench: 2 runs, 1 done already, 1 to do"
     assert changed.stderr.splitlines()[-1] == "ranbench: 2 runs (fidelity: smoke): 1 trained, 1 done already"
+    assert [found.stderr.splitlines() for found in settled] == [
+        [
+            "ranbench: 2 runs, 2 done already, 0 to do",
+            "ranbench: 2 runs (fidelity: smoke): 0 trained, 2 done already",
+        ],
+        [],
+    ]
     assert attempts == [[1], [1, 2]]
     assert first.code_id != second.code_id
     assert first.metrics["loss"] != second.metrics["loss"]
@@ -213,6 +234,7 @@ def test_what_is_known_of_a_foreign_net_is_stored_with_it(load: Callable[..., Su
     ("model", "said"),
     [
         ("mynet:tine", r"module 'mynet' \(.*mynet\.py\) has no 'tine'; did you mean 'tiny'\?"),
+        ("mynet.py:tiny", r"there is no module 'mynet\.py' where .*; did you mean 'mynet:tiny'\?"),
         ("nowhere:net", "there is no module 'nowhere' where Python finds modules"),
         ("mynet:blind", "cannot take images of 1x8x8: "),
         ("mynet:short", r"gives shape \(B, 9\) in evaluation, expected logits of shape \(B, 10\)"),
@@ -246,12 +268,16 @@ def test_a_missing_library_is_told_before_anything_is_recorded(
     assert (store.runs(), store.suites()) == ([], [])
 
 
-def test_training_on_imagenet_is_refused_before_anything_is_recorded(write: Callable[..., Path], store: Store) -> None:
+def test_training_on_imagenet_is_refused_when_the_suite_is_loaded_and_counting_on_it_is_not(
+    write: Callable[..., Path],
+) -> None:
     file = write("attention-56")
     text = file.read_text().replace("dataset: digits", "dataset: imagenet")
     file.write_text(text.replace("datasets:\n  digits: {train: 200, test: 100}\n", ""))
 
-    with pytest.raises(DataError, match=r"^imagenet: this version cannot load, fetch or train on ImageNet yet; "):
-        execute(load_suite(file, seeds=1), store)
+    with pytest.raises(SuiteError, match=r"cells\.fixed\.dataset: this version cannot train on 'imagenet' yet; "):
+        load_suite(file)
+    lines = file.read_text().replace("seeds: 2", "seeds: 0").splitlines(keepends=True)
+    file.write_text("".join(line for line in lines if not line.startswith(("reference", "protocol"))))
 
-    assert (store.runs(), store.suites()) == ([], [])
+    assert not load_suite(file).trains

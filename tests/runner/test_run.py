@@ -64,6 +64,10 @@ class Notes(Observer):
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.failures: list[tuple[str, Reason]] = []
+        self.announced: tuple[int, int, int] | None = None
+
+    def planned(self, total: int, done: int, failed: int = 0) -> None:
+        self.announced = (total, done, failed)
 
     def failed(self, spec: RunSpec, label: str, reason: Reason, error: str) -> None:
         self.failures.append((label, reason))
@@ -187,10 +191,12 @@ def test_failed_runs_are_tried_again_only_when_asked(
     execute(suite)
     monkeypatch.undo()
 
-    refused = execute(suite)
+    announced = Notes()
+    refused = execute(suite, observer=announced)
     retried = execute(suite, rerun=frozenset(["failed"]))
 
     record = store.runs(suite="tiny")[0]
+    assert announced.announced == (2, 0, 2)
     assert (refused.trained, refused.failed) == (0, 2)  # type: ignore[attr-defined]
     assert (retried.trained, retried.exit_code) == (2, 0)  # type: ignore[attr-defined]
     assert [attempt.reason for attempt in record.attempts] == [Reason.OUT_OF_MEMORY, None]

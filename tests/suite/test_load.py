@@ -25,7 +25,12 @@ PROTOCOLS = "(allowed: cifar-paper, cifar-scaled, digits, imagenet-paper, smoke,
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("no.yaml", "no.yaml: no such file"),
+        ("no.yaml", "no.yaml: no such file (allowed: a file, or quickstart, table2, "),
+        ("suites/tabel3.yaml", "suites/tabel3.yaml: no such file; did you mean 'table3'? (allowed: a file, or "),
+        (
+            "nowhere/table3.yaml",
+            "nowhere/table3.yaml: no such file; the suite of this name is called by it alone: 'table3'",
+        ),
         ("quickstrat", "suite 'quickstrat' is not known; did you mean 'quickstart'? (allowed: a file, or "),
         ("a\0b", "a\\x00b: cannot be read: embedded null byte"),
         ("", "the name of the suite is empty; expected a file or a name"),

@@ -392,6 +392,26 @@ SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
         "a: {model: attention-56}",
         ["tiny.yaml:13:46: claims.0.a: model attention-56 names 2 cells; add learning"],
     ),
+    "depth of an ImageNet net": (
+        "fixed: {model: attention-56, dataset: digits}",
+        "fixed: {model: attention-92, dataset: imagenet, p: 2}",
+        [
+            "tiny.yaml:9:11: cells.fixed.model: model 'attention-92' on imagenet has p = 1 and t = 2, which its depth "
+            "is made of; got p = 2 and t = 2 (r may be chosen)",
+            "tiny.yaml:9:32: cells.fixed.dataset: this version cannot train on 'imagenet' yet; "
+            "seeds: 0, without reference and protocol, counts its nets",
+            "tiny.yaml:7:3: datasets.digits: no cell of the suite has this dataset",
+        ],
+    ),
+    "dataset that cannot be trained on": (
+        "dataset: digits}",
+        "dataset: imagenet}",
+        [
+            "tiny.yaml:9:32: cells.fixed.dataset: this version cannot train on 'imagenet' yet; "
+            "seeds: 0, without reference and protocol, counts its nets",
+            "tiny.yaml:7:3: datasets.digits: no cell of the suite has this dataset",
+        ],
+    ),
     "claim on any cell": (
         "a: {learning: residual}",
         "a: {}",

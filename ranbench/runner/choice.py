@@ -1,0 +1,78 @@
+"""Which runs of a suite a call trains, and which are left as they are. Decided from records, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ranbench.environment import code_of
+from ranbench.records import RunRecord, State
+from ranbench.spec import RunSpec
+
+CLOSED = (State.DONE, State.FAILED)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The runs of a call: those to be claimed, and how many of them failed before and are not tried again.
+
+    ``done``: runs that need nothing; ``of_other_code``: those of them whose numbers other code made than is here.
+    """
+
+    todo: tuple[RunSpec, ...]
+    failed: int
+    done: int
+    of_other_code: int
+
+
+def choose(specs: Sequence[RunSpec], records: Iterable[RunRecord], rerun: Collection[str]) -> Choice:
+    """Choose what is trained of ``specs``: what has no result, and of the rest what ``rerun`` asks for again."""
+    known = {record.fingerprint: record for record in records}
+    codes = _codes(spec.model.name for spec in specs)
+    todo, done, failed = [], [], 0
+    for spec in specs:
+        record = known.get(spec.fingerprint)
+        if record is None or _is_wanted(record, rerun, codes[spec.model.name]):
+            todo.append(spec)
+            failed += record is not None and _stays_failed(record, rerun, codes[spec.model.name])
+        else:
+            done.append(record)
+    return Choice(tuple(todo), failed, len(done), of_other_code(done))
+
+
+def of_other_code(records: Iterable[RunRecord]) -> int:
+    """Count the results that other code made than is here; a net whose file is not found here tells nothing."""
+    counted = [(_net(record.spec), record.counted.code_id) for record in records if record.counted]
+    codes = _codes(name for name, _ in counted)
+    return sum(codes[name] not in (None, code) for name, code in counted)
+
+
+def other_code_words(number: int) -> str:
+    """Say so many results are of other code."""
+    return f"{number} done {'run is' if number == 1 else 'runs are'} of other code than is here now"
+
+
+def _is_wanted(record: RunRecord, rerun: Collection[str], code: str | None) -> bool:
+    newest = record.latest
+    if newest is None or "all" in rerun:
+        return True
+    if "changed" in rerun and (newest.state not in CLOSED or newest.code_id != code):
+        return True
+    return record.counted is None
+
+
+def _stays_failed(record: RunRecord, rerun: Collection[str], code: str | None) -> bool:
+    """Tell whether the newest attempt failed and is not followed by another, as ``Store.claim`` decides."""
+    newest = record.latest
+    if newest is None or newest.state is not State.FAILED or {"all", "failed"} & set(rerun):
+        return False
+    return "changed" not in rerun or newest.code_id == code
+
+
+def _codes(names: Iterable[str]) -> dict[str, str | None]:
+    return {name: code_of(name) for name in set(names)}
+
+
+def _net(spec: Mapping[str, object]) -> str:
+    model = spec["model"]
+    return str(model["name"]) if isinstance(model, Mapping) else ""
