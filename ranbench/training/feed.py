@@ -35,7 +35,7 @@ class Feed:
         """Send the rows from iteration ``step`` on."""
         block = self.order.block(step, ROWS)
         rates = torch.tensor([self.rate(step + row) for row in range(ROWS)], dtype=self._rates.dtype)
-        for there, here in [*zip(self._draws.rows, block.rows, strict=True), (self._rates, rates)]:
+        for there, here in [*zip(self._draws.parts.values(), block.parts.values(), strict=True), (self._rates, rates)]:
             # from pinned memory the copy waits in the device's queue, and the host goes on
             there.copy_(here.pin_memory() if self.device.type == "cuda" else here, non_blocking=True)
         self.position.zero_()

@@ -20,6 +20,7 @@ import torch
 from torch import nn
 from torch.autograd.profiler import record_function
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ranbench.data.augmentation import BatchOrder, Preparation
 from ranbench.data.images import ImageSet
@@ -102,7 +103,7 @@ class Training:
         with self._placed():
             self.net = net.to(device, dtype).to(memory_format=self.path.memory_format)
             self.images, self.labels = images.to(device), labels.to(device)
-            self.prepare = Preparation.of(self.images, protocol.augmentation)
+            self.prepare = Preparation.of(self.images, protocol)
             self._forward = torch.compile(self.net) if self.path.compiled else self.net
             self._optimise()
             self._feed()
@@ -118,7 +119,7 @@ class Training:
             self.device
         )
         self.optimizer = torch.optim.SGD(
-            self.net.parameters(),
+            _groups(self.net, decay_norm=optimizer.decay_norm),
             lr=self.rate,
             momentum=optimizer.momentum,
             nesterov=optimizer.nesterov,
@@ -131,12 +132,9 @@ class Training:
 
     def _feed(self) -> None:
         """Make what hands the steps their batches, and what keeps their losses."""
-        protocol, augmentation = self.protocol, self.protocol.augmentation
-        order = BatchOrder(
-            len(self.images.train_images), protocol.batch, self.seed, pad=augmentation.pad, flip=augmentation.flip
-        )
-        self.feed = Feed(order, self._rate_of, self.device)
-        self.every = max(1, protocol.iterations // POINTS)
+        self.order = BatchOrder.of(self.images, self.protocol, self.seed)
+        self.feed = Feed(self.order, self._rate_of, self.device)
+        self.every = max(1, self.protocol.iterations // POINTS)
         # loss and number of errors of each iteration since the last point, and how many rows are filled
         self.window = torch.zeros(self.every, 2, dtype=self.dtype, device=self.device)
         self.filled = torch.zeros(1, dtype=torch.int64, device=self.device)
@@ -241,19 +239,23 @@ class Training:
         return stack
 
     def _iterate(self) -> None:
-        """Take one step, by the path."""
-        if self.path.graph and self._recorded is None and self.stream is not None:
-            self._recorded = RecordedStep(self._whole_step, self._changing(), self._forget_gradients, self.stream)
-        if self._recorded is not None:
+        """Take one step, by the path; a batch that is the rest of an epoch has another size than a recorded one."""
+        size = self.order.size(self.step)
+        if self.path.graph and self.stream is not None and size == self.protocol.batch:
+            if self._recorded is None:
+                changing, forget = self._changing(), self._forget_gradients
+                self._recorded = RecordedStep(lambda: self._whole_step(size), changing, forget, self.stream)
             self._recorded.replay()
         else:
-            self._whole_step()
+            self._whole_step(size)
         self.step += 1
 
-    def _whole_step(self) -> None:
-        """Augmentation, forward, backward, update; all that it reads and writes lies on the device."""
+    def _whole_step(self, size: int) -> None:
+        """Augmentation, forward, backward, update of ``size`` images; all that it touches lies on the device."""
         with record_function("augmentation"):
             draw = self.feed.take(self.rate)
+            if size < self.protocol.batch:
+                draw = draw.map(lambda rows: rows[:size])
             targets = self.labels.index_select(0, draw.index)
             images = self.prepare.augmented(draw).to(self.dtype).contiguous(memory_format=self.path.memory_format)
         with self._draws("forward"):
@@ -268,7 +270,7 @@ class Training:
         with record_function("update"):
             self.optimizer.step()
         with torch.no_grad(), record_function("record"):
-            wrong = (logits.argmax(dim=1) != targets).sum()
+            wrong = (logits.argmax(dim=1) != targets).sum() * (self.protocol.batch / size)
             row = torch.stack([loss.detach(), wrong.to(self.dtype)]).unsqueeze(0)
             self.window.index_copy_(0, self.filled, row)
             self.filled.add_(1).remainder_(self.every)
@@ -329,9 +331,21 @@ class Training:
             "best_error_pct": best_error,
             "best_iteration": float(best_step),
             "train_seconds": self.seconds,
-            "images_per_s": self.step * self.protocol.batch / self.seconds if self.seconds else 0.0,
+            "images_per_s": self.order.seen(self.step) / self.seconds if self.seconds else 0.0,
         }
         return Finished(metrics, Predictions(final.predictions))
+
+
+def _groups(net: nn.Module, *, decay_norm: bool) -> list[dict[str, Any]]:
+    """The trained values in groups of one weight decay: BatchNorm's scale and shift have none if so wished."""
+    if decay_norm:
+        return [{"params": list(net.parameters())}]
+    norms = {id(value) for module in net.modules() if isinstance(module, _BatchNorm) for value in module.parameters()}
+    plain = [value for value in net.parameters() if id(value) not in norms]
+    return [
+        {"params": plain},
+        {"params": [value for value in net.parameters() if id(value) in norms], "weight_decay": 0.0},
+    ]
 
 
 def _unshared(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ranbench.data.augmentation import BatchOrder, Draw, Preparation
+from ranbench.spec import Augmentation
 
 
 def values(draw: Draw) -> tuple[list[int], list[int], list[int], list[bool]]:
@@ -15,6 +16,11 @@ def values(draw: Draw) -> tuple[list[int], list[int], list[int], list[bool]]:
 
 def one(top: int, left: int, mirrored: bool) -> Draw:
     return Draw(torch.tensor([0]), torch.tensor([top]), torch.tensor([left]), torch.tensor([mirrored]))
+
+
+def prepared(images: torch.Tensor, *, mean: str, pad: int, **more: object) -> Preparation:
+    changes = {"mean": mean, "pad": pad, "flip": True, **more}
+    return Preparation(images, Augmentation.model_validate(changes))
 
 
 @pytest.fixture
@@ -93,7 +99,7 @@ def test_crop_corners_take_every_value_from_0_to_twice_the_padding_about_equally
 def test_the_mean_image_is_exact() -> None:
     images = torch.tensor([[[[0, 255]]], [[[255, 255]]], [[[0, 0]]], [[[51, 0]]]], dtype=torch.uint8)
 
-    mean = Preparation(images, mean="image", pad=0, flip=True).mean
+    mean = prepared(images, mean="image", pad=0).mean
 
     assert torch.equal(mean, torch.tensor([[[306 / 4 / 255, 0.5]]]))
 
@@ -101,7 +107,7 @@ def test_the_mean_image_is_exact() -> None:
 def test_no_mean_leaves_pixels_between_0_and_1() -> None:
     images = torch.tensor([[[[0, 51, 255]]]], dtype=torch.uint8)
 
-    plain = Preparation(images, mean="none", pad=0, flip=True).plain(images)
+    plain = prepared(images, mean="none", pad=0).plain(images)
 
     assert torch.equal(plain, torch.tensor([[[[0.0, 0.2, 1.0]]]]))
 
@@ -123,14 +129,14 @@ def test_a_crop_is_taken_at_its_corner_then_mirrored(
 ) -> None:
     images = torch.tensor([[[[51, 102], [153, 204]]]], dtype=torch.uint8)
 
-    found = Preparation(images, mean="none", pad=1, flip=True).augmented(one(top, left, mirrored))
+    found = prepared(images, mean="none", pad=1).augmented(one(top, left, mirrored))
 
     assert torch.equal(found, torch.tensor([[expected]]))
 
 
 def test_the_border_is_zero_after_the_mean_was_subtracted() -> None:
     images = torch.tensor([[[[0]]], [[[255]]]], dtype=torch.uint8)
-    preparation = Preparation(images, mean="image", pad=1, flip=True)
+    preparation = prepared(images, mean="image", pad=1)
 
     corner, middle = (preparation.augmented(one(place, place, False)).item() for place in (0, 1))
 
@@ -139,7 +145,7 @@ def test_the_border_is_zero_after_the_mean_was_subtracted() -> None:
 
 def test_a_batch_takes_for_each_image_its_own_draw() -> None:
     images = torch.randint(0, 256, (6, 3, 5, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    preparation = Preparation(images, mean="image", pad=2, flip=True)
+    preparation = prepared(images, mean="image", pad=2)
     draw = Draw(
         torch.tensor([5, 0, 0, 3]),
         torch.tensor([0, 4, 2, 1]),
@@ -158,7 +164,7 @@ def test_a_batch_takes_for_each_image_its_own_draw() -> None:
 
 def test_without_padding_and_flips_an_augmented_image_is_the_plain_one() -> None:
     images = torch.randint(0, 256, (8, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    preparation = Preparation(images, mean="image", pad=0, flip=True)
+    preparation = prepared(images, mean="image", pad=0)
     draw = BatchOrder(8, 8, 0, pad=0, flip=False).draw(0)
 
     found = preparation.augmented(draw)
@@ -168,7 +174,7 @@ def test_without_padding_and_flips_an_augmented_image_is_the_plain_one() -> None
 
 def test_batches_are_float32_and_channels_last() -> None:
     images = torch.randint(0, 256, (8, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    preparation = Preparation(images, mean="image", pad=2, flip=True)
+    preparation = prepared(images, mean="image", pad=2)
 
     batches = preparation.plain(images), preparation.augmented(BatchOrder(8, 8, 0, pad=2, flip=True).draw(0))
 
