@@ -144,6 +144,7 @@ class Attempt:
     def beside(self, at_once: int) -> None:
         """Tell that so many runs share the device from here on."""
         self.most_at_once = max(self.most_at_once, at_once)
+        self.checkpoints.sharing = at_once
 
     def end(self) -> None:
         """Let go of the net, and stop saying that the run is worked on."""

@@ -36,16 +36,20 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The checkpoints of one attempt, in one folder."""
+    """The checkpoints of one attempt, in one folder.
+
+    ``sharing``: how many runs wait while one of them writes.
+    """
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self.sharing = 1
         self._last = time.monotonic()
         self._cost = 0.0
 
     def due(self) -> bool:
-        """Tell whether it is time: after two seconds, and so rarely that writing takes under 1 % of the time."""
-        return time.monotonic() - self._last >= max(FIRST_AFTER, self._cost / SHARE)
+        """Tell whether it is time: after two seconds, and so rarely that all runs write in under 1 % of the time."""
+        return time.monotonic() - self._last >= max(FIRST_AFTER, self.sharing * self._cost / SHARE)
 
     def write(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> Path:
         """Write a state, then delete all but the newest two.
