@@ -1,7 +1,8 @@
 """Plan, skip, dispatch, train, record: the only place where training meets the store."""
 
+from ranbench.runner.checking import Checked, check
 from ranbench.runner.events import Observer, Stop, Summary
 from ranbench.runner.plan import Plan, PlannedRun, plan
 from ranbench.runner.suite import run
 
-__all__ = ["Observer", "Plan", "PlannedRun", "Stop", "Summary", "plan", "run"]
+__all__ = ["Checked", "Observer", "Plan", "PlannedRun", "Stop", "Summary", "check", "plan", "run"]
