@@ -46,6 +46,9 @@ def run(
     device: Device = "auto",
     rerun: Rerun = None,
     trust_imports: TrustImports = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Before training, write where a step's time goes to results/profiles/.")
+    ] = False,
     db: Db = None,
     data: Data = None,
 ) -> None:
@@ -73,6 +76,7 @@ def run(
                 device=device,
                 rerun=frozenset([rerun] if rerun else []),
                 trust_imports=trust_imports,
+                profile=profile,
                 observer=shown,
                 stop=stop,
             )

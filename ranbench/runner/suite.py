@@ -36,6 +36,7 @@ def run(
     device: str = "auto",
     rerun: frozenset[str] = frozenset(),
     trust_imports: bool = False,
+    profile: bool = False,
     observer: Observer | None = None,
     stop: Stop | None = None,
 ) -> Summary:
@@ -50,6 +51,7 @@ def run(
         device: auto, cpu or cuda.
         rerun: of "failed", "changed" and "all": which closed runs are trained again.
         trust_imports: nets that are named by an import path may be imported, which runs their code.
+        profile: measure first where the time of a step of the first open run goes, into the folder of results.
         observer: is told what happens.
         stop: asks for a stop at the next iteration; the run in hand is checkpointed.
 
@@ -68,6 +70,8 @@ def run(
     if not todo:
         store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs)
         observer.planned(len(specs), len(specs))
+        if profile:
+            observer.note("nothing is left to train, so no step was profiled; '--rerun all' trains again")
         return Summary(len(specs), len(specs), 0, 0, 0, 0)
     work = _Work(suite, store, data, results, device, rerun, trust_imports, observer, stop)
     work.measure_nets(todo)  # this and the next refuse before anything is recorded
@@ -75,6 +79,10 @@ def run(
     store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs)
     for key, size in work.sizes.items():
         store.record_complexity(key, size)
+    if profile:
+        from ranbench.runner.profiling import write_profile
+
+        write_profile(work.place, todo[0], work.images[todo[0].data])
     return work.through(len(specs), todo)
 
 

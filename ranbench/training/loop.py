@@ -28,6 +28,7 @@ from ranbench.models import initialise
 from ranbench.records import MetricPoint, Predictions
 from ranbench.spec import Protocol
 from ranbench.training.evaluate import Evaluated, evaluate
+from ranbench.training.parts import part
 from ranbench.training.schedule import learning_rate
 
 POINTS = 1000  # training-loss points of a run at most
@@ -127,9 +128,9 @@ class Training:
 
     def evaluate(self) -> Evaluated:
         """Take the test error of the present weights, on the first images only where the protocol says so."""
-        part = slice(0, self.protocol.evaluation.images)
+        some = slice(0, self.protocol.evaluation.images)
         with self._draws("evaluation"):
-            return evaluate(self.net, self.images.test_images[part], self.images.test_labels[part], self._plain)
+            return evaluate(self.net, self.images.test_images[some], self.images.test_labels[some], self._plain)
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Return everything that a resume needs: tensors by name, and plain values."""
@@ -156,16 +157,21 @@ class Training:
     def _iterate(self) -> None:
         """Take one step: augmentation, forward, backward, update."""
         rate = learning_rate(self.protocol.schedule, self.protocol.iterations, self.step)
-        draw = self.order.draw(self.step)
-        targets = self.labels[draw.index.to(self.device)]
-        images = self.prepare.augmented(self.images.train_images, draw).contiguous(memory_format=self.format)
+        with part("draw"):
+            draw = self.order.draw(self.step)
+            targets = self.labels[draw.index.to(self.device)]
+        with part("augmentation"):
+            images = self.prepare.augmented(self.images.train_images, draw).contiguous(memory_format=self.format)
         with self._draws("forward"):
-            logits = self.net(images)
-            loss = functional.cross_entropy(logits, targets)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.param_groups[0]["lr"] = rate
-        self.optimizer.step()
+            with part("forward"):
+                logits = self.net(images)
+                loss = functional.cross_entropy(logits, targets)
+            with part("backward"):
+                self.optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+        with part("update"):
+            self.optimizer.param_groups[0]["lr"] = rate
+            self.optimizer.step()
         with torch.no_grad():
             row = self.window[self.step % self.every]
             row[0], row[1] = loss, (logits.argmax(dim=1) != targets).sum()
