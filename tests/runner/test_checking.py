@@ -164,6 +164,18 @@ def test_a_check_that_fails_has_no_answer_and_harms_nothing(
     assert (after.state, after.counted) == ("done", record.counted)
 
 
+def test_a_report_counts_no_check_among_the_attempts_before_the_one_that_counts(
+    again: Callable[..., Checked], suite: Suite, store: Store, tmp_path: Path
+) -> None:
+    from ranbench.report import tables
+
+    again()
+    run(suite, store, results=tmp_path / "results", only={"learning": "naive"}, rerun=frozenset(["all"]))
+
+    (row,) = [row for row in tables(suite, store.runs()).runs if row.state == "done"]
+    assert (row.attempt, row.superseded, row.failures) == (3, 1, 0)
+
+
 def test_a_run_of_which_nothing_is_done_cannot_be_checked(suite: Suite, store: Store, tmp_path: Path) -> None:
     store.record_suite(suite.name, suite.title, suite.text, suite.sha256, suite.runs())
     planned = store.runs()[0]
