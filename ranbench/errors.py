@@ -80,6 +80,12 @@ class CheckpointError(RanbenchError):
     exit_code = 7
 
 
+class NothingMeasured(RanbenchError):
+    """A check for which there is nothing to compare, or whose place is taken."""
+
+    exit_code = 6
+
+
 class Divergence(RanbenchError):
     """A loss that is not finite: of training, or of an evaluation on the way."""
 

@@ -28,6 +28,13 @@ class Reason(StrEnum):
     ERROR = "error"
 
 
+class Purpose(StrEnum):
+    """What an attempt is for: a result, or a check that a result comes out again, which never counts as one."""
+
+    RESULT = "result"
+    CHECK = "check"
+
+
 @dataclass(frozen=True)
 class Metric:
     """A measured quantity: its column heading, unit, meaning and whether less of it is better."""
@@ -164,11 +171,16 @@ class Attempt:
     owner: Owner | None
     environment: Environment
     metrics: Mapping[str, float] = field(default_factory=dict)
+    purpose: Purpose = Purpose.RESULT
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run with its attempts, oldest first. ``counted`` is the latest done one, the others are superseded."""
+    """A run with its attempts, oldest first.
+
+    Checks stand among ``attempts`` and nowhere else: ``results``, ``counted``, ``latest`` and ``state`` know none.
+    ``counted`` is the latest done one, the others are superseded.
+    """
 
     fingerprint: str
     cell_id: str
@@ -178,14 +190,19 @@ class RunRecord:
     suites: tuple[str, ...] = ()
 
     @property
+    def results(self) -> tuple[Attempt, ...]:
+        """The attempts that were made for a result, oldest first."""
+        return tuple(attempt for attempt in self.attempts if attempt.purpose is Purpose.RESULT)
+
+    @property
     def counted(self) -> Attempt | None:
         """The attempt whose numbers count, or None."""
-        return next((attempt for attempt in reversed(self.attempts) if attempt.state is State.DONE), None)
+        return next((attempt for attempt in reversed(self.results) if attempt.state is State.DONE), None)
 
     @property
     def latest(self) -> Attempt | None:
-        """The newest attempt, or None where nothing was started."""
-        return self.attempts[-1] if self.attempts else None
+        """The newest attempt at a result, or None where none was started."""
+        return self.results[-1] if self.results else None
 
     @property
     def state(self) -> str:

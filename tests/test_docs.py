@@ -17,7 +17,20 @@ from ranbench.suite.form import Reduction
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = (
-    *("list", "validate", "plan", "run", "status", "runs", "show", "report", "complexity", "data fetch", "data verify"),
+    *(
+        "list",
+        "validate",
+        "plan",
+        "run",
+        "status",
+        "runs",
+        "show",
+        "rerun",
+        "report",
+        "complexity",
+        "data fetch",
+        "data verify",
+    ),
 )
 
 

@@ -21,17 +21,19 @@ from sqlalchemy import create_engine
 
 import ranbench
 from ranbench.errors import StoreError
-from ranbench.records import Complexity
+from ranbench.records import Complexity, Purpose
 from ranbench.store import Store, upgrade
 from ranbench.store.schema import VERSION, VERSION_TABLE, Row
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "database.md"
 
-LATER = """
+NEXT = f"{int(VERSION) + 1:04}"
+
+LATER = f"""
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0003", "0002"
+revision, down_revision = "{NEXT}", "{VERSION}"
 
 def upgrade():
     op.add_column("suite", sa.Column("colour", sa.Text()))
@@ -52,9 +54,9 @@ def later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch
     """A ranbench with one migration more than this one; ``undo`` of the result gives the real one back."""
     migrations = tmp_path / "migrations"
     shutil.copytree(upgrade.MIGRATIONS, migrations)
-    (migrations / "versions" / "0003_colour.py").write_text(LATER)
+    (migrations / "versions" / f"{NEXT}_colour.py").write_text(LATER)
     monkeypatch.setattr(upgrade, "MIGRATIONS", migrations)
-    monkeypatch.setattr(upgrade, "VERSION", "0003")
+    monkeypatch.setattr(upgrade, "VERSION", NEXT)
     return monkeypatch
 
 
@@ -98,24 +100,30 @@ def test_an_old_database_is_copied_and_then_upgraded_with_its_content(path: Path
     with Store.open(f"sqlite:///{path}") as store:
         version, copy = store.schema_version(), store.backup
 
-    assert version == "0003"
-    assert copy == path.with_name("ranbench.db.schema-0002")
+    assert version == NEXT
+    assert copy == path.with_name(f"ranbench.db.schema-{VERSION}")
     assert rows(copy, "SELECT * FROM suite") == before
-    assert rows(copy, f"SELECT version_num FROM {VERSION_TABLE}") == [("0002",)]
+    assert rows(copy, f"SELECT version_num FROM {VERSION_TABLE}") == [(VERSION,)]
     assert rows(path, "SELECT * FROM suite") == [(*before[0], None)]
+
+
+def old_database(path: Path, version: str, *statements: str) -> None:
+    """Make a database of an older version that holds what the statements write."""
+    config = Config()
+    config.set_main_option("script_location", str(upgrade.MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, version)
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+    engine.dispose()
 
 
 def test_a_database_of_the_first_version_keeps_its_counts_and_takes_new_ones(tmp_path: Path) -> None:
     path = tmp_path / "first.db"
-    first = Config()
-    first.set_main_option("script_location", str(upgrade.MIGRATIONS))
-    first.set_main_option("path_separator", "os")
-    engine = create_engine(f"sqlite:///{path}")
-    with engine.begin() as connection:
-        first.attributes["connection"] = connection
-        command.upgrade(first, "0001")
-        connection.exec_driver_sql("INSERT INTO complexity VALUES ('aa', 12, 34, '{}', '{}', 'words')")
-    engine.dispose()
+    old_database(path, "0001", "INSERT INTO complexity VALUES ('aa', 12, 34, '{}', '{}', 'words')")
     new = Complexity(1, 2, {}, {}, "words", depth=56, backward_macs=4)
 
     with Store.open(f"sqlite:///{path}") as store:
@@ -128,20 +136,42 @@ def test_a_database_of_the_first_version_keeps_its_counts_and_takes_new_ones(tmp
     assert written == new
 
 
+def test_every_attempt_of_a_database_without_purposes_is_one_at_a_result(tmp_path: Path) -> None:
+    path = tmp_path / "second.db"
+    old_database(
+        path,
+        "0002",
+        "INSERT INTO cell VALUES ('c', '{}')",
+        "INSERT INTO run VALUES (1, 'f', 'c', 0, '2026-01-01T00:00:00.000000+00:00')",
+        """INSERT INTO environment VALUES (1, 'e', 'cpu', 'cpu', 'cpu', 1, 1, 1, 'eager', '3', 'Linux', '{}', NULL, 0,
+        NULL, 'here', 'me', 'ranbench')""",
+        """INSERT INTO attempt VALUES (1, 'f', 1, 'done', NULL, NULL, 'code', 6, 6, 0, 0,
+        '2026-01-01T00:00:00.000000+00:00', '2026-01-01T00:00:00.000000+00:00', '2026-01-01T00:00:00.000000+00:00',
+        NULL, NULL, NULL, NULL, 1, NULL)""",
+        "INSERT INTO metric VALUES (1, 'error_pct', 5.0)",
+    )
+
+    with Store.open(f"sqlite:///{path}") as store:
+        (record,) = store.runs()
+
+    assert (record.state, record.counted, record.latest) == ("done", record.attempts[0], record.attempts[0])
+    assert (record.attempts[0].purpose, record.attempts[0].metrics) == (Purpose.RESULT, {"error_pct": 5.0})
+
+
 def test_a_copy_never_replaces_an_earlier_copy(path: Path, later: pytest.MonkeyPatch) -> None:
-    earlier = path.with_name("ranbench.db.schema-0002")
+    earlier = path.with_name(f"ranbench.db.schema-{VERSION}")
     earlier.write_text("kept")
 
     with Store.open(f"sqlite:///{path}") as store:
         copy = store.backup
 
-    assert copy == path.with_name("ranbench.db.schema-0002-2")
+    assert copy == path.with_name(f"ranbench.db.schema-{VERSION}-2")
     assert earlier.read_text() == "kept"
 
 
 def test_an_upgrade_that_fails_changes_nothing(path: Path, later: pytest.MonkeyPatch) -> None:
     broken = LATER + '    op.execute("SELECT 1 FROM nowhere")\n'
-    (upgrade.MIGRATIONS / "versions" / "0003_colour.py").write_text(broken)
+    (upgrade.MIGRATIONS / "versions" / f"{NEXT}_colour.py").write_text(broken)
     before = definitions(path)
 
     with pytest.raises(StoreError, match="no such table: nowhere"):
@@ -162,7 +192,7 @@ def test_a_newer_database_is_refused_and_left_alone(path: Path, later: pytest.Mo
         Store.open(f"sqlite:///{path}")
 
     assert str(caught.value) == (
-        f"sqlite:///{path}: has schema 0003, newer than 0002 of this ranbench {ranbench.__version__}; "
+        f"sqlite:///{path}: has schema {NEXT}, newer than {VERSION} of this ranbench {ranbench.__version__}; "
         "'pip install --upgrade ranbench' helps"
     )
     assert path.read_bytes() == content

@@ -313,6 +313,8 @@ def test_passwords_in_a_command_line_are_masked_and_an_environment_is_kept_once(
         "UPDATE attempt SET state = 'failed', owner_token = NULL, ended = started",
         "UPDATE attempt SET state = 'done'",
         "UPDATE attempt SET reason = 'bad luck'",
+        "UPDATE attempt SET purpose = 'fun'",
+        "UPDATE attempt SET purpose = NULL",
         "UPDATE attempt SET step = -1",
         "UPDATE attempt SET number = NULL",
         "INSERT INTO metric VALUES (99, 'error_pct', 1.0)",

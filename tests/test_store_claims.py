@@ -19,7 +19,7 @@ import pytest
 from test_store import HERE, LOSSES, claim, claimed, run
 
 from ranbench.errors import ClaimLost, StoreError
-from ranbench.records import MetricPoint, Owner, Reason, State
+from ranbench.records import MetricPoint, Owner, Purpose, Reason, State
 from ranbench.store import Claimed, Refused, Store, connection
 
 
@@ -137,6 +137,70 @@ def test_a_closed_run_is_opened_again_only_where_asked(
 
     again = Claimed(2, number=2, resume=False, step=0, environment=HERE)
     assert answer == (again if opens else Refused(closed_as, attempt))  # type: ignore[arg-type]
+
+
+def check(store: Store, token: str = "me", **changes: Any) -> Claimed | Refused:
+    return claim(store, token, purpose=Purpose.CHECK, **changes)
+
+
+def test_a_check_never_counts_and_hides_no_result(store: Store) -> None:
+    store.finish(claimed(store), "me", {"error_pct": 5.0})
+    opened = check(store)
+    assert isinstance(opened, Claimed)
+
+    before = store.find(run().fingerprint)
+    store.finish(opened.attempt_id, "me", {"error_pct": 6.0})
+    after = store.find(run().fingerprint)
+
+    assert opened == Claimed(2, number=2, resume=False, step=0, environment=HERE)
+    assert [attempt.purpose for attempt in after.attempts] == [Purpose.RESULT, Purpose.CHECK]
+    for record in (before, after):
+        assert (record.state, record.counted, record.latest) == ("done", record.attempts[0], record.attempts[0])
+        assert record.results == record.attempts[:1]
+
+
+def test_a_run_with_nothing_but_a_check_is_planned(store: Store) -> None:
+    opened = check(store)
+    assert isinstance(opened, Claimed)
+    store.finish(opened.attempt_id, "me", {"error_pct": 6.0})
+
+    record = store.find(run().fingerprint)
+    answer = claim(store)
+
+    assert (record.state, record.counted, record.latest) == ("planned", None, None)
+    assert store.done([run().fingerprint]) == set()
+    assert answer == Claimed(2, number=2, resume=False, step=0, environment=HERE)
+
+
+def test_a_check_and_a_result_of_one_run_are_claimed_beside_each_other(store: Store) -> None:
+    result, first = claim(store, "me"), check(store, "you")
+
+    held, again = claim(store, "third"), check(store, "third")
+
+    here = Owner("", "here", 4, 12.25)
+    assert (result, first) == (Claimed(1, 1, False, 0, HERE), Claimed(2, 2, False, 0, HERE))
+    assert (held, again) == (Refused("held", 1, here), Refused("held", 2, here))
+
+
+@pytest.mark.parametrize("code", ["code-1", "code-2"])
+@pytest.mark.parametrize("ended", ["done", "failed", "interrupted", "dead"])
+def test_an_open_check_of_the_same_code_is_resumed_and_after_a_closed_one_comes_the_next(
+    store: Store, ended: str, code: str
+) -> None:
+    opened = check(store)
+    assert isinstance(opened, Claimed)
+    store.append(opened.attempt_id, "me", LOSSES, 30)
+    if ended == "done":
+        store.finish(opened.attempt_id, "me", {})
+    elif ended == "failed":
+        store.fail(opened.attempt_id, "me", Reason.ERROR, "text")
+    elif ended == "interrupted":
+        store.interrupt(opened.attempt_id, "me")
+
+    answer = check(store, "you", code_id=code, is_alive=dead)
+
+    resumed = ended in ("interrupted", "dead") and code == "code-1"
+    assert answer == (Claimed(1, 1, True, 30, HERE) if resumed else Claimed(2, 2, False, 0, HERE))
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

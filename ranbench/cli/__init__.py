@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from ranbench import __version__
-from ranbench.cli import complexity, data, reports, results, run, suites
+from ranbench.cli import complexity, data, reports, rerun, results, run, suites
 from ranbench.cli.options import Data, Db
 from ranbench.cli.output import note
 from ranbench.errors import RanbenchError
@@ -57,6 +57,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "status": results.status,
     "runs": results.runs,
     "show": results.show,
+    "rerun": rerun.rerun,
     "report": reports.report,
     "complexity": complexity.complexity,
 }

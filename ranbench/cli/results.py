@@ -13,11 +13,14 @@ import typer
 
 from ranbench.cli.options import Db, Json, settings
 from ranbench.cli.output import answer, as_json, duration, note, plural, table
+from ranbench.records import Purpose
 
 if TYPE_CHECKING:
     from ranbench.records import Attempt, RunRecord
     from ranbench.spec import RunSpec
     from ranbench.store import Store
+
+_COMMANDS = {"result": "run command", "check": "'rerun --check'"}
 
 SuiteFilter = Annotated[str | None, typer.Argument(metavar="[SUITE]", help="Only runs that this suite asked for.")]
 
@@ -26,10 +29,10 @@ def status(context: typer.Context, suite: SuiteFilter = None, json: Json = False
     """Show what is running and how far, and how many runs stand where."""
     with settings(context, db).store(create=False) as store:
         records = store.runs(suite=_name(suite))
-        latest = [record.latest for record in records if record.state == "running" and record.latest]
-        points = store.last_points([attempt.id for attempt in latest])
+        open_ = [(record, attempt) for record in records for attempt in record.attempts if attempt.owner]
+        points = store.last_points([attempt.id for _, attempt in open_])
     states = Counter(_state(record) for record in records)
-    running = [_progress(record, points) for record in records if record.state == "running"]
+    running = [_progress(record, attempt, points) for record, attempt in open_]
     if json:
         as_json({"runs": len(records), "states": dict(states), "running": running})
         return
@@ -40,13 +43,13 @@ def status(context: typer.Context, suite: SuiteFilter = None, json: Json = False
         rows = [
             (
                 row["fingerprint"][:12],
-                row["cell"] + (" (smoke)" if row["smoke"] else ""),
+                row["cell"] + (" (smoke)" if row["smoke"] else "") + (", check" if row["purpose"] == "check" else ""),
                 row["seed"],
                 f"{row['step']:,}",
                 f"{row['iterations']:,}",
                 "" if row["test_error_pct"] is None else f"{row['test_error_pct']:.2f} %",
                 f"{duration(row['heartbeat_seconds'])} ago",
-                "" if row["alive"] else "gone; the next run command resumes it",
+                "" if row["alive"] else f"gone; the next {_COMMANDS[row['purpose']]} resumes it",
             )
             for row in running
         ]
@@ -63,17 +66,17 @@ def _state(record: RunRecord) -> str:
     return "interrupted"
 
 
-def _progress(record: RunRecord, points: dict[int, Any]) -> dict[str, Any]:
+def _progress(record: RunRecord, attempt: Attempt, points: dict[int, Any]) -> dict[str, Any]:
     from ranbench.environment import is_alive
 
-    attempt = record.latest
-    assert attempt is not None
     error = points.get(attempt.id, {}).get("test_error_pct")
     return {
         "fingerprint": record.fingerprint,
         "cell": _cell(record),
         "seed": record.seed,
         "smoke": _smoke(record),
+        "attempt": attempt.number,
+        "purpose": attempt.purpose.value,
         "step": attempt.step,
         "iterations": attempt.iterations,
         "test_error_pct": error.value if error else None,
@@ -119,7 +122,7 @@ def _row(record: RunRecord) -> tuple[object, ...]:
         record.seed,
         _state(record) + reason,
         "" if error is None or math.isnan(error) else f"{error:.2f} %",
-        len(record.attempts),
+        len(record.results),
         ", ".join(record.suites),
     )
 
@@ -144,6 +147,8 @@ def show(
     _show_spec(record.spec)
     for attempt in record.attempts:
         counted = " (counts)" if record.counted and attempt.id == record.counted.id else ""
+        if attempt.purpose is Purpose.CHECK:
+            counted = " (a check, which never counts)"
         answer("")
         answer(f"attempt {attempt.number}: {attempt.state.value}{counted}")
         _show_attempt(attempt, whole)
@@ -159,7 +164,18 @@ def _show_spec(spec: Any, prefix: str = "") -> None:
 
 def _show_attempt(attempt: Attempt, whole: dict[str, Any]) -> None:
     details = next(entry for entry in whole["attempts"] if entry["id"] == attempt.id)
-    hidden = ("id", "number", "state", "environment", "metrics", "series", "predictions", "artefacts", "owner")
+    hidden = (
+        "id",
+        "number",
+        "purpose",
+        "state",
+        "environment",
+        "metrics",
+        "series",
+        "predictions",
+        "artefacts",
+        "owner",
+    )
     for key, value in details.items():
         if key not in hidden and value not in (None, False, 0):
             answer(f"  {key}: {value}")

@@ -74,6 +74,9 @@ def run(
     threads: Threads = None,
     timeout: Timeout = None,
     trust_imports: TrustImports = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Before training, write where a step's time goes to results/profiles/.")
+    ] = False,
     db: Db = None,
     data: Data = None,
 ) -> None:
@@ -109,6 +112,7 @@ def run(
                 device=device,
                 rerun=frozenset([rerun] if rerun else []),
                 how=runner.How(**choices),
+                profile=profile,
                 observer=shown,
                 stop=stop,
             )

@@ -164,7 +164,7 @@ def _row(cell: int, seed: int, fingerprint: str, record: RunRecord | None, numbe
     attempt = (record.counted or record.latest) if record else None
     if record is None or attempt is None:
         return RunRow(cell, seed, fingerprint, NOT_RUN)
-    earlier = [other for other in record.attempts if other.number < attempt.number]
+    earlier = [other for other in record.results if other.number < attempt.number]
     return RunRow(
         cell=cell,
         seed=seed,

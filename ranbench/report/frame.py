@@ -29,7 +29,7 @@ def frame(records: Sequence[RunRecord]) -> pd.DataFrame:
                 "cell_id": record.cell_id,
                 "seed": record.seed,
                 "state": record.state,
-                "attempts": len(record.attempts),
+                "attempts": len(record.results),
                 "suites": " ".join(record.suites),
                 **_flat(record.spec, "spec."),
                 **metrics,

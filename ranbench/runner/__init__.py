@@ -1,8 +1,9 @@
 """Plan, skip, dispatch, train, record: the only place where training meets the store."""
 
+from ranbench.runner.checking import Checked, check
 from ranbench.runner.events import Observer, Stop, Summary
 from ranbench.runner.how import How
 from ranbench.runner.plan import Plan, PlannedRun, plan
 from ranbench.runner.suite import run
 
-__all__ = ["How", "Observer", "Plan", "PlannedRun", "Stop", "Summary", "plan", "run"]
+__all__ = ["Checked", "How", "Observer", "Plan", "PlannedRun", "Stop", "Summary", "check", "plan", "run"]

@@ -37,6 +37,7 @@ def run(
     device: str = "auto",
     rerun: frozenset[str] = frozenset(),
     how: How | None = None,
+    profile: bool = False,
     observer: Observer | None = None,
     stop: Stop | None = None,
 ) -> Summary:
@@ -52,6 +53,7 @@ def run(
         rerun: of "failed", "changed" and "all": which closed runs are trained again.
         how: the way through the engine, runs at once, threads, time limit, whether nets that are named by an import
             path may be imported.
+        profile: measure first where the time of a step of the first open run goes, into the folder of results.
         observer: is told what happens.
         stop: asks for a stop at the next iteration; the run in hand is checkpointed.
 
@@ -70,6 +72,8 @@ def run(
     if not todo:
         store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs)
         _announce(choice, observer)
+        if profile:
+            observer.note("nothing is left to train, so no step was profiled; '--rerun all' trains again")
         return Summary(len(specs), len(specs), 0, 0, 0, 0)
     work = _Work(suite, store, data, results, device, rerun, how, observer, stop)
     work.measure_nets(todo)  # this and the next two refuse before anything is recorded
@@ -79,6 +83,10 @@ def run(
     for key, size in work.sizes.items():
         store.record_complexity(key, size)
     _announce(choice, observer)
+    if profile:
+        from ranbench.runner.profiling import write_profile
+
+        write_profile(work.place_of(todo[0]), todo[0], work.images[todo[0].data])
     return work.through(len(specs), todo)
 
 
@@ -181,7 +189,7 @@ class _Work:
         self.held = []
         groups = [[spec] for spec in specs] if self.at_once == 1 else by_architecture(specs)
         for group in groups:
-            place, foreign = self._place(group[0]), is_foreign(group[0].model.name)
+            place, foreign = self.place_of(group[0]), is_foreign(group[0].model.name)
             at_once = 1 if foreign else self.at_once  # a foreign net draws from generators that all threads share
             batch = Batch(
                 place,
@@ -222,7 +230,7 @@ class _Work:
         del spec
         self.ended[{State.DONE: "trained", State.FAILED: "failed"}.get(state, "left")] += 1
 
-    def _place(self, spec: RunSpec) -> Place:
+    def place_of(self, spec: RunSpec) -> Place:
         """Where a run is trained, and which way its steps take."""
         from ranbench.training import choose_path
 

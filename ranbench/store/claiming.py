@@ -1,6 +1,7 @@
 """Who may train a run: the decision on its newest attempt, inside one write transaction.
 
 Legal moves here: nothing -> running, interrupted -> running, running (owner dead) -> running or interrupted.
+Checks of a run are claimed beside the attempts at its result: neither sees the other, they only share numbers.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, func, select, update
 from sqlalchemy import insert as plain_insert
 
-from ranbench.records import Environment, Owner, State
+from ranbench.records import Environment, Owner, Purpose, State
 from ranbench.spec import RunSpec
 from ranbench.store.reading import environments, owner_of
 from ranbench.store.schema import AttemptRow, RunRow
@@ -32,9 +33,12 @@ class Request:
     environment: Environment
     owner: Owner
     rerun: frozenset[str] = frozenset()
+    purpose: Purpose = Purpose.RESULT
 
     def wants_again(self, state: State, code_id: str) -> bool:
-        """Tell whether a closed attempt is to be followed by another."""
+        """Tell whether a closed attempt is to be followed by another: always where it was a check."""
+        if self.purpose is Purpose.CHECK:
+            return True
         if "all" in self.rerun or ("changed" in self.rerun and code_id != self.code_id):
             return True
         return state is State.FAILED and "failed" in self.rerun
@@ -43,13 +47,13 @@ class Request:
 def claim(connection: Connection, request: Request, is_alive: IsAlive) -> Claimed | Refused:
     """Give the run to the caller, or say why not."""
     add_runs(connection, [request.spec])
-    newest = _newest(connection, request.spec.fingerprint)
+    newest = _newest(connection, request)
     if newest is None:
-        return _open(connection, request, 1)
+        return _open(connection, request)
     state = State(newest.state)
     if state in (State.DONE, State.FAILED):
         if request.wants_again(state, newest.code_id):
-            return _open(connection, request, newest.number + 1)
+            return _open(connection, request)
         return Refused("done" if state is State.DONE else "failed", newest.id)
     owner = owner_of(newest)
     if owner is not None and is_alive(owner, newest.updated):
@@ -58,22 +62,26 @@ def claim(connection: Connection, request: Request, is_alive: IsAlive) -> Claime
         return _take_over(connection, request, newest)
     if state is State.RUNNING:
         _abandon(connection, newest.id)
-    return _open(connection, request, newest.number + 1)
+    return _open(connection, request)
 
 
-def _newest(connection: Connection, fingerprint: str) -> Row[Any] | None:
+def _newest(connection: Connection, request: Request) -> Row[Any] | None:
+    fingerprint = request.spec.fingerprint
     # SQLite has locked the whole database already; elsewhere the row of the run is the lock.
     connection.execute(select(RunRow.id).where(RunRow.fingerprint == fingerprint).with_for_update())
     columns = AttemptRow.__table__.columns
-    mine = select(*columns).where(AttemptRow.fingerprint == fingerprint)
+    mine = select(*columns).where(AttemptRow.fingerprint == fingerprint, AttemptRow.purpose == request.purpose.value)
     return connection.execute(mine.order_by(AttemptRow.number.desc()).limit(1)).one_or_none()
 
 
-def _open(connection: Connection, request: Request, number: int) -> Claimed:
+def _open(connection: Connection, request: Request) -> Claimed:
     moment = now()
+    of_run = AttemptRow.fingerprint == request.spec.fingerprint
+    number = (connection.execute(select(func.max(AttemptRow.number)).where(of_run)).scalar() or 0) + 1
     values = {
         "fingerprint": request.spec.fingerprint,
         "number": number,
+        "purpose": request.purpose.value,
         "state": State.RUNNING.value,
         "code_id": request.code_id,
         "step": 0,

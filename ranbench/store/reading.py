@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
 
 from ranbench.errors import UsageError
-from ranbench.records import Attempt, Complexity, Environment, MetricPoint, Owner, Reason, RunRecord, State
+from ranbench.records import Attempt, Complexity, Environment, MetricPoint, Owner, Purpose, Reason, RunRecord, State
 from ranbench.store.schema import (
     ArtefactRow,
     AttemptRow,
@@ -112,6 +112,7 @@ def _attempt(row: Row[Any], environment: Environment, metrics: dict[str, float])
         owner=owner_of(row),
         environment=environment,
         metrics=metrics,
+        purpose=Purpose(row.purpose),
     )
 
 
@@ -147,10 +148,11 @@ def _suites_of(connection: Connection, where: ColumnElement[bool]) -> dict[str, 
 
 
 def done(connection: Connection, fingerprints: Collection[str]) -> set[str]:
-    """Return those of the runs that have a done attempt."""
+    """Return those of the runs that have a done attempt at a result."""
     result: set[str] = set()
+    counts = (AttemptRow.state == State.DONE.value, AttemptRow.purpose == Purpose.RESULT.value)
     for part in chunks(fingerprints):
-        wanted = (AttemptRow.fingerprint.in_(part), AttemptRow.state == State.DONE.value)
+        wanted = (AttemptRow.fingerprint.in_(part), *counts)
         result.update(connection.execute(select(AttemptRow.fingerprint).where(*wanted)).scalars())
     return result
 

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 # The Alembic revision that these mappings describe, and the table that names the revision of a database.
-VERSION = "0002"
+VERSION = "0003"
 VERSION_TABLE = "ranbench_version"
 
 SHA256 = String(64)
@@ -163,6 +163,7 @@ class AttemptRow(Row):
         CheckConstraint("(state = 'failed') = (reason IS NOT NULL)", "reason_if_failed"),
         CheckConstraint("(state = 'running') = (ended IS NULL)", "ended_unless_running"),
         CheckConstraint("(state = 'running') = (owner_token IS NOT NULL)", "owned_if_running"),
+        CheckConstraint("purpose IN ('result', 'check')", "purpose_known"),
         CheckConstraint("number >= 1 AND step >= 0 AND iterations >= 1 AND resumes >= 0", "counts"),
     )
 
@@ -186,6 +187,7 @@ class AttemptRow(Row):
     owner_pid_started: Mapped[float | None] = mapped_column(Double)
     environment_id: Mapped[int] = mapped_column(ForeignKey("environment.id"))
     complexity_key: Mapped[str | None] = mapped_column(ForeignKey("complexity.key"))
+    purpose: Mapped[str] = mapped_column(String(16), server_default="result")
 
 
 class MetricPointRow(Row):

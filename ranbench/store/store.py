@@ -17,6 +17,7 @@ from ranbench.records import (
     MetricPoint,
     Owner,
     Predictions,
+    Purpose,
     Reason,
     RunRecord,
     State,
@@ -97,6 +98,7 @@ class Store:
         owner: Owner,
         is_alive: IsAlive,
         rerun: frozenset[str] = frozenset(),
+        purpose: Purpose = Purpose.RESULT,
     ) -> Claimed | Refused:
         """Ask for a run: its first attempt, an interrupted one to go on with, or the next where ``rerun`` says so.
 
@@ -107,8 +109,10 @@ class Store:
             owner: who asks; its token is needed for every write to the attempt.
             is_alive: tells, from an owner and its last heartbeat, whether a running attempt is still worked on.
             rerun: of "failed", "changed" (other code) and "all": which closed attempts are followed by another.
+            purpose: of the attempt; a new check is opened whatever became of the ones before, an interrupted one is
+                resumed.
         """
-        request = Request(spec, code_id, environment, owner, rerun)
+        request = Request(spec, code_id, environment, owner, rerun, purpose)
         with self._write() as connection:
             return claim(connection, request, is_alive)
 
@@ -192,7 +196,7 @@ class Store:
             return reading.runs(connection, fingerprints, suite)
 
     def done(self, fingerprints: Collection[str]) -> set[str]:
-        """Return those of the runs that have a done attempt."""
+        """Return those of the runs that have a done attempt at a result."""
         with self._read() as connection:
             return reading.done(connection, fingerprints)
 

@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.autograd.profiler import record_function
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -32,6 +31,7 @@ from ranbench.spec import Protocol
 from ranbench.training.evaluate import Evaluated, evaluate
 from ranbench.training.feed import Feed
 from ranbench.training.graph import RecordedStep
+from ranbench.training.parts import part
 from ranbench.training.paths import Arithmetic, EnginePath, choose_path
 from ranbench.training.schedule import learning_rate
 
@@ -195,9 +195,9 @@ class Training:
 
     def evaluate(self) -> Evaluated:
         """Take the test error of the present weights, on the first images only where the protocol says so."""
-        part = slice(0, self.protocol.evaluation.images)
+        some = slice(0, self.protocol.evaluation.images)
         with self._placed(), self.arithmetic.autocast(), self._draws("evaluation"):
-            return evaluate(self.net, self.images.test_images[part], self.images.test_labels[part], self._plain)
+            return evaluate(self.net, self.images.test_images[some], self.images.test_labels[some], self._plain)
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Return everything that a resume needs: tensors by name, and plain values."""
@@ -252,24 +252,25 @@ class Training:
 
     def _whole_step(self, size: int) -> None:
         """Augmentation, forward, backward, update of ``size`` images; all that it touches lies on the device."""
-        with record_function("augmentation"):
+        with part("draw"):
             draw = self.feed.take(self.rate)
             if size < self.protocol.batch:
                 draw = draw.map(lambda rows: rows[:size])
             targets = self.labels.index_select(0, draw.index)
+        with part("augmentation"):
             images = self.prepare.augmented(draw).to(self.dtype).contiguous(memory_format=self.path.memory_format)
         with self._draws("forward"):
-            with record_function("forward"):
+            with part("forward"):
                 with self.arithmetic.autocast():
                     logits = self._forward(images)
                 logits = logits.to(self.dtype)
                 loss = functional.cross_entropy(logits, targets)
-            with record_function("backward"):
+            with part("backward"):
                 self._forget_gradients()
                 loss.backward()  # type: ignore[no-untyped-call]
-        with record_function("update"):
+        with part("update"):
             self.optimizer.step()
-        with torch.no_grad(), record_function("record"):
+        with torch.no_grad():
             wrong = (logits.argmax(dim=1) != targets).sum() * (self.protocol.batch / size)
             row = torch.stack([loss.detach(), wrong.to(self.dtype)]).unsqueeze(0)
             self.window.index_copy_(0, self.filled, row)

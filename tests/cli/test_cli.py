@@ -299,6 +299,12 @@ def test_validate_prints_every_problem_with_its_place(tmp_path: Path) -> None:
         (["run", "quickstart", "--db", "mysql://u:secret@h/x"], 7, "mysql"),
         (["runs"], 7, "'ranbench run SUITE' makes one"),
         (["show", "abcd"], 7, "'ranbench run SUITE' makes one"),
+        (
+            ["rerun", "abcd"],
+            2,
+            "rerun: give --check; to train for new results there is 'ranbench run SUITE --rerun all'",
+        ),
+        (["rerun", "abcd", "--check"], 7, "'ranbench run SUITE' makes one"),
         (["report", "quickstart"], 7, "'ranbench run SUITE' makes one"),
         (["list", "modles"], 2, "did you mean 'models'?"),
         (["data", "fetch", "cifar"], 2, "did you mean 'cifar10'?"),
