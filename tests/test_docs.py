@@ -13,7 +13,20 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = (
-    *("list", "validate", "plan", "run", "status", "runs", "show", "report", "complexity", "data fetch", "data verify"),
+    *(
+        "list",
+        "validate",
+        "plan",
+        "run",
+        "status",
+        "runs",
+        "show",
+        "report",
+        "complexity",
+        "bench",
+        "data fetch",
+        "data verify",
+    ),
 )
 
 
