@@ -13,11 +13,8 @@ from common.measure import Options, Result, Samples, Target, in_turns, ratio, sc
 from ranbench.store import Store
 from ranbench.store.connection import database_file
 
-GROUP_BY = """
-SELECT point.attempt_id, point.value FROM metric_point AS point
-JOIN (SELECT attempt_id, name, max(step) AS step FROM metric_point GROUP BY attempt_id, name) AS last
-ON point.attempt_id = last.attempt_id AND point.name = last.name AND point.step = last.step
-"""
+# SQLite's own short form: beside max(), a bare column is that of the row with the maximum
+GROUP_BY = "SELECT attempt_id, name, max(step), value FROM metric_point GROUP BY attempt_id, name"
 
 
 def main(options: Options) -> Result:
@@ -46,7 +43,7 @@ def in_both_ways(url: str, runs: int, rounds: int) -> Samples:
             return {attempt: points["train_loss"].value for attempt, points in store.last_points(attempts).items()}
 
         def by_group() -> dict[int, float]:
-            return dict(driver.execute(GROUP_BY).fetchall())
+            return {attempt: value for attempt, _, _, value in driver.execute(GROUP_BY)}
 
         found = by_store()
         if len(found) != runs or found != by_group():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -30,7 +31,7 @@ def main(options: Options) -> Result:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         suite = stores.many_runs(folder, stores.CELLS)
-        with Store.open(stores.database(folder)) as store:
+        with Store.open(stores.database(folder)) as store, ExitStack() as opened:
             recorder = Recorder(store, suite.runs()[0])
             share, line, facts = share_of_a_step(options, recorder, folder)
             ways = {
@@ -38,7 +39,7 @@ def main(options: Options) -> Result:
                 "single_points_per_s": lambda: recorder.rate(options.count(200, 3), at_once=False),
             }
             if has_mlflow:
-                ways["mlflow_points_per_s"] = log_metric(folder, options.count(200, 3))
+                ways["mlflow_points_per_s"] = opened.enter_context(mlflow_run(folder, options.count(200, 3)))
             samples = in_turns(ways, rounds=options.count(9, 1))
     return Result(
         targets=[
@@ -122,15 +123,21 @@ def share_of_a_step(options: Options, recorder: Recorder, folder: Path) -> tuple
     return share, line, {"step_s": step, "interval_s": interval, "append_s": append, "heartbeat_s": beat}
 
 
-def log_metric(folder: Path, number: int) -> Callable[[], float]:
-    """Return what measures MLflow's log_metric in points per second."""
+@contextmanager
+def mlflow_run(folder: Path, number: int) -> Iterator[Callable[[], float]]:
+    """Open a run of MLflow's; give what measures its log_metric in points per second."""
     import mlflow
 
     mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
-    mlflow.set_experiment("benchmark")
-    mlflow.start_run()
+    experiment = mlflow.create_experiment("benchmark", artifact_location=(folder / "mlruns").as_uri())
     steps = count(1)
-    return lambda: number / seconds(lambda: [mlflow.log_metric("loss", 0.5, step=next(steps)) for _ in range(number)])
+
+    def log() -> None:
+        for _ in range(number):
+            mlflow.log_metric("loss", 0.5, step=next(steps))
+
+    with mlflow.start_run(experiment_id=experiment):
+        yield lambda: number / seconds(log)
 
 
 if __name__ == "__main__":
