@@ -17,7 +17,7 @@ from ranbench.records import MetricPoint
 from ranbench.training import Training
 
 CPU = torch.device("cpu")
-# At the protocol's rate of 0.1 the first steps are chaotic in float64 as well: a difference of 1e-16 grows by factors of
+# At the rate of 0.1 the first steps are chaotic in float64 as well: a difference of 1e-16 grows by factors of
 # 10 to 10,000 a step, so that after ten steps it says nothing of the arithmetic.
 CALM_RATE = 1e-4
 
