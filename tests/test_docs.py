@@ -28,6 +28,7 @@ COMMANDS = (
         "rerun",
         "report",
         "complexity",
+        "bench",
         "data fetch",
         "data verify",
     ),

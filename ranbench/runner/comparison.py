@@ -9,7 +9,7 @@ from typing import Literal
 from ranbench.records import METRICS, Attempt
 
 LOSS = "train_loss"
-COST_UNITS = ("seconds", "images/s", "bytes")  # of time and memory, which say nothing about the net
+COST_UNITS = ("seconds", "images/s", "bytes", "runs")  # of time, memory and company, which say nothing about the net
 PLACE_FIELDS = ("device", "device_name", "cpu", "engine_path", "threads")  # what bits depend on, beside versions
 
 Answer = Literal["identical", "equal metrics", "different"]

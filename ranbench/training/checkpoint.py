@@ -20,7 +20,10 @@ from safetensors.torch import load, save
 from ranbench.errors import CheckpointError, one_line
 
 KEEP = 2
-FIRST_AFTER = 2.0  # seconds
+FIRST_AFTER = 2.0  # seconds of a command's work on a run
+APART = (
+    10.0  # seconds between later ones at least: records are written with each, and may cost a thousandth of the time
+)
 SHARE = 0.01  # of the time may go into checkpoints
 
 _NAME = re.compile(r"(\d{9})-([0-9a-f]{16})\.safetensors")
@@ -45,11 +48,12 @@ class Checkpoints:
         self.folder = folder
         self.sharing = 1
         self._last = time.monotonic()
-        self._cost = 0.0
+        self._cost: float | None = None  # of the last one written here
 
     def due(self) -> bool:
-        """Tell whether it is time: after two seconds, and so rarely that all runs write in under 1 % of the time."""
-        return time.monotonic() - self._last >= max(FIRST_AFTER, self.sharing * self._cost / SHARE)
+        """Tell whether it is time: soon, then seldom, and so rarely that all runs write in under 1 % of the time."""
+        apart = FIRST_AFTER if self._cost is None else max(APART, self.sharing * self._cost / SHARE)
+        return time.monotonic() - self._last >= apart
 
     def write(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> Path:
         """Write a state, then delete all but the newest two.
@@ -62,11 +66,13 @@ class Checkpoints:
         content = save(held, metadata={"values": json.dumps(values)})
         name = f"{values['step']:09d}-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
         path = self.folder / name
-        write_whole(path, content)
-        for _, old in self._found()[KEEP:]:
-            old.unlink(missing_ok=True)
-        self._last = time.monotonic()
-        self._cost = self._last - began
+        try:
+            write_whole(path, content)
+            for _, old in self._found()[KEEP:]:
+                old.unlink(missing_ok=True)
+        finally:  # a full disk is not tried again at every iteration
+            self._last = time.monotonic()
+            self._cost = self._last - began
         return path
 
     def newest(self) -> tuple[Checkpoint | None, list[str]]:

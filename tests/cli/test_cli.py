@@ -285,7 +285,11 @@ def test_validate_prints_every_problem_with_its_place(tmp_path: Path) -> None:
         ),
         (["plan", "table3", "--factor", "half"], 2, "--factor"),
         (["plan", "table2", "--factor", "0.1"], 2, "--factor: suite 'table2' trains nothing (seeds: 0)"),
-        (["run", "table3", "--device", "tpu"], 2, "--device 'tpu': not known (allowed: auto, cpu, cuda)"),
+        (
+            ["run", "table3", "--device", "tpu"],
+            2,
+            "--device 'tpu': not known; did you mean 'cpu'? (allowed: auto, cpu, cuda)",
+        ),
         (["run", "table3", "--rerun", "some"], 2, "--rerun 'some': not known"),
         (["run", "table3", "--only", "model"], 2, "expected KEY=VALUE"),
         (["run", "table3", "--only", "model=x"], 2, "no cell of suite 'table3' has these values"),

@@ -33,7 +33,7 @@ COMMAND = """
 from ranbench.cli import main, progress
 from ranbench.training import checkpoint
 
-checkpoint.FIRST_AFTER, checkpoint.SHARE = 0.1, 0.5
+checkpoint.FIRST_AFTER, checkpoint.APART, checkpoint.SHARE = 0.1, 0.1, 0.5
 progress.LINE_EVERY = 0.0
 main()
 """

@@ -192,6 +192,26 @@ def test_a_full_disk_is_refused_and_older_checkpoints_are_left_alone(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_a_full_disk_is_not_tried_again_at_once(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints = Checkpoints(tmp_path)
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    clock.now += 5.0
+    with pytest.raises(CheckpointError):
+        write(checkpoints, 1)
+
+    found = []
+    done = clock.now
+    for later in (0.0, 9.9, 10.0):
+        clock.now = done + later
+        found.append(checkpoints.due())
+
+    assert found == [False, False, True]
+
+
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
 
@@ -234,12 +254,12 @@ def test_all_runs_of_a_device_write_in_at_most_one_percent_of_the_time(
     assert found == [False, False, False, True]
 
 
-def test_a_quick_checkpoint_is_followed_by_the_next_after_two_seconds(tmp_path: Path, clock: Clock) -> None:
+def test_a_quick_checkpoint_is_followed_by_the_next_after_ten_seconds(tmp_path: Path, clock: Clock) -> None:
     checkpoints = Checkpoints(tmp_path)
     clock.now += 100
     write(checkpoints, 1)
 
-    clock.now += 1.99
+    clock.now += 9.99
     early = checkpoints.due()
     clock.now += 0.01
 

@@ -1,0 +1,1 @@
+"""What the benchmarks share. Each script beside this folder measures one target of speed."""
