@@ -11,6 +11,7 @@ from typing import Any
 
 import typer
 
+LONG = 500  # rows of a table that are still laid out to the width of the screen
 WIDE = 240  # columns of a table that goes to a file or a pipe
 TEXT_WIDE = 100  # columns of running text
 
@@ -37,6 +38,10 @@ def as_json(value: Any) -> None:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
     """Print a table; the columns named in ``right`` are aligned to the right."""
+    texts = [["" if value is None else str(value) for value in row] for row in rows]
+    if len(texts) > LONG:
+        _long_table(columns, texts, right)
+        return
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -46,9 +51,24 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Se
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         shown.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        shown.add_row(*(Text("" if value is None else str(value)) for value in row))
+    for row in texts:
+        shown.add_row(*map(Text, row))
     console.print(shown)
+
+
+def _long_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:
+    """Print a table that is too long for a screen without rich, which takes milliseconds for a row."""
+    from rich.cells import cell_len
+
+    widths = [max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        padding = [" " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True)]
+        sides = zip(columns, cells, padding, strict=True)
+        return "  ".join(pad + cell if name in right else cell + pad for name, cell, pad in sides).rstrip()
+
+    rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
+    typer.echo("\n".join(["", line(columns), rule, *map(line, rows), ""]))
 
 
 def plural(count: object, noun: str) -> str:
