@@ -3,6 +3,6 @@
 from ranbench.runner.events import Observer, Stop, Summary
 from ranbench.runner.how import How
 from ranbench.runner.plan import Plan, PlannedRun, plan
-from ranbench.runner.suite import run
+from ranbench.runner.suite import check_device, run
 
-__all__ = ["How", "Observer", "Plan", "PlannedRun", "Stop", "Summary", "plan", "run"]
+__all__ = ["How", "Observer", "Plan", "PlannedRun", "Stop", "Summary", "check_device", "plan", "run"]
