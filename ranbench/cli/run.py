@@ -97,10 +97,13 @@ def run(
     selected = pairs(only)
     loaded.select(selected)  # refuse before a database is made
     chosen = settings(context, db, data)
-    with chosen.store(create=True) as store:
-        from ranbench import runner
-        from ranbench.cli.progress import Live, observer
+    from ranbench import runner
+    from ranbench.cli.progress import Live, observer
 
+    how = runner.How(**choices)
+    if loaded.trains and not chosen.exists():
+        runner.check_device(device, how)
+    with chosen.store(create=True) as store:
         shown = observer()
         with shown if isinstance(shown, Live) else contextlib.nullcontext(), interruptible() as stop:
             summary = runner.run(
@@ -111,7 +114,7 @@ def run(
                 only=selected,
                 device=device,
                 rerun=frozenset([rerun] if rerun else []),
-                how=runner.How(**choices),
+                how=how,
                 profile=profile,
                 observer=shown,
                 stop=stop,

@@ -218,6 +218,8 @@ class Preparation:
             made = _SHARED.setdefault(images, {})
             if key not in made:
                 made[key] = cls(images.train_images, augmentation, resize=evaluation.resize, crop=evaluation.crop)
+                if images.train_images.is_cuda:  # runs with other queues of the device may read it at once
+                    torch.cuda.synchronize(images.train_images.device)
             return made[key]
 
     def plain(self, images: torch.Tensor) -> torch.Tensor:

@@ -25,12 +25,8 @@ class ImageSet:
 
     def to(self, device: torch.device) -> ImageSet:
         """Return the same images on ``device``: this object where they are there already."""
-        if all(tensor.device == device for tensor in (self.train_images, self.test_images)):
+        train, test = self.train_images.to(device), self.test_images.to(device)
+        # not by comparing devices: "cuda" and "cuda:0" are one, and differ
+        if train is self.train_images and test is self.test_images:
             return self
-        return ImageSet(
-            self.train_images.to(device),
-            self.train_labels.to(device),
-            self.test_images.to(device),
-            self.test_labels.to(device),
-            self.num_classes,
-        )
+        return ImageSet(train, self.train_labels.to(device), test, self.test_labels.to(device), self.num_classes)

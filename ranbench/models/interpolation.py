@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.nn import functional
 
 
 def interpolate(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -21,7 +20,9 @@ def interpolate(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 
 def _plain(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    return functional.interpolate(x, size=size, mode="bilinear", align_corners=True)
+    """Interpolate by PyTorch's own operator, which repeats; in deterministic mode ``functional`` has a slower way."""
+    out: torch.Tensor = torch.ops.aten.upsample_bilinear2d(x, size, True)
+    return out
 
 
 class _Interpolation(torch.autograd.Function):

@@ -4,6 +4,18 @@ from ranbench.runner.checking import Checked, check
 from ranbench.runner.events import Observer, Stop, Summary
 from ranbench.runner.how import How
 from ranbench.runner.plan import Plan, PlannedRun, plan
-from ranbench.runner.suite import run
+from ranbench.runner.suite import check_device, run
 
-__all__ = ["Checked", "How", "Observer", "Plan", "PlannedRun", "Stop", "Summary", "check", "plan", "run"]
+__all__ = [
+    "Checked",
+    "How",
+    "Observer",
+    "Plan",
+    "PlannedRun",
+    "Stop",
+    "Summary",
+    "check",
+    "check_device",
+    "plan",
+    "run",
+]

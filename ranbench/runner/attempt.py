@@ -176,7 +176,7 @@ class Attempt:
         spec = self.spec
         labels = images.train_labels
         if spec.noise is not None:
-            noisy = flip_labels(labels, spec.noise.rate, images.num_classes, spec.seed)
+            noisy = flip_labels(labels.cpu(), spec.noise.rate, images.num_classes, spec.seed)
             labels = noisy.labels
             self.extra["noise_realised_pct"] = noisy.changed_pct
             self.points += [
@@ -301,6 +301,8 @@ def _reason(error: Exception) -> Reason:
         return Reason.DIVERGED
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return Reason.OUT_OF_MEMORY
+    if isinstance(error, TimedOut):
+        return Reason.TIMEOUT
     return Reason.ERROR
 
 

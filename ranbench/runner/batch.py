@@ -25,6 +25,7 @@ class Batch:
         images: the dataset of all of them, on the device.
         take: claims a run; returns None where there is nothing to train.
         closed: is told the state in which an attempt ended here.
+        lost: is told a run that another command has taken over.
         at_once: how many are trained at once; None: one until the memory that it takes of a GPU is known, then as many
             as fit.
     """
@@ -36,13 +37,17 @@ class Batch:
         *,
         take: Callable[[RunSpec], Attempt | None],
         closed: Callable[[RunSpec, State], None],
+        lost: Callable[[RunSpec], None],
         at_once: int | None,
     ):
         self.place, self.images = place, images
-        self.take, self.closed = take, closed
+        self.take, self.closed, self.lost = take, closed, lost
         self.at_once, self.known = at_once or 1, at_once is not None
         self.open: dict[Training, Attempt] = {}
+        _give_back(place.device)  # what earlier batches took, and no longer need
         self.memory_before = _reserved(place.device)
+        self.sharing = 1  # how many runs shared the memory where one lacked it
+        self.lacking = False
 
     def through(self, specs: Sequence[RunSpec]) -> None:
         """Train all that can be claimed of ``specs``, in their order, until a stop is asked for.
@@ -51,25 +56,35 @@ class Batch:
             StoreError: the database cannot be used; the open attempts can be resumed.
             KeyboardInterrupt: stop at once; the open attempts can be resumed from their last checkpoints.
         """
-        queue = deque(specs)
+        queue, threads = deque(specs), torch.get_num_threads()
         with Together(self.place.device, at_once=self.at_once) as together:
             try:
                 while self._fill(together, queue):
-                    for training, outcome in together.round():
-                        self._settle(together, queue, training, outcome)
-                    self._measure(together)
-                for attempt in self._all():
-                    self._close(attempt, attempt.interrupt())
+                    self._advance(together, queue)
+                for training in list(self.open):
+                    self._interrupt(training)
             except KeyboardInterrupt:
-                for attempt in self._all():
+                for attempt in self.open.values():
                     attempt.abandon()
                 raise
             finally:
-                for attempt in self._all():
+                for attempt in self.open.values():
                     attempt.end()
+                if torch.get_num_threads() != threads:  # those of this thread; a run takes its own number
+                    torch.set_num_threads(threads)
+
+    def _advance(self, together: Together, queue: deque[RunSpec]) -> None:
+        """Take one round; nothing here outlives it that could hold the memory of a run that ended."""
+        self.sharing = len(self.open)
+        for training, outcome in together.round():
+            self._settle(together, queue, training, outcome)
+        self._measure(together)
 
     def _fill(self, together: Together, queue: deque[RunSpec]) -> bool:
         """Let runs join while there is room; tell whether there is anything to train."""
+        if self.lacking:
+            _give_back(self.place.device)
+            self.lacking = False
         while not self.place.stop.requested and queue and len(self.open) < self.at_once:
             attempt = self.take(queue.popleft())
             if attempt is not None:
@@ -78,26 +93,25 @@ class Batch:
 
     def _join(self, together: Together, queue: deque[RunSpec], attempt: Attempt) -> None:
         try:
+            self.sharing = len(self.open) + 1
             training = attempt.open(self.images)
         except KeyboardInterrupt:
             attempt.abandon()
             attempt.end()
             raise
-        except ClaimLost:
-            self._lost(attempt)
         except Exception as error:
             self._failed(queue, attempt, error)
         else:
             self.open[training] = attempt
             together.members.append(training)
-            for each in self._all():
+            for each in self.open.values():
                 each.beside(len(self.open))
 
     def _settle(self, together: Together, queue: deque[RunSpec], training: Training, outcome: Outcome) -> None:
         """Record what a round gave; a run that ends leaves its place to the next."""
         attempt = self.open[training]
         if isinstance(outcome, MEMORY_ERRORS):
-            del self.open[training]
+            self._leave(together, training)
             self._failed(queue, attempt, outcome)
             return
         try:
@@ -112,17 +126,31 @@ class Batch:
 
     def _failed(self, queue: deque[RunSpec], attempt: Attempt, error: Exception) -> None:
         """Close an attempt as failed; where others held the memory that it lacked, let it wait for them instead."""
-        if isinstance(error, MEMORY_ERRORS) and self.open:
-            self.at_once, self.known = len(self.open), True
-            self.place.observer.note(
-                f"{attempt.label}: out of memory beside {self.at_once} others; {self.at_once} at once from here on"
-            )
-            attempt.abandon()
+        try:
+            if isinstance(error, MEMORY_ERRORS) and self.sharing > 1:
+                attempt.abandon()
+                self._wait(queue, attempt)
+            else:
+                self._close(attempt, attempt.failed(error))
+        except ClaimLost:
+            self._lost(attempt)
+        finally:
             attempt.end()
-            queue.appendleft(attempt.spec)
-            _give_back(self.place.device)
-            return
-        self._close(attempt, attempt.failed(error))
+
+    def _wait(self, queue: deque[RunSpec], attempt: Attempt) -> None:
+        """Put a run that lacked memory first in the queue, and train no more at once than there are without it."""
+        self.at_once, self.known, self.lacking = max(1, len(self.open)), True, True
+        beside = "another run" if self.sharing == 2 else f"{self.sharing - 1} others"
+        self.place.observer.note(f"{attempt.label}: out of memory beside {beside}; {self.at_once} at once from here on")
+        queue.appendleft(attempt.spec)
+
+    def _interrupt(self, training: Training) -> None:
+        """Leave a run with a checkpoint, since a stop was asked for."""
+        attempt = self.open[training]
+        try:
+            self._close(attempt, attempt.interrupt())
+        except ClaimLost:
+            self._lost(attempt)
 
     def _close(self, attempt: Attempt, state: State) -> None:
         attempt.end()
@@ -131,13 +159,11 @@ class Batch:
     def _lost(self, attempt: Attempt) -> None:
         attempt.end()
         self.place.observer.note(f"{attempt.label}: was taken over by another command")
+        self.lost(attempt.spec)
 
     def _leave(self, together: Together, training: Training) -> None:
         del self.open[training]
         together.members = [member for member in together.members if member is not training]
-
-    def _all(self) -> list[Attempt]:
-        return list(self.open.values())
 
     def _measure(self, together: Together) -> None:
         """Once the first run has taken a step, and with it its memory, choose how many are trained at once."""

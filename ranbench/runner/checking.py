@@ -151,14 +151,18 @@ def _trained(attempt: making.Attempt, images: ImageSet) -> State:
     from ranbench.runner.batch import Batch
 
     ended: list[State] = []
+    lost: list[RunSpec] = []
     batch = Batch(
         attempt.place,
         images,
         take=lambda _: attempt,
         closed=lambda _, state: ended.append(state),
+        lost=lost.append,
         at_once=1,
     )
     batch.through([attempt.spec])
+    if lost:
+        raise NothingMeasured(f"{attempt.label}: was taken over by another command; wait for its answer")
     if not ended:  # a stop was asked for before it began
         attempt.end()
         return attempt.abandon()

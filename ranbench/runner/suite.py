@@ -27,6 +27,17 @@ if TYPE_CHECKING:
 POLL_SECONDS = 1.0
 
 
+def check_device(device: str, how: How) -> None:
+    """Check that this machine has the device, and the device the way through the engine, that are asked for.
+
+    Raises:
+        EnvironmentProblem: it has not.
+    """
+    from ranbench.training import choose_path
+
+    choose_path(how.path, choose_device(device), foreign=False)
+
+
 def run(
     suite: Suite,
     store: Store,
@@ -196,6 +207,7 @@ class _Work:
                 self.images[group[0].data],
                 take=lambda spec, place=place: self._take(spec, place),  # type: ignore[misc]
                 closed=self._closed,
+                lost=self.held.append,
                 at_once=at_once,
             )
             batch.through(group)

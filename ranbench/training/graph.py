@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 
 import torch
@@ -32,6 +33,7 @@ class RecordedStep:
         for tensor, value in zip(state, before, strict=True):
             tensor.copy_(value)
         clear()
+        gc.collect()  # a graph that is found dead while this one is recorded would spoil it
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph, stream=stream):  # records; nothing is executed
             step()

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -133,7 +134,8 @@ class Training:
     def _feed(self) -> None:
         """Make what hands the steps their batches, and what keeps their losses."""
         self.order = BatchOrder.of(self.images, self.protocol, self.seed)
-        self.feed = Feed(self.order, self._rate_of, self.device)
+        # not by a method of this object: a cycle would keep a finished run's memory of a GPU until it is found
+        self.feed = Feed(self.order, partial(_rate_of, self.protocol), self.device)
         self.every = max(1, self.protocol.iterations // POINTS)
         # loss and number of errors of each iteration since the last point, and how many rows are filled
         self.window = torch.zeros(self.every, 2, dtype=self.dtype, device=self.device)
@@ -158,10 +160,15 @@ class Training:
         """Whether all iterations are done."""
         return self.step >= self.protocol.iterations
 
+    @property
+    def _looks(self) -> bool:
+        """Whether the protocol wants an evaluation after this iteration, which is not the last one."""
+        return self.step % self.protocol.evaluation.every == 0 and not self.complete
+
     def take_step(self) -> list[MetricPoint]:
         """Take one iteration and return the training points that are due after it.
 
-        Only where points are due does the host wait for the device, so that its time is counted here.
+        Only where points or an evaluation are due does the host wait for the device, so that its time is counted here.
 
         Raises:
             Divergence: a training loss since the last points is not finite.
@@ -172,6 +179,8 @@ class Training:
             self._iterate()
             if self.step % self.every == 0 or self.complete:
                 return self._training_points()
+        if self._looks and self.stream is not None:
+            self.stream.synchronize()
         return []
 
     def look(self) -> list[MetricPoint]:
@@ -180,9 +189,7 @@ class Training:
         Raises:
             Divergence: the test loss is not finite.
         """
-        if self.step % self.protocol.evaluation.every or self.complete:
-            return []
-        return self._test_points(self.evaluate())
+        return self._test_points(self.evaluate()) if self._looks else []
 
     def finish(self) -> list[MetricPoint | Finished]:
         """Evaluate after the last iteration; the last record is the result.
@@ -292,16 +299,15 @@ class Training:
         """Give a foreign net its own random numbers for this iteration; other nets draw none."""
         return global_stream(self.seed, purpose, self.step) if self.foreign else nullcontext()
 
-    def _rate_of(self, step: int) -> float:
-        """The learning rate of an iteration; beyond the last one it is that of the last one, and is not used."""
-        last = self.protocol.iterations - 1
-        return learning_rate(self.protocol.schedule, self.protocol.iterations, min(step, last))
-
     def _training_points(self) -> list[MetricPoint]:
         """Read back the window: the only time that the host waits for the device while training."""
         losses, errors = self._checked_window()
         wrong = 100 * float(errors.mean()) / self.protocol.batch
-        values = {"train_loss": float(losses.mean()), "train_error_pct": wrong, "lr": self._rate_of(self.step - 1)}
+        values = {
+            "train_loss": float(losses.mean()),
+            "train_error_pct": wrong,
+            "lr": _rate_of(self.protocol, self.step - 1),
+        }
         return [MetricPoint(name, self.step, value) for name, value in values.items()]
 
     def _checked_window(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -335,6 +341,11 @@ class Training:
             "images_per_s": self.order.seen(self.step) / self.seconds if self.seconds else 0.0,
         }
         return Finished(metrics, Predictions(final.predictions))
+
+
+def _rate_of(protocol: Protocol, step: int) -> float:
+    """The learning rate of an iteration; beyond the last one it is that of the last one, and is not used."""
+    return learning_rate(protocol.schedule, protocol.iterations, min(step, protocol.iterations - 1))
 
 
 def _groups(net: nn.Module, *, decay_norm: bool) -> list[dict[str, Any]]:

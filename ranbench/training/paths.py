@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import torch
@@ -104,7 +105,7 @@ class Arithmetic:
         """Set the process-wide switches, and put them back."""
         with ExitStack() as stack:
             if self.deterministic:
-                stack.enter_context(_deterministic())
+                stack.enter_context(_DETERMINISTIC)
             if self.device.type == "cuda":
                 stack.enter_context(_products("tf32" if self.precision == "tf32" else "ieee"))
             yield
@@ -115,16 +116,31 @@ class Arithmetic:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=on, cache_enabled=False)
 
 
-@contextmanager
-def _deterministic() -> Iterator[None]:
-    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic
-    torch.use_deterministic_algorithms(True)
-    torch.backends.cudnn.deterministic = True
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0])
-        torch.backends.cudnn.deterministic = before[1]
+class _Deterministic:
+    """The switches of a process for operators that repeat; put back once none of its threads needs them any more."""
+
+    def __init__(self) -> None:
+        self._lock, self._users, self._before = Lock(), 0, (False, False)
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._users:
+                self._before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic
+                self._set(True, True)
+            self._users += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                self._set(*self._before)
+
+    def _set(self, everywhere: bool, convolutions: bool) -> None:
+        torch.use_deterministic_algorithms(everywhere)
+        torch.backends.cudnn.deterministic = convolutions
+
+
+_DETERMINISTIC = _Deterministic()
 
 
 @contextmanager

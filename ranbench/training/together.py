@@ -54,8 +54,9 @@ class Together:
         ending = [training for training in self.members if training.complete]
         began = time.perf_counter()
         stepped = self._each(stepping, Training.take_step)
+        seconds = time.perf_counter() - began
         for training in stepping:
-            training.seconds += (time.perf_counter() - began) / len(stepping)
+            training.seconds += seconds / len(stepping)
         outcomes = self._and_look(stepping, stepped)
         outcomes += zip(ending, self._each(ending, _finish), strict=True)
         left = {id(training) for training, outcome in outcomes if isinstance(outcome, Exception)}

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
 
 from ranbench.data.augmentation import BatchOrder, Draw, Preparation
-from ranbench.spec import Augmentation
+from ranbench.data.epochs import LastBatch
+from ranbench.data.images import ImageSet
+from ranbench.data.lighting import lit
+from ranbench.data.resized_crop import centres, draw_boxes, resized_crops
+from ranbench.data.streams import stream
+from ranbench.spec import Augmentation, Evaluation, Protocol
 
 
 def values(draw: Draw) -> tuple[list[int], list[int], list[int], list[bool]]:
@@ -181,3 +190,289 @@ def test_batches_are_float32_and_channels_last() -> None:
     for batch in batches:
         assert (batch.dtype, batch.shape) == (torch.float32, (8, 3, 4, 4))
         assert batch.is_contiguous(memory_format=torch.channels_last)
+
+
+PIXELS = torch.randint(0, 256, (20, 3, 6, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+LAST_BATCHES: list[LastBatch] = ["run-on", "partial", "drop"]
+
+
+def by_hand(images: torch.Tensor, augmentation: Augmentation, draw: Draw) -> torch.Tensor:
+    """What ``augmentation`` says, one image after the other, from its sentences in the protocol."""
+    pixels, pad = images.to(torch.float32) / 255, augmentation.pad
+    whole = images.to(torch.float64) / 255
+    mean = {
+        "image": whole.mean(dim=0),
+        "channel": whole.mean(dim=(0, 2, 3))[:, None, None],
+        "none": torch.zeros(1, dtype=torch.float64),
+    }[augmentation.mean].float()
+    std = whole.transpose(0, 1).flatten(1).std(dim=1, correction=0).float()[:, None, None]
+    first = augmentation.order == "subtract-then-pad"
+    batch = []
+    for place, (index, top, left, mirrored) in enumerate(zip(*values(draw), strict=True)):
+        image = pixels[index]
+        if draw.shifts is not None:
+            image = image + draw.shifts[place][:, None, None]
+        if first:
+            image = image - mean
+            image = image / std if augmentation.std == "channel" else image
+        image = torch.nn.functional.pad(image, (pad,) * 4)
+        image = image[:, top : top + images.shape[2], left : left + images.shape[3]]
+        image = image.flip(2) if mirrored else image
+        if not first:
+            image = image - mean
+            image = image / std if augmentation.std == "channel" else image
+        batch.append(image)
+    return torch.stack(batch)
+
+
+# without a mean, or without a border, there is no order; the protocol refuses to name one
+MEANS_AND_ORDERS = [
+    ("none", "subtract-then-pad"),
+    *((mean, order) for mean in ("image", "channel") for order in ("subtract-then-pad", "pad-then-subtract")),
+]
+
+
+@pytest.mark.parametrize(("mean", "order"), MEANS_AND_ORDERS)
+@pytest.mark.parametrize("std", ["none", "channel"])
+@pytest.mark.parametrize("colour", ["none", "pca"])
+@pytest.mark.parametrize("flip", [True, False])
+def test_a_batch_is_what_the_protocol_says_for_each_image(
+    mean: str, std: str, order: str, colour: str, flip: bool
+) -> None:
+    content = {"mean": mean, "std": std, "order": order, "colour": colour, "flip": flip, "pad": 2}
+    augmentation = Augmentation.model_validate(content)
+    draw = BatchOrder(20, 40, 0, pad=2, flip=flip, colour=colour == "pca").draw(0)
+
+    found = Preparation(PIXELS, augmentation).augmented(draw)
+
+    torch.testing.assert_close(found, by_hand(PIXELS, augmentation, draw), rtol=2e-6, atol=2e-7)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_mean_of_a_channel_is_one_exact_value() -> None:
+    images = torch.tensor([[[[0, 255]], [[51, 51]]], [[[0, 0]], [[102, 0]]]], dtype=torch.uint8)
+
+    found = prepared(images, mean="channel", pad=0)
+
+    assert torch.equal(found.mean, torch.tensor([0.25, 0.2])[:, None, None])
+    assert torch.equal(found.plain(images)[0], torch.tensor([[[-0.25, 0.75]], [[0.0, 0.0]]]))
+
+
+def test_the_deviation_of_a_channel_is_that_over_all_pixels() -> None:
+    images = torch.tensor([[[[0, 255]], [[7, 7]]], [[[0, 255]], [[7, 8]]]], dtype=torch.uint8)
+
+    found = prepared(images, mean="channel", pad=0, std="channel")
+
+    expected = images.double().transpose(0, 1).flatten(1).std(dim=1, correction=0) / 255
+    assert found.std is not None
+    torch.testing.assert_close(found.std.flatten().double(), expected, rtol=1e-7, atol=0)
+    assert torch.equal(found.plain(images)[0, 0], torch.tensor([[-1.0, 1.0]]))
+
+
+@pytest.mark.parametrize(("order", "expected"), [("subtract-then-pad", 0.0), ("pad-then-subtract", -2.0)])
+def test_the_order_decides_what_the_border_is(order: str, expected: float) -> None:
+    images = torch.tensor([[[[255]]], [[[255]]], [[[255]]], [[[0]]], [[[255]]]], dtype=torch.uint8)
+    preparation = prepared(images, mean="channel", pad=1, std="channel", order=order)
+
+    corner, middle = (preparation.augmented(one(place, place, False)).item() for place in (0, 1))
+
+    assert corner == pytest.approx(expected, rel=1e-6)  # mean 0.8, deviation 0.4
+    assert middle == pytest.approx(0.5, rel=1e-6)
+
+
+@pytest.mark.parametrize(("order", "expected"), [("subtract-then-pad", 0.0), ("pad-then-subtract", -0.4)])
+def test_colours_are_changed_before_the_border_is_there(order: str, expected: float) -> None:
+    images = torch.full((2, 3, 1, 1), 102, dtype=torch.uint8)
+    preparation = prepared(images, mean="channel", pad=1, order=order, colour="pca")
+    shifts = torch.tensor([[0.25, -0.5, 0.125]])
+    corner, middle = (Draw(*one(place, place, False).parts.values(), shifts=shifts) for place in (0, 1))
+
+    found = [preparation.augmented(draw).flatten() for draw in (corner, middle)]
+
+    torch.testing.assert_close(found[0], torch.full((3,), expected))
+    torch.testing.assert_close(found[1], shifts[0])
+
+
+@pytest.mark.parametrize("colour", ["none", "pca"])
+@pytest.mark.parametrize("std", ["none", "channel"])
+def test_with_a_scale_a_part_is_resized_then_shifted_then_normalised(colour: str, std: str) -> None:
+    images = PIXELS[..., :5, :]  # 5 x 5
+    content = {"mean": "channel", "std": std, "pad": 0, "flip": True, "scale": (0.2, 1.0), "aspect": (0.75, 4 / 3)}
+    augmentation = Augmentation.model_validate(content | {"colour": colour})
+    protocol = protocol_of(augmentation)
+    draw = BatchOrder.of(image_set(images), protocol, 0).draw(0)
+
+    preparation = Preparation(images, augmentation)
+    found = preparation.augmented(draw)
+
+    boxes = draw_boxes(stream(0, "scale-crop", 0), 20, 5, 5, scale=(0.2, 1.0), aspect=(0.75, 4 / 3))
+    assert draw.boxes is not None and draw.boxes.tolist() == boxes[:8].tolist()
+    expected = resized_crops(images[draw.index], draw.boxes, draw.mirrored, 5)
+    if colour == "pca":
+        assert draw.shifts is not None
+        expected = lit(expected, draw.shifts)
+    expected = expected - preparation.mean
+    expected = expected if preparation.std is None else expected / preparation.std
+    assert (preparation.std is None) == (std == "none")
+    assert torch.equal(found, expected)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(("resize", "crop", "side"), [(4, None, 4), (None, 3, 3), (8, 6, 6)])
+def test_images_are_evaluated_at_the_size_that_the_protocol_says(
+    resize: int | None, crop: int | None, side: int
+) -> None:
+    augmentation = Augmentation.model_validate({"mean": "channel", "std": "channel", "pad": 0, "flip": True})
+    preparation = Preparation(PIXELS, augmentation, resize=resize, crop=crop)
+
+    found = preparation.plain(PIXELS)
+
+    assert preparation.std is not None
+    assert torch.equal(found, (centres(PIXELS, resize, crop) - preparation.mean) / preparation.std)
+    assert found.shape == (20, 3, side, side)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_without_flips_there_is_no_mirrored_copy_and_no_mirrored_image() -> None:
+    order = BatchOrder(20, 20, 0, pad=2, flip=False)
+    flipped = BatchOrder(20, 20, 0, pad=2, flip=True)
+
+    still = prepared(PIXELS, mean="image", pad=2, flip=False).augmented(order.draw(0))
+
+    draw = flipped.draw(0)
+    as_if = prepared(PIXELS, mean="image", pad=2).augmented(
+        Draw(draw.index, draw.top, draw.left, torch.zeros_like(draw.mirrored))
+    )
+    assert not order.draw(0).mirrored.any()
+    assert draw.mirrored.any()
+    assert torch.equal(still, as_if)
+
+
+@pytest.mark.parametrize(("last_batch", "sizes"), [("run-on", [64] * 3), ("partial", [64, 16, 64]), ("drop", [64] * 3)])
+def test_batches_780_to_782_of_the_paper_have_these_sizes(last_batch: LastBatch, sizes: list[int]) -> None:
+    order = BatchOrder(50_000, 64, 0, pad=4, flip=True, last_batch=last_batch)
+
+    found = [order.draw(step) for step in (780, 781, 782)]
+
+    assert [len(draw.index) for draw in found] == sizes
+    assert [order.size(step) for step in (780, 781, 782)] == sizes
+
+
+@pytest.mark.parametrize(
+    ("last_batch", "steps", "once"), [("run-on", 782, 50_000), ("partial", 782, 50_000), ("drop", 781, 49_984)]
+)
+def test_the_iterations_of_an_epoch_see_each_of_its_images_once(last_batch: LastBatch, steps: int, once: int) -> None:
+    """781.25 iterations, 782 or 781; what the last of the 782 sees beyond the epoch is of the next."""
+    order = BatchOrder(50_000, 64, 0, pad=4, flip=True, last_batch=last_batch)
+
+    seen = torch.cat([order.draw(step).index for step in range(steps)]).tolist()
+
+    epoch = stream(0, "order", 0).permutation(50_000).tolist()
+    assert seen[:once] == epoch[:once]
+    assert len(seen) == (50_048 if last_batch == "run-on" else once)
+    assert seen[once:] == stream(0, "order", 1).permutation(50_000)[: len(seen) - once].tolist()
+
+
+@pytest.mark.parametrize(
+    ("last_batch", "expected"),
+    [("run-on", [0, 4, 8, 12, 16]), ("partial", [0, 4, 8, 10, 14]), ("drop", [0, 4, 8, 12, 16])],
+)
+def test_the_number_of_images_seen_is_that_of_the_batches(last_batch: LastBatch, expected: list[int]) -> None:
+    order = BatchOrder(10, 4, 0, pad=0, flip=False, last_batch=last_batch)
+
+    assert [order.seen(steps) for steps in range(5)] == expected
+    assert order.seen(50) == sum(order.size(step) for step in range(50))
+
+
+@pytest.mark.parametrize("last_batch", LAST_BATCHES)
+def test_batches_are_the_same_however_they_are_asked_for(last_batch: LastBatch) -> None:
+    """One by one, in blocks of any length from anywhere, and by an order that has seen other steps before."""
+
+    def fresh() -> BatchOrder:
+        return BatchOrder(10, 4, 5, pad=2, flip=True, last_batch=last_batch, colour=True)
+
+    single = {step: listed(fresh().draw(step)) for step in range(30)}
+    used = fresh()
+
+    for first, count in [(0, 30), (3, 1), (17, 13), (29, 1), (1, 8)]:
+        block = used.block(first, count)
+        for row in range(count):
+            size = used.size(first + row)
+            found = listed(block.map(lambda rows, row=row, size=size: rows[row][:size]))
+            assert found == single[first + row]
+            filling = block.map(lambda rows, row=row, size=size: rows[row][size:])
+            assert not any(rest.any() for rest in filling.parts.values())
+
+
+def test_images_are_the_same_whatever_is_prepared_beside_them() -> None:
+    preparation = prepared(PIXELS, mean="image", pad=2)
+    whole = BatchOrder(20, 20, 0, pad=2, flip=True).draw(0)
+
+    together = preparation.augmented(whole)
+    alone = [preparation.augmented(whole.map(lambda values, i=i: values[i : i + 1])) for i in range(20)]
+
+    assert torch.equal(together, torch.cat(alone))
+
+
+def listed(draw: Draw) -> dict[str, list[object]]:
+    return {name: value.tolist() for name, value in draw.parts.items()}
+
+
+def image_set(images: torch.Tensor) -> ImageSet:
+    labels = torch.zeros(len(images), dtype=torch.int64)
+    return ImageSet(images, labels, images[:2].clone(), labels[:2], 2)
+
+
+def protocol_of(augmentation: Augmentation, **changes: object) -> Protocol:
+    content = {
+        "iterations": 3,
+        "batch": 8,
+        "schedule": {"kind": "steps", "lr": 0.1, "drops": [], "factor": 0.1},
+        "optimizer": {"momentum": 0.9, "nesterov": True, "weight_decay": 1e-4},
+        "augmentation": augmentation.model_dump(),
+        "evaluation": {"every": 3},
+        "initialisation": "he-fan-in",
+        "precision": "float32",
+    }
+    return Protocol.model_validate(content | changes)
+
+
+CHANNEL = Augmentation.model_validate({"mean": "channel", "pad": 1, "flip": True})
+
+
+def test_all_runs_on_a_set_of_images_share_its_preparation() -> None:
+    images, protocol = image_set(PIXELS), protocol_of(CHANNEL)
+
+    first = Preparation.of(images, protocol)
+
+    longer = protocol_of(CHANNEL, iterations=7, batch=4, precision="bf16")
+    assert Preparation.of(images, longer) is first
+    assert Preparation.of(images.to(torch.device("cpu")), protocol) is first
+
+
+def test_another_augmentation_evaluation_or_set_of_images_has_its_own() -> None:
+    images, protocol = image_set(PIXELS), protocol_of(CHANNEL)
+    other = CHANNEL.model_copy(update={"flip": False})
+
+    found = [
+        Preparation.of(images, protocol),
+        Preparation.of(images, protocol_of(other)),
+        Preparation.of(images, protocol_of(CHANNEL, evaluation=Evaluation(every=3, resize=4).model_dump())),
+        Preparation.of(images, protocol_of(CHANNEL, evaluation=Evaluation(every=3, crop=3).model_dump())),
+        Preparation.of(image_set(PIXELS), protocol),
+    ]
+
+    assert Counter(map(id, found)).most_common(1)[0][1] == 1
+    assert [(each.resize, each.crop) for each in found[2:4]] == [(4, None), (None, 3)]
+
+
+def test_a_preparation_goes_with_its_images() -> None:
+    images = image_set(PIXELS.clone())
+    made = weakref.ref(Preparation.of(images, protocol_of(CHANNEL)))
+
+    there = made() is not None
+    del images
+    gc.collect()
+
+    assert there
+    assert made() is None
