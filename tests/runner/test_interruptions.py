@@ -24,19 +24,11 @@ from ranbench.runner.checking import outcome
 from ranbench.runner.comparison import Outcome, compare
 from ranbench.store import Store
 
+from .conftest import COMMAND
+
 REPETITIONS = 20
 KINDS = ("Ctrl-C", "kill -9", "full disk")
 ITERATIONS = 60
-
-# The command line, with some checkpoints in a run of seconds and a line of progress for each iteration.
-COMMAND = """
-from ranbench.cli import main, progress
-from ranbench.training import checkpoint
-
-checkpoint.FIRST_AFTER, checkpoint.APART, checkpoint.SHARE = 0.1, 0.1, 0.5
-progress.LINE_EVERY = 0.0
-main()
-"""
 
 
 class Command:

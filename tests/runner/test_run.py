@@ -21,7 +21,9 @@ from ranbench.spec import RunSpec
 from ranbench.store import Store
 from ranbench.suite import Suite, load_suite
 
-LONGER = ("iterations: 6", "iterations: 300")
+from .conftest import COMMAND
+
+LONGER = ("iterations: 6", "iterations: 80")
 
 
 @pytest.fixture
@@ -271,9 +273,9 @@ def macs_of(suite: Suite) -> int:
 
 
 def start(suite: Path, folder: Path) -> subprocess.Popen[bytes]:
-    """Start 'ranbench run' in a process of its own."""
+    """Start 'ranbench run', with frequent checkpoints, in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "ranbench", "run", str(suite), "--db", f"sqlite:///{folder}/ranbench.db"],
+        [sys.executable, "-c", COMMAND, "run", str(suite), "--db", f"sqlite:///{folder}/ranbench.db"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

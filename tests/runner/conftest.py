@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+# The command line, with some checkpoints in a run of seconds and a line of progress for each iteration.
+COMMAND = """
+from ranbench.cli import main, progress
+from ranbench.training import checkpoint
+
+checkpoint.FIRST_AFTER, checkpoint.APART, checkpoint.SHARE = 0.1, 0.1, 0.5
+progress.LINE_EVERY = 0.0
+main()
+"""
