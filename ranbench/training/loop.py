@@ -265,7 +265,7 @@ class Training:
                 draw = draw.map(lambda rows: rows[:size])
             targets = self.labels.index_select(0, draw.index)
         with part("augmentation"):
-            images = self.prepare.augmented(draw).to(self.dtype).contiguous(memory_format=self.path.memory_format)
+            images = self._laid(self.prepare.augmented(draw))
         with self._draws("forward"):
             with part("forward"):
                 with self.arithmetic.autocast():
@@ -293,7 +293,12 @@ class Training:
 
     def _plain(self, images: torch.Tensor) -> torch.Tensor:
         """Prepare test images, in the memory format of the net."""
-        return self.prepare.plain(images).to(self.dtype).contiguous(memory_format=self.path.memory_format)
+        return self._laid(self.prepare.plain(images))
+
+    def _laid(self, images: torch.Tensor) -> torch.Tensor:
+        """Lay images in memory as the path says; those of one channel too, which count as both and are taken as last."""
+        laid = images.to(self.dtype).contiguous(memory_format=self.path.memory_format)
+        return laid if self.path.channels_last else laid.flatten().view(laid.shape)
 
     def _draws(self, purpose: str) -> AbstractContextManager[None]:
         """Give a foreign net its own random numbers for this iteration; other nets draw none."""
