@@ -10,7 +10,7 @@ import pytest
 from ranbench import runner
 from ranbench.claims import judge
 from ranbench.counts import COUNTS_FILE, Counts, key, read_counts
-from ranbench.errors import SpecError, UsageError
+from ranbench.errors import SpecError, SuiteError, UsageError
 from ranbench.runner import Observer
 from ranbench.spec import complexity_key
 from ranbench.store import Store
@@ -81,6 +81,42 @@ def test_a_net_that_cannot_be_counted_is_refused_before_anything_is_recorded(tmp
         runner.run(suite, store)
 
     assert store.suites() == []
+
+
+@pytest.mark.parametrize(("net", "side", "least"), [("inception-resnet-v2", 50, 75), ("attention-56", 20, 31)])
+def test_images_that_are_too_small_for_a_net_are_refused_when_the_suite_is_loaded(
+    tmp_path: Path, net: str, side: int, least: int
+) -> None:
+    text = SIZES.replace("dataset: digits", f"dataset: imagenet, input: {side}").replace(
+        "attention-56, resnet-164", net
+    )
+
+    with pytest.raises(SuiteError) as refused:
+        sizes(tmp_path, text)
+
+    what = f"model {net!r} needs imagenet images of at least {least}x{least} for its poolings"
+    assert str(refused.value).startswith(f"{tmp_path}/sizes.yaml:5:30: cells.fixed.input: {what}")
+    assert str(refused.value).endswith(f", got {side}x{side}")
+
+
+@pytest.mark.parametrize(
+    ("cells", "place"),
+    [
+        ("  matrix: {dataset: [imagenet], model: [attention-56], input: [224, 20]}", "5:69: cells.matrix.input.1"),
+        ("  include: [{dataset: imagenet, model: attention-56, input: 20}]", "5:54: cells.include.0.input"),
+    ],
+)
+def test_an_image_that_is_too_small_is_refused_where_its_size_stands(tmp_path: Path, cells: str, place: str) -> None:
+    with pytest.raises(SuiteError, match=f":{place}: model 'attention-56' needs imagenet images of at least 31x31 "):
+        sizes(tmp_path, f"name: sizes\ntitle: Sizes\nseeds: 0\ncells:\n{cells}\n")
+
+
+def test_masks_that_do_not_sample_allow_smaller_images(tmp_path: Path) -> None:
+    text = SIZES.replace("dataset: digits", "dataset: imagenet, input: 20, mask: local-convolutions")
+
+    suite = sizes(tmp_path, text.replace("attention-56, resnet-164", "attention-56"))
+
+    assert suite.cells[0].data.shape == (3, 20, 20)
 
 
 def test_a_net_whose_library_is_missing_is_told_and_left_out(
