@@ -3,7 +3,8 @@
 The ImageNet nets follow the authors' published definitions: stem, then per stage one unit that changes width and size
 and the attention modules, then three closing units. What the paper leaves open for CIFAR, and what is built here:
 
-- widths: those of ResNet-164 (the parameter counts of table 6 allow nothing else);
+- widths: those of ResNet-164 (with the other choices here, the step of table 6 from Attention-92 to Attention-236 needs
+  them; other combinations round to its counts too, but stand against the authors' ImageNet nets or the paper's words);
 - stem: 3x3 convolution with 16 channels, BN, ReLU (convolution, BN, ReLU as in the authors' ImageNet nets);
 - the two units per stage: one before the modules, which changes width and size, and one after them;
 - mask poolings: 3, 2, 1, down to 4x4 in every stage;
