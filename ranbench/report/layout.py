@@ -86,7 +86,10 @@ def verdict_grid(rows: Sequence[VerdictRow]) -> Grid:
             Entry(row.says),
             Entry(f"{row.outcome}{scaled.get(row.fidelity or '', '')}"),
             Entry(effect(row)),
-            Entry(", ".join(f"{n} of {of}" for n, of in zip(row.n, row.planned, strict=True)) or "exact"),
+            Entry(
+                ", ".join(f"{n} of {of}" for n, of in zip(row.n, row.planned, strict=True))
+                or row.test.removesuffix(" count")
+            ),
         )
         for row in rows
     )

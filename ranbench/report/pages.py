@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +111,8 @@ def _content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compar
         "published": any(row.published is not None for results in built.results for row in results.rows),
         "sizes": size_grid(built.sizes),
         "counted_on": _counted_on(built),
+        "counted_how": _counted_how(built),
+        "none_counted": all(row.source != "counted" for row in built.sizes),
         "told": [row for row in built.verdicts if not _is_said_by_the_table(row)],
         "held": _held(built),
         "cited": [(row, ALL_METRICS[row.metric]) for row in built.cited],
@@ -159,6 +162,19 @@ def _counted_on(built: Tables) -> str:
     for row in built.sizes:
         sides.setdefault(row.dataset, {})["x".join(map(str, row.shape[1:]))] = None
     return " and ".join(f"{name} ({', '.join(found)})" for name, found in sides.items())
+
+
+def _counted_how(built: Tables) -> str:
+    """Say how many nets were counted, and where the counts of the others come from."""
+    numbers = Counter(row.source for row in built.sizes)
+    if numbers["counted"] == len(built.sizes):
+        return ", counted exactly"
+    parts = (
+        (numbers["counted"], "counted exactly"),
+        (numbers["stored"], "by the package's stored counts"),
+        (numbers[None], "not counted"),
+    )
+    return ": " + ", ".join(f"{number} {words}" for number, words in parts if number)
 
 
 def _is_said_by_the_table(row: VerdictRow) -> bool:

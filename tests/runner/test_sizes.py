@@ -26,6 +26,9 @@ cells:
 """
 
 
+MISSING = "model {!r} is taken from timm, which is not installed; pip install 'ranbench[timm]'".format
+
+
 class Notes(Observer):
     """Keeps what it is told."""
 
@@ -128,10 +131,33 @@ def test_a_net_whose_library_is_missing_is_told_and_left_out(
 
     summary = runner.run(suite, store, observer=notes)
 
-    assert summary.counted == 1
+    assert (summary.counted, summary.exit_code) == (1, 0)
     assert notes.told == [
-        "not counted here: model 'resnet-200' is taken from timm, which is not installed; pip install 'ranbench[timm]'"
+        f"'resnet-200' is not counted here, and a stored count stands for it: {MISSING('resnet-200')}"
     ]
+
+
+def test_nets_without_a_library_and_without_a_count_are_told_by_cell_and_end_in_exit_code_7(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = SIZES.replace("attention-56, resnet-164", '"timm:test_resnet"').replace("dataset: digits", "learning: x")
+    text = text.replace("  fixed: {learning: x}\n", "").replace("matrix: {", "matrix: {dataset: [cifar10, cifar100], ")
+    suite, notes = sizes(tmp_path, text), Notes()
+
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "timm", None)
+        first = runner.run(suite, store, observer=notes)
+    runner.run(suite, store, only={"dataset": "cifar10"})
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "timm", None)
+        second = runner.run(suite, store, only={"dataset": "cifar10"})
+
+    assert (first.counted, first.without_count, first.exit_code) == (0, 2, 7)
+    assert notes.told == [
+        f"'{dataset}' is not counted here, and no count of it is stored: {MISSING('timm:test_resnet')}"
+        for dataset in ("cifar10", "cifar100")
+    ]
+    assert (second.counted, second.without_count, second.exit_code) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("name", ["table2", "table6", "table7"])
