@@ -31,7 +31,7 @@ LATER = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0003", "0002"
+revision, down_revision = "0004", "0003"
 
 def upgrade():
     op.add_column("suite", sa.Column("colour", sa.Text()))
@@ -52,9 +52,9 @@ def later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch
     """A ranbench with one migration more than this one; ``undo`` of the result gives the real one back."""
     migrations = tmp_path / "migrations"
     shutil.copytree(upgrade.MIGRATIONS, migrations)
-    (migrations / "versions" / "0003_colour.py").write_text(LATER)
+    (migrations / "versions" / "0004_colour.py").write_text(LATER)
     monkeypatch.setattr(upgrade, "MIGRATIONS", migrations)
-    monkeypatch.setattr(upgrade, "VERSION", "0003")
+    monkeypatch.setattr(upgrade, "VERSION", "0004")
     return monkeypatch
 
 
@@ -98,10 +98,10 @@ def test_an_old_database_is_copied_and_then_upgraded_with_its_content(path: Path
     with Store.open(f"sqlite:///{path}") as store:
         version, copy = store.schema_version(), store.backup
 
-    assert version == "0003"
-    assert copy == path.with_name("ranbench.db.schema-0002")
+    assert version == "0004"
+    assert copy == path.with_name("ranbench.db.schema-0003")
     assert rows(copy, "SELECT * FROM suite") == before
-    assert rows(copy, f"SELECT version_num FROM {VERSION_TABLE}") == [("0002",)]
+    assert rows(copy, f"SELECT version_num FROM {VERSION_TABLE}") == [("0003",)]
     assert rows(path, "SELECT * FROM suite") == [(*before[0], None)]
 
 
@@ -116,7 +116,7 @@ def test_a_database_of_the_first_version_keeps_its_counts_and_takes_new_ones(tmp
         command.upgrade(first, "0001")
         connection.exec_driver_sql("INSERT INTO complexity VALUES ('aa', 12, 34, '{}', '{}', 'words')")
     engine.dispose()
-    new = Complexity(1, 2, {}, {}, "words", depth=56, backward_macs=4)
+    new = Complexity(1, 2, {}, {}, "words", depth=56, backward_macs=4, code_id="c" * 64)
 
     with Store.open(f"sqlite:///{path}") as store:
         old, copy = store.complexity("aa"), store.backup
@@ -129,19 +129,19 @@ def test_a_database_of_the_first_version_keeps_its_counts_and_takes_new_ones(tmp
 
 
 def test_a_copy_never_replaces_an_earlier_copy(path: Path, later: pytest.MonkeyPatch) -> None:
-    earlier = path.with_name("ranbench.db.schema-0002")
+    earlier = path.with_name("ranbench.db.schema-0003")
     earlier.write_text("kept")
 
     with Store.open(f"sqlite:///{path}") as store:
         copy = store.backup
 
-    assert copy == path.with_name("ranbench.db.schema-0002-2")
+    assert copy == path.with_name("ranbench.db.schema-0003-2")
     assert earlier.read_text() == "kept"
 
 
 def test_an_upgrade_that_fails_changes_nothing(path: Path, later: pytest.MonkeyPatch) -> None:
     broken = LATER + '    op.execute("SELECT 1 FROM nowhere")\n'
-    (upgrade.MIGRATIONS / "versions" / "0003_colour.py").write_text(broken)
+    (upgrade.MIGRATIONS / "versions" / "0004_colour.py").write_text(broken)
     before = definitions(path)
 
     with pytest.raises(StoreError, match="no such table: nowhere"):
@@ -162,7 +162,7 @@ def test_a_newer_database_is_refused_and_left_alone(path: Path, later: pytest.Mo
         Store.open(f"sqlite:///{path}")
 
     assert str(caught.value) == (
-        f"sqlite:///{path}: has schema 0003, newer than 0002 of this ranbench {ranbench.__version__}; "
+        f"sqlite:///{path}: has schema 0004, newer than 0003 of this ranbench {ranbench.__version__}; "
         "'pip install --upgrade ranbench' helps"
     )
     assert path.read_bytes() == content

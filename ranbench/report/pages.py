@@ -109,7 +109,8 @@ def _content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compar
         "verdicts": verdict_grid(built.verdicts),
         "results": [(METRICS[results.metric], results, result_grid(results)) for results in built.results],
         "published": any(row.published is not None for results in built.results for row in results.rows),
-        "sizes": size_grid(built.sizes),
+        "sizes": size_grid(built.sizes, with_code=_has_own_code(suite)),
+        "own_code": _has_own_code(suite),
         "counted_on": _counted_on(built),
         "counted_how": _counted_how(built),
         "none_counted": all(row.source != "counted" for row in built.sizes),
@@ -177,6 +178,11 @@ def _counted_how(built: Tables) -> str:
     return ": " + ", ".join(f"{number} {words}" for number, words in parts if number)
 
 
+def _has_own_code(suite: Suite) -> bool:
+    """Tell whether a net is a user's own, whose code may change without a new version of ranbench."""
+    return any(cell.model.factory for cell in suite.cells)
+
+
 def _is_said_by_the_table(row: VerdictRow) -> bool:
     """Tell whether a verdict needs no sentence: an exact count that holds."""
     return row.kind == "complexity" and row.outcome == "reproduced"
@@ -210,5 +216,5 @@ def _commands(suite: Suite, *, compare: bool) -> tuple[str, ...]:
         argument = path.as_posix()
     named = shlex.quote(" ".join(argument.split()))
     report = f"ranbench report {named}{suite.options}{' --compare' if compare else ''}"
-    trust = " --trust-imports" if any(cell.model.factory for cell in suite.cells) else ""
+    trust = " --trust-imports" if _has_own_code(suite) else ""
     return (f"ranbench run {named}{suite.options}{trust}", report)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ranbench.claims import Verdict
-from ranbench.counts import Counts, lookup
+from ranbench.counts import Counts, Recorded, lookup
 from ranbench.records import SIZE_METRICS
 from ranbench.report.values import CitedRow, Size, SizeRow
 from ranbench.spec import complexity_key
@@ -65,6 +65,7 @@ def _row(
         dataset=cell.data.name,
         shape=cell.data.shape,
         sizes=sizes,
+        code_id=recorded.code_id if isinstance(recorded, Recorded) else None,
         source="counted" if recorded else "stored" if counts else None,
         notes=tuple(dict.fromkeys(notes)),
     )

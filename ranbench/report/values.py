@@ -95,6 +95,7 @@ class SizeRow:
     """The counts of one cell's net on images of a dataset (channels, height, width), by metric.
 
     ``source``: whether a run counted the net, or its count is the one stored in the package; None without a count.
+    ``code_id``: of the sources that a run counted, where it is known.
     """
 
     label: str
@@ -103,6 +104,7 @@ class SizeRow:
     shape: tuple[int, int, int]
     sizes: Mapping[str, Size]
     source: Literal["counted", "stored"] | None
+    code_id: str | None
     notes: tuple[str, ...]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ranbench.counts import lookup
+from ranbench.environment import code_id
 from ranbench.errors import EnvironmentProblem
 from ranbench.records import Complexity
 from ranbench.runner.events import Observer, Summary
@@ -28,6 +30,7 @@ def count_nets(
     """
     from ranbench.complexity import measure_named
     from ranbench.complexity.ledger import Memo
+    from ranbench.models import factory_file
 
     cells = suite.select(only)
     sizes: dict[str, Complexity] = {}
@@ -35,8 +38,10 @@ def count_nets(
     missing = without_count = 0
     for cell in cells:
         key = complexity_key(cell.model, cell.data)
+        factory = cell.model.factory
         try:
-            sizes[key] = measure_named(cell.model, cell.data, trusted=trust_imports, memo=shared)
+            size = measure_named(cell.model, cell.data, trusted=trust_imports, memo=shared)
+            sizes[key] = replace(size, code_id=code_id(factory_file(factory) if factory else None))
         except EnvironmentProblem as problem:
             stored = lookup(cell.model, cell.data) or store.complexity(key)
             missing += 1

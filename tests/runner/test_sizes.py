@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -42,6 +45,13 @@ class Notes(Observer):
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store.open(f"sqlite:///{tmp_path / 'results.db'}")
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run 'ranbench' in a process of its own, in the current folder."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    line = [sys.executable, "-P", "-m", "ranbench", *arguments]
+    return subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
 
 
 def sizes(tmp_path: Path, text: str = SIZES) -> Suite:
@@ -158,6 +168,35 @@ def test_nets_without_a_library_and_without_a_count_are_told_by_cell_and_end_in_
         for dataset in ("cifar10", "cifar100")
     ]
     assert (second.counted, second.without_count, second.exit_code) == (0, 0, 0)
+
+
+def test_a_report_says_of_a_users_net_which_code_was_counted_and_that_it_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    net = "from torch.nn import *\n\ndef tiny(shape, num_classes):\n    return Sequential(Flatten(), Linear(64, 10))\n"
+    (tmp_path / "counted_net.py").write_text(net)
+    sizes(tmp_path, SIZES.replace("resnet-164", '"counted_net:tiny"'))
+
+    counted = command("run", "sizes.yaml", "--trust-imports")
+    same = command("report", "sizes.yaml", "--json")
+    (tmp_path / "counted_net.py").write_text(net.replace(" Linear", " ReLU(), Linear"))
+    changed = command("report", "sizes.yaml")
+    page = (tmp_path / "reports" / "sizes.md").read_text()
+    again = command("run", "sizes.yaml", "--trust-imports")
+    settled = command("report", "sizes.yaml", "--json")
+
+    (first,), (second,) = json.loads(same.stdout), json.loads(settled.stdout)
+    codes = [[row["code_id"] for row in tables["sizes"]] for tables in (first, second)]
+    assert [done.returncode for done in (counted, same, changed, again, settled)] == [0] * 5
+    assert changed.stderr == (
+        "ranbench: suite sizes: 1 count is of other code than is here now ('counted_net:tiny'); "
+        "'ranbench run SUITE' counts again\n"
+    )
+    assert (same.stderr, settled.stderr) == ("", "")
+    assert codes[0][0] == codes[1][0]
+    assert codes[0][1] not in (codes[0][0], codes[1][1])
+    assert f"| 650 | 640 | – | `{codes[0][1][:8]}` |" in page
 
 
 @pytest.mark.parametrize("name", ["table2", "table6", "table7"])
