@@ -46,7 +46,8 @@ class NetInfo:
     """What is known of a net before it is built; ``options`` maps each option to its values, the default first.
 
     ``sizes`` are the defaults of those options that are whole numbers. ``library`` is the package that the net is taken
-    from and the extra that installs it, None for our own.
+    from and the extra that installs it, None for our own. ``smallest`` is the smallest height and width of a net whose
+    form does not say it. ``layered``: its weighted layers follow each other, so that its depth can be counted.
     """
 
     summary: str
@@ -54,6 +55,8 @@ class NetInfo:
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
     library: str | None = None
+    smallest: int = 1
+    layered: bool = True
 
 
 def _attention(summary: str, *forms: Form, p: int = 1, t: int = 2, r: int = 1) -> NetInfo:
@@ -82,7 +85,30 @@ NETS: Mapping[str, NetInfo] = {
     "resnet-152": NetInfo("ResNet-152 of torchvision (table 7)", ("imagenet",), library="torchvision"),
     "resnext-101": NetInfo("ResNeXt-101 32x4d of torchvision (table 7)", ("imagenet",), library="torchvision"),
     "resnet-200": NetInfo("ResNet-200 of timm (table 7)", ("imagenet",), library="timm"),
-    "inception-resnet-v2": NetInfo("Inception-ResNet-v2 of timm (table 7)", ("imagenet",), library="timm"),
+    "inception-resnet-v2": NetInfo(
+        "Inception-ResNet-v2 of timm (table 7)", ("imagenet",), library="timm", smallest=75, layered=False
+    ),
+}
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One stage: channels of its maps, stride of its first unit, poolings of its masks, units after its modules."""
+
+    outputs: int
+    stride: int
+    poolings: int = 0
+    closing: int = 0
+
+
+# The stages of every form of the attention nets.
+STAGES: Mapping[Form, tuple[StagePlan, ...]] = {
+    # maps of 32, 16 and 8 pixels
+    "cifar": (StagePlan(64, 1, 3, 1), StagePlan(128, 2, 2, 1), StagePlan(256, 2, 1, 1)),
+    # table 2, at 224: maps of 56, 28 and 14 pixels, masks down to 7x7, and three closing units without modules at 7
+    "imagenet": (StagePlan(256, 1, 3), StagePlan(512, 2, 2), StagePlan(1024, 2, 1), StagePlan(2048, 2, closing=2)),
+    # not of the paper: maps of 8 and 4 pixels
+    "digits": (StagePlan(32, 1, 2, 1), StagePlan(64, 2, 1, 1)),
 }
 
 # Modules per stage on ImageNet (table 2 and the authors' definitions).
@@ -228,6 +254,51 @@ def check_setting(model: str, form: Form, options: Mapping[str, object]) -> None
     check_form(model, form)
     sizes = {key: value for key, value in options.items() if key in {*SIZES, "r_scales"}}
     attention_modules(model, form, **sizes)  # type: ignore[arg-type]
+
+
+def check_images(model: str, form: Form, shape: tuple[int, int, int], options: Mapping[str, object]) -> None:
+    """Check that images of ``shape`` (channels, height, width) are large enough for a net of the catalogue.
+
+    Raises:
+        SpecError: they are too small; or there is no such net.
+    """
+    least, what = net_info(model).smallest, "poolings"
+    if is_attention_net(model):
+        mask, attention = (str(options.get(name, ATTENTION_OPTIONS[name][0])) for name in ("mask", "attention"))
+        least, what = smallest_side(form, mask, attention), "poolings and masks"
+    height, width = shape[1:]
+    if min(height, width) < least:
+        raise SpecError(
+            f"model {model!r} needs {form} images of at least {least}x{least} for its {what}, got {height}x{width}"
+        )
+
+
+def smallest_side(form: Form, mask: str, attention: str) -> int:
+    """Return the smallest height and width at which no pooling of an attention net is left without a map.
+
+    A strided convolution takes n pixels to ceil(n / 2), a pooling to floor(n / 2). Spatial attention needs two
+    positions, since one has no deviation.
+    """
+    side = 1
+    while not _fits(form, side, mask, attention):
+        side += 1
+    return side
+
+
+def _fits(form: Form, side: int, mask: str, attention: str) -> bool:
+    if form == "imagenet":  # the stem: a strided convolution and a pooling
+        side = -(-side // 2) // 2
+    for stage in STAGES[form]:
+        side = -(-side // stage.stride)
+        least = 2 if attention == "spatial" and stage.poolings else 1
+        if side < (2**stage.poolings if mask == "encoder-decoder" else least):
+            return False
+    return True
+
+
+def has_known_depth(model: str) -> bool:
+    """Tell whether the trunk depth of a net can be counted: its parts are known, and they follow each other."""
+    return not is_foreign(model) and net_info(model).layered
 
 
 def check_form(model: str, form: Form) -> None:

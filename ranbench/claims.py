@@ -35,7 +35,7 @@ class Verdict:
     """A claim with its outcome. ``n`` and ``planned`` hold one number per arm; ``unit`` is that of the effect.
 
     A claim of kind complexity is exact: it has no arms, no bounds and no p, and its effect is in percent of the
-    published number.
+    published number; ``test`` says whether a run counted the net or its count is the package's stored one.
 
     ``effect``: for ``better`` how much better a is than b; for ``value`` our mean minus the published number.
     ``low``, ``high``: for ``better`` the two one-sided bounds of the effect, each at ``level``; for ``value`` its
@@ -96,7 +96,11 @@ def judge(
 
 def _counted(suite: Suite, claim: Counted, measured: Mapping[str, Counts]) -> Verdict:
     """Judge a count: reproduced exactly where it lies within the tolerance of the published number."""
-    ours = _count(claim, measured)
+    cell = claim.cell
+    recorded = measured.get(complexity_key(cell.model, cell.data))
+    counts = recorded or lookup(cell.model, cell.data)
+    ours: int | None = getattr(counts, claim.metric) if counts else None
+    test = "exact count" if recorded else "stored count"
     verdict = partial(
         Verdict,
         claim=claim,
@@ -107,7 +111,7 @@ def _counted(suite: Suite, claim: Counted, measured: Mapping[str, Counts]) -> Ve
         failed=0,
         level=None,
         p=None,
-        test="exact count",
+        test=test,
         fidelity="full",
         unit="percent",
     )
@@ -118,16 +122,12 @@ def _counted(suite: Suite, claim: Counted, measured: Mapping[str, Counts]) -> Ve
         return verdict(outcome=Outcome.NOT_RUN, effect=None, sentence=sentence, reason=reason)
     effect = 100 * (ours - claim.published) / claim.published
     outcome = Outcome.REPRODUCED if abs(effect) <= claim.tolerance_pct else Outcome.NOT_REPRODUCED
-    return verdict(outcome=outcome, effect=effect, sentence=_counted_words(suite, claim, outcome, ours), reason=None)
+    return verdict(
+        outcome=outcome, effect=effect, sentence=_counted_words(suite, claim, outcome, ours, test), reason=None
+    )
 
 
-def _count(claim: Counted, measured: Mapping[str, Counts]) -> int | None:
-    cell = claim.cell
-    found = measured.get(complexity_key(cell.model, cell.data)) or lookup(cell.model, cell.data)
-    return getattr(found, claim.metric) if found else None
-
-
-def _counted_words(suite: Suite, claim: Counted, outcome: Outcome, ours: int) -> str:
+def _counted_words(suite: Suite, claim: Counted, outcome: Outcome, ours: int, test: str) -> str:
     unit, label = SIZE_METRICS[claim.metric].unit, suite.label(claim.cell)
     if ours == claim.published:
         compared = f"has exactly {count_words(ours)} {unit}, as published"
@@ -140,7 +140,7 @@ def _counted_words(suite: Suite, claim: Counted, outcome: Outcome, ours: int) ->
     tolerance = (
         f", {within} the tolerance of {claim.tolerance_pct:g} %" if claim.tolerance_pct or within == "outside" else ""
     )
-    return f"{outcome.capitalize()}: '{label}' {compared}{tolerance} (exact count)."
+    return f"{outcome.capitalize()}: '{label}' {compared}{tolerance} ({test})."
 
 
 @dataclass(frozen=True)

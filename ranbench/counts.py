@@ -35,6 +35,13 @@ class Counts:
         return PASSES_OF_A_STEP * self.macs * images
 
 
+@dataclass(frozen=True)
+class Recorded(Counts):
+    """Counts that a run has made, with the ``code_id`` of the sources that they are of, None where it is not known."""
+
+    code_id: str | None = None
+
+
 def key(model: ModelSpec, data: DataSpec) -> str:
     """Name a net on a dataset with all that its counts depend on: ``attention-56 mask=encoder-decoder @ imagenet 224``.
 

@@ -102,7 +102,8 @@ class Complexity:
     """Size of a net: ``parameters`` that are trained, ``macs`` of one forward pass on one image.
 
     ``depth``: weighted layers on the longest path from image to logits, without masks and projections; None where it
-    is not known. ``backward_macs``: of the backward pass on one image; None where it was not asked for.
+    is not known. ``backward_macs``: of the backward pass on one image; None where it was not asked for. ``code_id``: of
+    the sources that a run counted, None where it is not known.
     """
 
     parameters: int
@@ -112,6 +113,7 @@ class Complexity:
     convention: str
     depth: int | None = None
     backward_macs: int | None = None
+    code_id: str | None = None
 
 
 @dataclass(frozen=True)

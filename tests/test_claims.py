@@ -556,6 +556,8 @@ def test_a_net_that_was_not_measured_is_looked_up(tmp_path):
 
     assert parameters.effect == pytest.approx(3.0394)
     assert (depth.effect, macs.effect) == (0.0, pytest.approx(5.956608))
+    assert {verdict.test for verdict in (parameters, depth, macs)} == {"stored count"}
+    assert depth.sentence == "Reproduced: 'attention-56' has exactly 56 layers, as published (stored count)."
 
 
 def test_a_count_that_nobody_knows_is_not_run(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,19 @@ def factories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / f"{name}.py").write_text(FACTORIES)
     monkeypatch.chdir(tmp_path)
     return name
+
+
+def test_a_cited_net_that_cannot_take_the_images_is_refused_whatever_size_the_catalogue_knows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another version of its library may need larger images."""
+    pytest.importorskip("timm")
+    monkeypatch.setitem(NETS, "inception-resnet-v2", replace(NETS["inception-resnet-v2"], smallest=1))  # type: ignore[arg-type]
+
+    with pytest.raises(SpecError, match=r"^model 'inception-resnet-v2' cannot take images of 3x50x50: ") as refused:
+        measure_named(ModelSpec(name="inception-resnet-v2"), DataSpec.of("imagenet", input=50))
+
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("factory", ["good", "drawn"])

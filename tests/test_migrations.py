@@ -124,7 +124,7 @@ def old_database(path: Path, version: str, *statements: str) -> None:
 def test_a_database_of_the_first_version_keeps_its_counts_and_takes_new_ones(tmp_path: Path) -> None:
     path = tmp_path / "first.db"
     old_database(path, "0001", "INSERT INTO complexity VALUES ('aa', 12, 34, '{}', '{}', 'words')")
-    new = Complexity(1, 2, {}, {}, "words", depth=56, backward_macs=4)
+    new = Complexity(1, 2, {}, {}, "words", depth=56, backward_macs=4, code_id="c" * 64)
 
     with Store.open(f"sqlite:///{path}") as store:
         old, copy = store.complexity("aa"), store.backup

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +13,7 @@ from ranbench.cli.output import answer, as_json, note
 from ranbench.errors import SuiteError, UsageError
 
 if TYPE_CHECKING:
-    from ranbench.counts import Counts
+    from ranbench.counts import Recorded
     from ranbench.records import RunRecord
     from ranbench.store import Store
     from ranbench.suite import Suite
@@ -57,7 +57,7 @@ def report(
                 note(f"no page for a recorded suite: {error}; give its file: 'ranbench report FILE'")
                 continue
             records, measured = _records(store, suite), _measured(store, suite)
-            _say_other_code(suite, records)
+            _say_other_code(suite, records, measured)
             if json:
                 tables.append(reporting.tables(suite, records, measured, compare=compare).as_dict())
                 continue
@@ -77,24 +77,32 @@ def report(
         raise typer.Exit(2)
 
 
-def _say_other_code(suite: Suite, records: Sequence[RunRecord]) -> None:
+def _say_other_code(suite: Suite, records: Sequence[RunRecord], measured: Mapping[str, Recorded]) -> None:
     """Beside the page, not in it: a page is the same wherever it is made, whatever code lies there."""
-    from ranbench.runner.choice import of_other_code, other_code_words
+    from ranbench.runner.choice import counts_of_other_code, of_other_code, other_code_words
 
+    if not suite.trains:
+        nets = counts_of_other_code(suite.cells, measured)
+        if nets:
+            are = "counts are" if len(nets) > 1 else "count is"
+            named = ", ".join(f"'{suite.label(cell)}'" for cell in nets)
+            other = f"{len(nets)} {are} of other code than is here now ({named})"
+            note(f"suite {suite.name}: {other}; 'ranbench run SUITE' counts again")
+        return
     asked = {spec.fingerprint for spec in suite.runs()}
     number = of_other_code(record for record in records if record.fingerprint in asked)
     if number:
         note(f"suite {suite.name}: {other_code_words(number)}; 'ranbench run SUITE --rerun changed' trains again")
 
 
-def _measured(store: Store, suite: Suite) -> dict[str, Counts]:
+def _measured(store: Store, suite: Suite) -> dict[str, Recorded]:
     """The recorded counts of the suite's nets, by their key."""
-    from ranbench.counts import Counts
+    from ranbench.counts import Recorded
     from ranbench.spec import complexity_key
 
     keys = {complexity_key(cell.model, cell.data) for cell in suite.cells}
     found = {key: store.complexity(key) for key in sorted(keys)}
-    return {key: Counts(one.parameters, one.macs, one.depth) for key, one in found.items() if one}
+    return {key: Recorded(one.parameters, one.macs, one.depth, one.code_id) for key, one in found.items() if one}
 
 
 def _records(store: Store, suite: Suite) -> list[RunRecord]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from ranbench.catalogue import dataset_info, is_foreign
+from ranbench.catalogue import dataset_info, has_known_depth, is_foreign, net_info
 from ranbench.complexity.counting import Shape, count, on_meta
 from ranbench.complexity.depth import trunk_depth
 from ranbench.complexity.ledger import Memo
@@ -16,9 +16,6 @@ from ranbench.errors import SpecError, one_line
 from ranbench.models import build
 from ranbench.records import Complexity
 from ranbench.spec import DataSpec, ModelSpec
-
-# Nets with branches that ``trunk_depth`` takes for layers one after the other.
-DEPTH_UNKNOWN = frozenset({"inception-resnet-v2"})
 
 
 def measure_named(
@@ -38,15 +35,15 @@ def measure_named(
         EnvironmentProblem: the library of the net is not installed.
     """
     net = net_of(model, data, trusted=trusted)
-    is_known = not is_foreign(model.name) and model.name not in DEPTH_UNKNOWN
-    depth = trunk_depth(net) if is_known else None
+    depth = trunk_depth(net) if has_known_depth(model.name) else None
     return count(net, data.shape, depth=depth, backward=backward, memo=memo)
 
 
 def net_of(model: ModelSpec, data: DataSpec, *, trusted: bool = False) -> nn.Module:
     """Build the net ``model`` for ``data`` on the meta device; torch's random numbers go on as if it had not been.
 
-    A foreign net is tried out on a batch of two, in evaluation and in training mode.
+    A foreign net is tried out on a batch of two, in evaluation and in training mode, and so is a net that the catalogue
+    takes from a library, where images have another size than usual.
 
     Raises:
         SpecError: the net has no form for these images, cannot take them, or gives no logits.
@@ -58,13 +55,15 @@ def net_of(model: ModelSpec, data: DataSpec, *, trusted: bool = False) -> nn.Mod
         return build(model.name, model.options, data.shape, info.num_classes, form=info.form, trusted=trusted)
 
     with torch.random.fork_rng(devices=[]):
-        if not is_foreign(model.name):
-            with torch.device("meta"):
-                return make()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # those of a library about its own future
-            net = _foreign(make)
-            _try_out(model.name, net, data.shape, info.num_classes)
+            if is_foreign(model.name):
+                net = _foreign(make)
+            else:
+                with torch.device("meta"):
+                    net = make()
+            if is_foreign(model.name) or (net_info(model.name).library and data.input):
+                _try_out(model.name, net, data.shape, info.num_classes)
         return net
 
 

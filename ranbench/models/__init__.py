@@ -11,6 +11,7 @@ from ranbench.catalogue import (
     Form,
     attention_modules,
     check_form,
+    check_images,
     check_option,
     is_factory,
     is_library_net,
@@ -19,7 +20,7 @@ from ranbench.catalogue import (
 from ranbench.models.baselines import resnet_164, resnet_1001, wrn_16_8, wrn_28_10
 from ranbench.models.layers import initialise
 from ranbench.models.library import CITED, factory_file, factory_net, library_net
-from ranbench.models.ran import attention_net
+from ranbench.models.ran import PLANS, ResidualAttentionNet
 from ranbench.models.units import INCEPTION, PRE_ACTIVATION, RESNEXT, Units
 
 __all__ = ["BASELINES", "UNITS", "build", "factory_file", "initialise"]
@@ -71,9 +72,11 @@ def build(
     check_form(name, form)
     for option, value in options.items():
         check_option(name, option, value)
+    check_images(name, form, shape, options)
     sizes = {option: value for option, value in options.items() if option not in ATTENTION_OPTIONS}
     modules = attention_modules(name, form, **sizes)  # type: ignore[arg-type]
     if modules is None:
         return BASELINES[name](shape[0], num_classes)
     chosen = {option: options.get(option, info.options[option][0]) for option in ATTENTION_OPTIONS}
-    return attention_net(name, form, modules, shape, num_classes, units=UNITS[name.split("-", maxsplit=1)[0]], **chosen)
+    units = UNITS[name.split("-", maxsplit=1)[0]]
+    return ResidualAttentionNet(PLANS[form], modules, shape[0], num_classes, units=units, **chosen)

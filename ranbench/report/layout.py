@@ -86,7 +86,10 @@ def verdict_grid(rows: Sequence[VerdictRow]) -> Grid:
             Entry(row.says),
             Entry(f"{row.outcome}{scaled.get(row.fidelity or '', '')}"),
             Entry(effect(row)),
-            Entry(", ".join(f"{n} of {of}" for n, of in zip(row.n, row.planned, strict=True)) or "exact"),
+            Entry(
+                ", ".join(f"{n} of {of}" for n, of in zip(row.n, row.planned, strict=True))
+                or row.test.removesuffix(" count")
+            ),
         )
         for row in rows
     )
@@ -154,8 +157,11 @@ def run_grid(tables: Tables, runs: Sequence[RunRow], metrics: Sequence[str], pre
     return _grid(columns, runs)
 
 
-def size_grid(rows: Sequence[SizeRow]) -> Grid:
-    """Lay out exact counts beside the paper's; a count that the paper prints for no row has no columns for it."""
+def size_grid(rows: Sequence[SizeRow], *, with_code: bool = False) -> Grid:
+    """Lay out exact counts beside the paper's; a count that the paper prints for no row has no columns for it.
+
+    ``with_code``: say which code was counted.
+    """
     columns: list[tuple[Column, Callable[[SizeRow], Entry]]] = _axis_columns(rows)
     for metric in SIZE_METRICS:
         heading = SIZE_METRICS[metric].label
@@ -165,6 +171,8 @@ def size_grid(rows: Sequence[SizeRow]) -> Grid:
             columns.append((Column("ours − paper (%)", "right"), partial(_size_difference, metric)))
         else:
             columns.append((Column(heading, "right"), partial(_our_size, metric)))
+    if with_code:
+        columns.append((Column("code"), lambda row: _code(row.code_id, 8)))
     grid = _grid(columns, rows)
     noted = [row.notes for row in rows]
     return Grid(

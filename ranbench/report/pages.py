@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,8 +109,11 @@ def _content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compar
         "verdicts": verdict_grid(built.verdicts),
         "results": [(METRICS[results.metric], results, result_grid(results)) for results in built.results],
         "published": any(row.published is not None for results in built.results for row in results.rows),
-        "sizes": size_grid(built.sizes),
+        "sizes": size_grid(built.sizes, with_code=_has_own_code(suite)),
+        "own_code": _has_own_code(suite),
         "counted_on": _counted_on(built),
+        "counted_how": _counted_how(built),
+        "none_counted": all(row.source != "counted" for row in built.sizes),
         "told": [row for row in built.verdicts if not _is_said_by_the_table(row)],
         "held": _held(built),
         "cited": [(row, ALL_METRICS[row.metric]) for row in built.cited],
@@ -161,6 +165,24 @@ def _counted_on(built: Tables) -> str:
     return " and ".join(f"{name} ({', '.join(found)})" for name, found in sides.items())
 
 
+def _counted_how(built: Tables) -> str:
+    """Say how many nets were counted, and where the counts of the others come from."""
+    numbers = Counter(row.source for row in built.sizes)
+    if numbers["counted"] == len(built.sizes):
+        return ", counted exactly"
+    parts = (
+        (numbers["counted"], "counted exactly"),
+        (numbers["stored"], "by the package's stored counts"),
+        (numbers[None], "not counted"),
+    )
+    return ": " + ", ".join(f"{number} {words}" for number, words in parts if number)
+
+
+def _has_own_code(suite: Suite) -> bool:
+    """Tell whether a net is a user's own, whose code may change without a new version of ranbench."""
+    return any(cell.model.factory for cell in suite.cells)
+
+
 def _is_said_by_the_table(row: VerdictRow) -> bool:
     """Tell whether a verdict needs no sentence: an exact count that holds."""
     return row.kind == "complexity" and row.outcome == "reproduced"
@@ -194,5 +216,5 @@ def _commands(suite: Suite, *, compare: bool) -> tuple[str, ...]:
         argument = path.as_posix()
     named = shlex.quote(" ".join(argument.split()))
     report = f"ranbench report {named}{suite.options}{' --compare' if compare else ''}"
-    trust = " --trust-imports" if any(cell.model.factory for cell in suite.cells) else ""
+    trust = " --trust-imports" if _has_own_code(suite) else ""
     return (f"ranbench run {named}{suite.options}{trust}", report)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ranbench.claims import Verdict
-from ranbench.counts import Counts, lookup
+from ranbench.counts import Counts, Recorded, lookup
 from ranbench.records import SIZE_METRICS
 from ranbench.report.values import CitedRow, Size, SizeRow
 from ranbench.spec import complexity_key
 from ranbench.suite import Cell, Counted, Suite
+
+STORED = "the package's stored count; no run has counted this net"
 
 
 def size_rows(
@@ -26,7 +29,10 @@ def size_rows(
     printed = any(entry.metric in SIZE_METRICS for entry in suite.published)
     if suite.trains and not (compare and printed):
         return ()
-    return tuple(_row(suite, cell, measured, verdicts, compare=compare) for cell in suite.cells)
+    rows = tuple(_row(suite, cell, measured, verdicts, compare=compare) for cell in suite.cells)
+    if all(row.source != "counted" for row in rows):
+        return rows  # the page says it of all of them
+    return tuple(replace(row, notes=(*row.notes, STORED)) if row.source == "stored" else row for row in rows)
 
 
 def cited_rows(suite: Suite) -> tuple[CitedRow, ...]:
@@ -37,7 +43,8 @@ def cited_rows(suite: Suite) -> tuple[CitedRow, ...]:
 def _row(
     suite: Suite, cell: Cell, measured: Mapping[str, Counts], verdicts: Sequence[Verdict], *, compare: bool
 ) -> SizeRow:
-    counts = measured.get(complexity_key(cell.model, cell.data)) or lookup(cell.model, cell.data)
+    recorded = measured.get(complexity_key(cell.model, cell.data))
+    counts = recorded or lookup(cell.model, cell.data)
     published = {entry.metric: entry for entry in suite.published if compare and entry.cell is cell}
     outcomes = {
         verdict.claim.metric: verdict.outcome.value
@@ -58,5 +65,7 @@ def _row(
         dataset=cell.data.name,
         shape=cell.data.shape,
         sizes=sizes,
+        code_id=recorded.code_id if isinstance(recorded, Recorded) else None,
+        source="counted" if recorded else "stored" if counts else None,
         notes=tuple(dict.fromkeys(notes)),
     )

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ranbench.report.collect import EnvironmentRow, RunRow
 from ranbench.spec import Fidelity, Protocol
@@ -92,13 +92,19 @@ class Size:
 
 @dataclass(frozen=True)
 class SizeRow:
-    """The counts of one cell's net on images of a dataset (channels, height, width), by metric."""
+    """The counts of one cell's net on images of a dataset (channels, height, width), by metric.
+
+    ``source``: whether a run counted the net, or its count is the one stored in the package; None without a count.
+    ``code_id``: of the sources that a run counted, where it is known.
+    """
 
     label: str
     axes: Mapping[str, str | int | float]
     dataset: str
     shape: tuple[int, int, int]
     sizes: Mapping[str, Size]
+    source: Literal["counted", "stored"] | None
+    code_id: str | None
     notes: tuple[str, ...]
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ranbench.counts import Recorded
 from ranbench.environment import code_of
 from ranbench.records import RunRecord, State
-from ranbench.spec import RunSpec
+from ranbench.spec import RunSpec, complexity_key
+from ranbench.suite import Cell
 
 CLOSED = (State.DONE, State.FAILED)
 
@@ -45,6 +47,20 @@ def of_other_code(records: Iterable[RunRecord]) -> int:
     counted = [(_net(record.spec), record.counted.code_id) for record in records if record.counted]
     codes = _codes(name for name, _ in counted)
     return sum(codes[name] not in (None, code) for name, code in counted)
+
+
+def counts_of_other_code(cells: Iterable[Cell], measured: Mapping[str, Recorded]) -> tuple[Cell, ...]:
+    """List the cells with a user's net that was counted from other code than is here, where either is known.
+
+    The code_id covers all sources that make numbers, of which most, for instance those of training, make no count; so
+    nets of the catalogue, whose counts a test keeps, and of libraries are left out.
+    """
+    found = []
+    for cell in cells:
+        recorded = measured.get(complexity_key(cell.model, cell.data))
+        if cell.model.factory and recorded and recorded.code_id:
+            found += [cell] if code_of(cell.model.factory) not in (None, recorded.code_id) else []
+    return tuple(found)
 
 
 def other_code_words(number: int) -> str:

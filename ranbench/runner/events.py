@@ -63,7 +63,7 @@ class Stop:
 class Summary:
     """Runs of the suite by what became of them in this call; together they are all runs asked for.
 
-    ``counted``: the nets of a suite that trains nothing.
+    ``counted``: the nets of a suite that trains nothing; ``without_count``: those of which no count is stored either.
     """
 
     total: int
@@ -74,10 +74,13 @@ class Summary:
     left: int
     signal: int | None = None
     counted: int = 0
+    without_count: int = 0
 
     @property
     def exit_code(self) -> int:
-        """0 done, 3 failed runs, 130 or 143 interrupted."""
+        """0 done, 3 failed runs, 7 nets without a library and without a count, 130 or 143 interrupted."""
+        if self.without_count:
+            return 7
         if self.signal is not None:
             return 128 + self.signal
         return 3 if self.failed else 0

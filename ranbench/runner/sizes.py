@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+from ranbench.counts import lookup
+from ranbench.environment import code_id
 from ranbench.errors import EnvironmentProblem
 from ranbench.records import Complexity
 from ranbench.runner.events import Observer, Summary
@@ -17,7 +20,8 @@ def count_nets(
 ) -> Summary:
     """Count the nets of the suite's cells anew and record their sizes.
 
-    A net whose library is not installed here is told and left out; reports fall back on its stored count.
+    A net whose library is not installed here is told and left out; reports fall back on its stored count, where there
+    is one.
 
     Raises:
         SpecError: a net cannot be built, is not trusted, or does not fit its images; nothing was recorded.
@@ -26,20 +30,25 @@ def count_nets(
     """
     from ranbench.complexity import measure_named
     from ranbench.complexity.ledger import Memo
+    from ranbench.models import factory_file
 
     cells = suite.select(only)
     sizes: dict[str, Complexity] = {}
     shared: Memo = {}  # parts that our nets have in common are counted once
-    missing = 0
+    missing = without_count = 0
     for cell in cells:
+        key = complexity_key(cell.model, cell.data)
+        factory = cell.model.factory
         try:
             size = measure_named(cell.model, cell.data, trusted=trust_imports, memo=shared)
+            sizes[key] = replace(size, code_id=code_id(factory_file(factory) if factory else None))
         except EnvironmentProblem as problem:
-            observer.note(f"not counted here: {problem}")
+            stored = lookup(cell.model, cell.data) or store.complexity(key)
             missing += 1
-            continue
-        sizes[complexity_key(cell.model, cell.data)] = size
+            without_count += not stored
+            instead = "a stored count stands for it" if stored else "no count of it is stored"
+            observer.note(f"'{suite.label(cell)}' is not counted here, and {instead}: {problem}")
     store.record_suite(suite.name, suite.title, suite.text, suite.sha256, [])
     for key, size in sizes.items():
         store.record_complexity(key, size)
-    return Summary(0, 0, 0, 0, 0, 0, counted=len(cells) - missing)
+    return Summary(0, 0, 0, 0, 0, 0, counted=len(cells) - missing, without_count=without_count)

@@ -91,8 +91,8 @@ def run(
     work.check_precision(todo)
     work.load_data(todo)
     store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs)
-    for key, size in work.sizes.items():
-        store.record_complexity(key, size)
+    for key, net in {spec.complexity_key: spec.model.name for spec in todo}.items():
+        store.record_complexity(key, replace(work.sizes[key], code_id=work.codes[net]))
     _announce(choice, observer)
     if profile:
         from ranbench.runner.profiling import write_profile

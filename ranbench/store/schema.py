@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 # The Alembic revision that these mappings describe, and the table that names the revision of a database.
-VERSION = "0003"
+VERSION = "0004"
 VERSION_TABLE = "ranbench_version"
 
 SHA256 = String(64)
@@ -149,6 +149,7 @@ class ComplexityRow(Row):
     convention: Mapped[str] = mapped_column(Text)
     depth: Mapped[int | None] = mapped_column(Integer)
     backward_macs: Mapped[int | None] = mapped_column(BigInteger)
+    code_id: Mapped[str | None] = mapped_column(SHA256)
 
 
 class AttemptRow(Row):

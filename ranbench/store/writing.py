@@ -170,6 +170,7 @@ def put_complexity(connection: Connection, key: str, complexity: Complexity) -> 
         "convention": complexity.convention,
         "depth": complexity.depth,
         "backward_macs": complexity.backward_macs,
+        "code_id": complexity.code_id,
     }
     add = insert(ComplexityRow).values(key=key, **content)
     connection.execute(add.on_conflict_do_update(index_elements=["key"], set_=content))

@@ -7,7 +7,7 @@ import math
 
 from pydantic import ValidationError
 
-from ranbench.catalogue import DATASETS, check_option, check_setting, dataset_info, net_info
+from ranbench.catalogue import DATASETS, check_images, check_option, check_setting, dataset_info, is_foreign, net_info
 from ranbench.errors import Problem, SpecError, nearest
 from ranbench.spec import DataSpec, ModelSpec, NoiseSpec
 from ranbench.suite.document import Document, Path_, say
@@ -81,7 +81,7 @@ class Cells:
         if isinstance(noise, str) or not 0 <= noise < 1:
             self._refuse(place, axes, "noise", f"expected a share from 0 to below 1, got {say(noise)}")
             return None
-        if model is None or data is None:
+        if model is None or data is None or not self._fits(place, axes, model, data):
             return None
         spelled: dict[str, Scalar] = {"model": model.name, **model.settings, "dataset": data.name}
         if dataset_info(data.name).resizable:
@@ -149,6 +149,16 @@ class Cells:
         except SpecError as error:
             self._note(("datasets", name), str(error))
             return None
+
+    def _fits(self, place: Path_, axes: dict[str, Scalar], model: ModelSpec, data: DataSpec) -> bool:
+        """Check that a net can take images of the size; of a foreign one only a try can tell."""
+        try:
+            if not is_foreign(model.name):
+                check_images(model.name, dataset_info(data.name).form, data.shape, model.options)
+        except SpecError as error:
+            self._refuse(place, axes, "input", str(error))
+            return False
+        return True
 
     def _refuse(self, place: Path_, axes: dict[str, Scalar], axis: str, text: str) -> None:
         """Note a problem of one axis of a cell, at the place where the value stands."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ranbench.catalogue import has_known_depth
 from ranbench.errors import Problem, nearest
 from ranbench.records import ALL_METRICS, SIZE_METRICS
 from ranbench.suite.cells import unknown_axis
@@ -106,6 +107,11 @@ class Statements:
     def _counted(self, entry: ComplexityEntry, place: Path_, published: Sequence[Published]) -> Counted | None:
         found = self._printed(entry, place, published)
         if found is None:
+            return None
+        name = found.cell.model.name
+        if entry.metric == "depth" and not has_known_depth(name):
+            text = f"the depth of {name!r} cannot be counted, so no claim about it can be judged"
+            self._note((*place, "metric"), f"{text} (parameters and macs can)")
             return None
         if found.value <= 0:
             self._note((*place, "cell"), f"the published {entry.metric} is {found.value:g}; a count must be above 0")

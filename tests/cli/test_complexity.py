@@ -270,6 +270,10 @@ def test_writing_the_counts_says_what_moved(
         (["attention-56", "--p", "0"], "p 0 is not allowed (allowed: whole numbers from 1 to 16)"),
         (["attention-56", "--mask", "none"], "mask 'none' is not known"),
         (["attention-56", "--dataset", "imagenet", "--input", "8"], "needs imagenet images of at least"),
+        (
+            ["inception-resnet-v2", "--input", "50"],
+            "needs imagenet images of at least 75x75 for its poolings, got 50x50",
+        ),
         (["attention-56", "--input", "64"], "dataset 'cifar10' has images of 32x32, got input 64"),
         (["attention-56", "--dataset", "cfar10"], "did you mean 'cifar10'?"),
         (

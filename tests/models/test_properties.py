@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ranbench.catalogue import ATTENTION_OPTIONS, R_SCALES, Modules
+from ranbench.catalogue import ATTENTION_OPTIONS, R_SCALES, Modules, StagePlan
 from ranbench.models.attention import AttentionModule
 from ranbench.models.layers import initialise
-from ranbench.models.ran import Plan, ResidualAttentionNet, StagePlan, cifar_stem
+from ranbench.models.ran import Plan, ResidualAttentionNet, cifar_stem
 from ranbench.models.units import INCEPTION, PRE_ACTIVATION, ResNeXtUnit, Units
 
 CHANNELS = 16
@@ -24,7 +24,7 @@ FAMILIES = {
     "resnext": Units(lambda inputs, outputs, stride: ResNeXtUnit(inputs, outputs, stride, groups=2), False),
     "inception": INCEPTION,
 }
-TINY = Plan(cifar_stem, 16, False, (StagePlan(CHANNELS, 1, 2, 1), StagePlan(2 * CHANNELS, 2, 1, 1)))
+TINY = Plan(cifar_stem, 16, (StagePlan(CHANNELS, 1, 2, 1), StagePlan(2 * CHANNELS, 2, 1, 1)))
 NAMES = (*ATTENTION_OPTIONS, "r_scales", "units")
 EVERYTHING = [
     dict(zip(NAMES, values, strict=True))

@@ -10,12 +10,12 @@ import torch
 from layer_graph import graph_of, in_order, traced
 from torch import nn
 
-from ranbench.catalogue import ATTENTION_OPTIONS, Form, Modules
+from ranbench.catalogue import ATTENTION_OPTIONS, NETS, STAGES, Form, Modules, smallest_side
 from ranbench.errors import SpecError
 from ranbench.models import build, initialise
 from ranbench.models.layers import max_pool
-from ranbench.models.ran import PLANS, ResidualAttentionNet, attention_net, smallest_side
-from ranbench.models.units import INCEPTION, PRE_ACTIVATION, RESNEXT
+from ranbench.models.library import CITED
+from ranbench.models.ran import PLANS, ResidualAttentionNet
 
 MODULES = Modules((1, 1, 1))
 
@@ -58,9 +58,9 @@ def works(net: nn.Module, height: int, width: int) -> bool:
 
 
 @pytest.mark.parametrize("mask", ATTENTION_OPTIONS["mask"])
-@pytest.mark.parametrize("form", PLANS)
+@pytest.mark.parametrize("form", STAGES)
 def test_the_smallest_side_is_the_smallest_at_which_torch_itself_has_a_map_everywhere(form: Form, mask: str) -> None:
-    smallest, net = smallest_side(PLANS[form], mask, "mixed"), bare_net(form, mask, "mixed")
+    smallest, net = smallest_side(form, mask, "mixed"), bare_net(form, mask, "mixed")
 
     sides = range(max(smallest - 3, 0), smallest + 4)
 
@@ -69,9 +69,9 @@ def test_the_smallest_side_is_the_smallest_at_which_torch_itself_has_a_map_every
     assert not works(net, 64, smallest - 1)
 
 
-@pytest.mark.parametrize("form", PLANS)
+@pytest.mark.parametrize("form", STAGES)
 def test_the_smallest_side_of_local_spatial_masks_is_the_smallest_with_a_deviation_in_every_mask(form: Form) -> None:
-    smallest = smallest_side(PLANS[form], "local-convolutions", "spatial")
+    smallest = smallest_side(form, "local-convolutions", "spatial")
     net = bare_net(form, "local-convolutions", "spatial")
     sides = range(1, smallest + 4)
 
@@ -140,9 +140,32 @@ def test_odd_photographs_give_maps_of_the_sizes_worked_out(name: str) -> None:
     assert [node.size[1:] for node in nodes if node.word == "interpolate"][:3] == [(14, 14), (28, 28), (56, 57)]
 
 
-@pytest.mark.parametrize("units", [PRE_ACTIVATION, RESNEXT, INCEPTION], ids=["pre-activation", "resnext", "inception"])
-def test_the_smallest_photograph_is_the_same_for_every_family_of_units(units: object) -> None:
+@pytest.mark.parametrize("name", ["attention-56", "attentionnext-56", "attentioninception-56"])
+def test_the_smallest_photograph_is_the_same_for_every_family_of_units(name: str) -> None:
     with torch.device("meta"):
-        net = attention_net("x", "imagenet", MODULES, (3, 31, 31), 10, units=units)  # type: ignore[arg-type]
+        net = build(name, {}, (3, 31, 31), 10, form="imagenet").eval()
 
-    assert tuple(net.eval()(torch.empty((1, 3, 31, 31), device="meta")).shape) == (1, 10)
+    assert tuple(net(torch.empty((1, 3, 31, 31), device="meta")).shape) == (1, 10)
+
+
+@pytest.mark.parametrize("name", CITED)
+def test_the_smallest_photograph_of_a_cited_net_is_the_smallest_that_its_library_takes(name: str) -> None:
+    if NETS[name].library == "timm":
+        pytest.importorskip("timm")
+    with torch.device("meta"):
+        net = CITED[name](3, 10).eval()
+
+    taken = []
+    for side in {NETS[name].smallest, NETS[name].smallest - 1} - {0}:
+        with suppress(RuntimeError):  # of torch itself
+            net(torch.empty((1, 3, side, side), device="meta"))
+            taken.append(side)
+
+    assert taken == [NETS[name].smallest]
+
+
+def test_photographs_that_are_too_small_for_a_cited_net_are_refused_with_the_size_allowed() -> None:
+    said = "^model 'inception-resnet-v2' needs imagenet images of at least 75x75 for its poolings, got 75x50$"
+
+    with pytest.raises(SpecError, match=said):
+        build("inception-resnet-v2", {}, (3, 75, 50), 10, form="imagenet")

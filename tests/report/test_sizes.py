@@ -10,6 +10,7 @@ from ranbench.counts import Counts
 from ranbench.report import report, tables
 from ranbench.report.layout import size_grid
 from ranbench.report.pictures import _claims
+from ranbench.report.sizes import STORED
 from ranbench.report.values import CitedRow, Size
 from ranbench.spec import complexity_key
 from ranbench.suite import Suite
@@ -52,7 +53,8 @@ def test_a_count_stands_beside_the_papers_with_its_verdict(load: Load) -> None:
         "depth": Size(56, None, None, None),
     }
     assert second.sizes["parameters"].ours == 1_841_274  # of counts.json, since it was not measured
-    assert (second.sizes["parameters"].outcome, second.notes) == (None, ("rounded",))
+    assert (second.sizes["parameters"].outcome, second.notes) == (None, ("rounded", STORED))
+    assert [row.source for row in (first, second, unknown)] == ["counted", "stored", None]
     assert {size.ours for size in unknown.sizes.values()} == {None}
 
 
@@ -69,7 +71,7 @@ def test_the_grid_has_the_papers_columns_only_where_it_prints_a_count(load: Load
         ["attention-92", "1.9 M", "1,841,274", "−3.09", "211,913,216", "92"],
         ["mynets:tiny", "–", "not counted", "–", "not counted", "not counted"],
     ]
-    assert [row[0].notes for row in grid.rows] == [(), ("rounded",), ()]
+    assert [row[0].notes for row in grid.rows] == [(), ("rounded", STORED), ()]
 
 
 def test_a_suite_that_trains_nothing_has_no_tables_of_runs(load: Load) -> None:
@@ -112,8 +114,9 @@ def test_the_page_of_sizes_says_what_was_counted_and_what_is_cited(load: Load, t
     page = report(suite, [], {}, measured(suite), out=tmp_path / "out").read_text()
 
     assert (
-        "- **Checked:** the nets of 3 cells on images of cifar10 (32x32), counted exactly. Nothing is trained." in page
-    )
+        "- **Checked:** the nets of 3 cells on images of cifar10 (32x32): 1 counted exactly, 1 by the package's stored "
+        "counts, 1 not counted. Nothing is trained."
+    ) in page
     assert "- **Claims:** ✓ 1 reproduced." in page
     assert "- Inception-ResNet-v1: test error 21.3 % (table 7); not run." in page
     assert "| ✓ | attention-56: 1.0 million parameters | reproduced | +2.00 % | exact |" in page
@@ -126,6 +129,33 @@ def test_the_page_of_sizes_says_what_was_counted_and_what_is_cited(load: Load, t
     assert (tmp_path / "out" / "small" / "claims.png").is_file()
 
 
+def test_the_page_says_which_counts_no_run_has_made(load: Load, tmp_path: Path) -> None:
+    text = COUNTED.replace(', "mynets:tiny"', "")
+    suite = load(text)
+    every = {
+        complexity_key(cell.model, cell.data): Counts(1_020_000 + index, 1, 56)
+        for index, cell in enumerate(suite.cells)
+    }
+
+    pages = [
+        report(suite, [], {}, counts, out=tmp_path / f"{index}").read_text()
+        for index, counts in enumerate(({}, measured(suite), every))
+    ]
+
+    heads = [page[page.index("(32x32)") + 7 : page.index(" Nothing is trained")] for page in pages]
+    assert heads == [
+        ": 2 by the package's stored counts.",
+        ": 1 counted exactly, 1 by the package's stored counts.",
+        ", counted exactly.",
+    ]
+    assert ["No run has counted these nets: " in page for page in pages] == [True, False, False]
+    assert [STORED in page for page in pages] == [False, True, False]
+    assert [
+        next(line for line in page.splitlines() if line.startswith("| ✓ |") or line.startswith("| ✗ |"))[-10:]
+        for page in pages
+    ] == ["| stored |", " | exact |", " | exact |"]
+
+
 def test_a_count_that_misses_is_said_in_a_sentence_with_the_printed_digits(load: Load, tmp_path: Path) -> None:
     text = COUNTED.replace("value: 1.0e6", "value: 0.90e6").replace("1.9e6", "11.0e6")
     suite = load(text)
@@ -135,7 +165,7 @@ def test_a_count_that_misses_is_said_in_a_sentence_with_the_printed_digits(load:
     assert "- **✗ `size`**: Not reproduced: 'attention-56' has 1.02 million parameters (1,020,000), " in page
     assert "from the published 900,000, outside the tolerance of 3 %" in page
     assert "printed number" not in page
-    assert "| attention-92 (a) | 11.0 M | 1,841,274 |" in page
+    assert "| 11.0 M | 1,841,274 |" in page
 
 
 def test_the_picture_of_counts_says_what_its_axis_is(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:

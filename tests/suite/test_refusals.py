@@ -821,6 +821,23 @@ def test_a_protocol_file_without_a_value_is_told_where_the_suite_names_it(tiny_s
     assert str(error) == f"{tiny_suite}:3:1: reference: {protocol}: is empty, expected a mapping"
 
 
+@pytest.mark.parametrize("net", ["torchvision:resnet18", "mynets:tiny", "inception-resnet-v2"])
+def test_a_claim_about_a_depth_that_cannot_be_counted_is_refused(tiny_suite: Path, net: str) -> None:
+    text = (
+        "name: tiny\ntitle: Depth\nseeds: 0\n"
+        f"cells: {{fixed: {{dataset: imagenet, model: '{net}'}}}}\n"
+        "published: [{cell: {}, metric: depth, value: 18, unit: layers, where: here}]\n"
+        "claims:\n  - {id: deep, kind: complexity, cell: {}, metric: depth, tolerance_pct: 0}\n"
+    )
+
+    error = refusal_of_text(tiny_suite, text)
+
+    assert told(error, tiny_suite.parent) == [
+        f"tiny.yaml:7:44: claims.0.metric: the depth of {net!r} cannot be counted, so no claim about it can be judged "
+        "(parameters and macs can)"
+    ]
+
+
 def test_every_problem_of_suite_and_protocol_is_gathered(tiny_suite: Path) -> None:
     protocol = tiny_suite.parent / "protocols" / "tiny.yaml"
     protocol.write_text(protocol.read_text().replace("lr: 0.1", "lr: fast").replace("batch: 32", "batch: 0"))
