@@ -115,6 +115,8 @@ STAGES: Mapping[Form, tuple[StagePlan, ...]] = {
 IMAGENET_MODULES: Mapping[str, tuple[int, int, int]] = {"56": (1, 1, 1), "92": (1, 2, 3)}
 
 _ATTENTION_NAME = re.compile(r"(attention|attentionnext|attentioninception)-([1-9][0-9]{0,3})")
+_DEPTH = re.compile(r"attention-(?:0|[1-9][0-9]*)")  # also numbers that no net has
+MAX_M = 277  # of attention-9992: names have four digits at most
 LIBRARIES = ("timm", "torchvision")
 _LIBRARY_NAME = re.compile(r"(timm|torchvision):([A-Za-z0-9][\w.\-]*)")
 _FACTORY_NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
@@ -210,6 +212,12 @@ def net_info(name: str) -> NetInfo:
         return NetInfo("a user's net, imported", _ANY_FORM)
     if name.startswith("attention-") and is_attention_net(name):
         return _attention(_RAN, "cifar", "digits")
+    if _DEPTH.fullmatch(name):
+        low = name == "attention-0"
+        raise SpecError(
+            f"model {name!r}: a depth must be 36m + 20 with m from 1 to {MAX_M}; "
+            f"nearest: attention-{36 * (1 if low else MAX_M) + 20}"
+        )
     meant = import_path(name)
     near = f"; did you mean {meant!r}?" if meant else nearest(name, NETS)
     raise SpecError(

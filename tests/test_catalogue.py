@@ -57,6 +57,12 @@ def test_a_depth_gives_the_modules_of_the_paper(name: str, modules: Modules | No
             "attention-5\u0666",
             "model 'attention-5\u0666' is not known; did you mean 'attention-56'? " + HELP,
         ),
+        ("attention-056", "model 'attention-056' is not known; did you mean 'attention-56'? " + HELP),
+        ("attention-0", "model 'attention-0': a depth must be 36m + 20 with m from 1 to 277; nearest: attention-56"),
+        (
+            "attention-10001",
+            "model 'attention-10001': a depth must be 36m + 20 with m from 1 to 277; nearest: attention-9992",
+        ),
     ],
 )
 def test_a_net_that_does_not_exist_is_refused_with_the_nearest(name: str, message: str) -> None:

@@ -78,6 +78,10 @@ def reading(shape, num_classes):
     return Reading(shape, num_classes)
 
 
+def double(shape, num_classes):
+    return Good(shape, num_classes).double()
+
+
 def narrow(shape, num_classes):
     return Good(shape, num_classes - 1)
 """
@@ -130,6 +134,7 @@ def test_a_net_that_reads_values_while_it_is_built_has_no_memory_afterwards(fact
         ("auxiliary", "gives tuple in training, expected logits of shape (B, 10)"),
         ("features", "gives shape (B, 4, 6, 6) in evaluation, expected logits of shape (B, 10)"),
         ("narrow", "gives shape (B, 9) in evaluation, expected logits of shape (B, 10)"),
+        ("double", "has parameters of float64; images are float32, and so must all parameters be"),
         ("large", "cannot take images of 1x8x8: images are too small"),
         (
             "reading",

@@ -79,7 +79,14 @@ def _foreign(make: Callable[[], nn.Module]) -> nn.Module:
 
 
 def _try_out(name: str, net: nn.Module, shape: Shape, num_classes: int) -> None:
-    """Check that a net turns two images into logits, (2, num_classes), in evaluation and in training mode."""
+    """Check that a net turns two images into logits, (2, num_classes), in evaluation and in training mode.
+
+    On the meta device no operator checks that its inputs have one type, so that of the parameters is looked at here.
+    """
+    types = {parameter.dtype for parameter in net.parameters() if parameter.is_floating_point()} - {torch.float32}
+    if types:
+        found = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in types))
+        raise SpecError(f"model {name!r} has parameters of {found}; images are float32, and so must all parameters be")
     size = "x".join(map(str, shape))
     for training in (False, True):
         net.train(training)

@@ -77,6 +77,9 @@ def initialise(net: nn.Module, kind: Initialisation, generator: torch.Generator)
     Fan-in is what the authors' framework takes for this filler unless told otherwise; the paper does not say which.
     The fully connected layer is drawn by the same rule, so with fan-out its variance is 2 / classes. Biases are zero,
     BatchNorm starts as the identity. Draws come from ``generator`` in the order of ``modules()``.
+
+    As in torch's own functions, fan-out ignores groups: it counts all outputs of a grouped convolution, although an
+    input reaches those of its own group only. Fan-in is that of one group.
     """
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):

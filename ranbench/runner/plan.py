@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ranbench import counts
 from ranbench.records import Complexity, RunRecord
@@ -14,7 +14,7 @@ from ranbench.suite import Suite
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run: its state, and the estimates for what is left of it (None where nothing is known)."""
+    """One run: its state, and the estimates for what is left of it: 0 of a closed run, None where nothing is known."""
 
     spec: RunSpec
     label: str
@@ -112,15 +112,9 @@ def _planned(  # noqa: PLR0917 - private, called once
     step = record.latest.step if record and record.latest and state in ("running", "interrupted") else 0
     macs = training_macs(spec, spec.protocol.iterations - step, sizes)
     rate = rates.get(spec.model.name, rates.get(""))
-    return PlannedRun(
-        spec,
-        label,
-        state,
-        step,
-        macs,
-        macs / rate if macs is not None and rate else None,
-        memory.get(spec.model.name),
-    )
+    seconds = macs / rate if macs is not None and rate else None
+    planned = PlannedRun(spec, label, state, step, macs, seconds, memory.get(spec.model.name))
+    return planned if planned.open else replace(planned, macs=0, seconds=0.0)
 
 
 def _measured(records: Sequence[RunRecord], sizes: Sizes) -> tuple[dict[str, float], dict[str, float]]:

@@ -265,6 +265,8 @@ def test_writing_the_counts_says_what_moved(
     [
         (["atention-56"], "did you mean 'attention-56'?"),
         (["attention-57"], "a depth must be 36m + 20 with m of 1 or more; nearest: attention-56 or attention-92"),
+        (["attention-0"], "a depth must be 36m + 20 with m from 1 to 277; nearest: attention-56"),
+        (["attention-99999"], "a depth must be 36m + 20 with m from 1 to 277; nearest: attention-9992"),
         (["resnet-164", "--learning", "naive"], "model 'resnet-164' has no option 'learning' (it has no options)"),
         (["resnet-164", "--r", "2"], "model 'resnet-164' has no option 'r'"),
         (["attention-56", "--p", "0"], "p 0 is not allowed (allowed: whole numbers from 1 to 16)"),

@@ -262,6 +262,8 @@ def test_a_plan_knows_what_is_done_and_estimates_from_measured_rates(
     assert [planned.state for planned in after.runs] == ["planned", "done", "planned", "done"]
     assert after.macs == 2 * 3 * 6 * 32 * macs_of(suite)
     assert after.seconds is not None and after.seconds > 0
+    assert [(run.macs, run.seconds) for run in after.runs if run.state == "done"] == [(0, 0.0), (0, 0.0)]
+    assert after.macs == sum(run.macs or 0 for run in after.runs)
 
 
 def macs_of(suite: Suite) -> int:
