@@ -261,7 +261,7 @@ def test_two_that_lack_memory_in_one_round_are_both_tried_alone(
     assert weights(store) == {name: expected[name] for name in weights(store)}
 
 
-@pytest.mark.parametrize(("how", "error"), zip([How(at_once=1), TWO], MEMORY_ERRORS, strict=True))
+@pytest.mark.parametrize(("how", "error"), [(How(at_once=1), MemoryError), (TWO, torch.OutOfMemoryError)])
 def test_a_run_that_lacks_memory_alone_is_failed_and_the_suite_goes_on(
     suite: Suite, execute: Execute, monkeypatch: pytest.MonkeyPatch, how: How, error: type[Exception]
 ) -> None:
