@@ -28,7 +28,8 @@ def main(options: Options) -> Result:
     samples = in_turns(ways, rounds=options.count(15, 1), warm=options.count(2, 1))
     rates = {name: statistics.median(values) for name, values in samples.items()}
     best = max((name for name in rates if name != "plain_images_per_s"), key=rates.__getitem__)
-    peak = limits.matmul_peak(device, options.count(8192, 256))
+    precision = best.split("_")[0]
+    peak = limits.matmul_peak(device, options.count(8192, 256), precision)
     share = PASSES_OF_A_STEP * engine.macs() * rates[best] / peak
     return Result(
         targets=[
@@ -38,7 +39,7 @@ def main(options: Options) -> Result:
             *(f"{name.removesuffix('_images_per_s')}: {rate:,.0f} images/s" for name, rate in rates.items()),
             f"best: {best.removesuffix('_images_per_s')}, ratio {spread(samples, best, 'plain_images_per_s')}",
             f"{engine.macs():,} multiply-adds an image and forward pass, batch {protocol.batch}",
-            f"share of the limit: {100 * share:.1f} % of the peak of float32 matrix products",
+            f"share of the limit: {100 * share:.1f} % of the peak of {precision} matrix products",
             f"the plain reference's DataLoader has {workers} workers",
             which,
         ],

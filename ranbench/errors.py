@@ -97,13 +97,13 @@ class Divergence(RanbenchError):
 
 
 class TimedOut(RanbenchError):
-    """A run that trained longer than it was allowed to."""
+    """A run that took longer than it was allowed to."""
 
     exit_code = 3
 
     def __init__(self, step: int, seconds: float, limit: float):
         super().__init__(
-            f"trained for {seconds:.0f} s, longer than the {limit:.0f} s of --timeout, up to iteration {step}; "
+            f"took {seconds:.0f} s, longer than the {limit:.0f} s of --timeout, up to iteration {step}; "
             "'ranbench run SUITE --rerun failed' with a longer one tries again"
         )
 

@@ -18,16 +18,23 @@ ROUNDS = 5
 _FREE = ("empty", "detach", "_unsafe_view", "view", "reshape", "expand")
 
 
-def matmul_peak(device: torch.device, side: int) -> float:
-    """Return multiply-adds per second of a float32 product of two ``side`` x ``side`` matrices."""
-    left, right = torch.rand(side, side, device=device), torch.rand(side, side, device=device)
+def matmul_peak(device: torch.device, side: int, precision: str = "float32") -> float:
+    """Return multiply-adds per second of a product of two ``side`` x ``side`` matrices in a protocol's precision."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    left, right = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
+    switch: Any = torch.backends.cuda.matmul
+    before = switch.fp32_precision
 
     def product() -> None:
         torch.mm(left, right)
         finish_queue(device)
 
-    product()
-    return float(side**3 / statistics.median(seconds(product) for _ in range(ROUNDS)))
+    try:
+        switch.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+        product()
+        return float(side**3 / statistics.median(seconds(product) for _ in range(ROUNDS)))
+    finally:
+        switch.fp32_precision = before
 
 
 def copy_rate(device: torch.device, mebibytes: int) -> float:

@@ -21,6 +21,7 @@ from torchvision import transforms
 from common.measure import finish_queue
 from ranbench.data import ImageSet
 from ranbench.spec import Protocol
+from ranbench.training import Arithmetic
 
 Item = tuple[torch.Tensor, int]
 
@@ -94,14 +95,16 @@ class Plain:
     def __init__(self, net: nn.Module, images: ImageSet, protocol: Protocol, device: torch.device, *, workers: int = 0):
         self.net, self.device, self.batch = net.to(device).train(), device, protocol.batch
         self.optimizer = sgd(net, protocol)
+        self.arithmetic = Arithmetic("float32", device)  # else the convolutions of a GPU would round their factors
         self.batches = batches(loader(images, protocol, workers=workers, pinned=device.type == "cuda"))
 
     def rate(self, steps: int) -> float:
         """Train ``steps`` steps; return images per second."""
         finish_queue(self.device)
         began = time.perf_counter()
-        for images, targets in islice(self.batches, steps):
-            there = images.to(self.device, non_blocking=True), targets.to(self.device, non_blocking=True)
-            step(self.net, self.optimizer, *there)
+        with self.arithmetic():
+            for images, targets in islice(self.batches, steps):
+                there = images.to(self.device, non_blocking=True), targets.to(self.device, non_blocking=True)
+                step(self.net, self.optimizer, *there)
         finish_queue(self.device)
         return steps * self.batch / (time.perf_counter() - began)

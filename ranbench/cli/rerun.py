@@ -92,11 +92,14 @@ def _compared(found: Comparison) -> str:
 
 
 def _first_difference(found: Comparison) -> str:
-    if found.loss is None:
-        return "no training loss differs"
-    first, last = found.loss.first, found.loss.last
+    from ranbench.runner.comparison import LOSS
+
+    if found.first is None:
+        return "no point of a series differs"
+    first, last = found.first.first, found.first.last
     where = f"iteration {last:,}" if first == last else f"iterations {first:,} to {last:,}"
-    return f"first training loss that differs: {where}, {found.loss.before!r} then, {found.loss.again!r} now"
+    which = "training loss" if found.first.series == LOSS else f"point of {found.first.series}"
+    return f"first {which} that differs: {where}, {found.first.before!r} then, {found.first.again!r} now"
 
 
 def _as_dict(record: RunRecord, checked: Checked) -> dict[str, Any]:
@@ -112,6 +115,6 @@ def _as_dict(record: RunRecord, checked: Checked) -> dict[str, Any]:
         "compared": {"metrics": list(found.metrics), "points": found.points} if found else None,
         "differing": list(found.differing) if found else None,
         "unknown": list(found.unknown) if found else None,
-        "first_loss": dataclasses.asdict(found.loss) if found and found.loss else None,
+        "first_difference": dataclasses.asdict(found.first) if found and found.first else None,
         "changed": [dataclasses.asdict(change) for change in checked.changed],
     }

@@ -55,7 +55,7 @@ Threads = Annotated[
     int | None, typer.Option("--threads", metavar="N", help="Threads of each run on a CPU; shared out if left out.")
 ]
 Timeout = Annotated[
-    str | None, typer.Option("--timeout", metavar="TIME", help="Fail a run that trains longer, e.g. 90m or 4h.")
+    str | None, typer.Option("--timeout", metavar="TIME", help="Fail a run that takes longer by the clock, e.g. 90m.")
 ]
 
 
@@ -137,7 +137,7 @@ def interruptible() -> Iterator[Stop]:
 
     def ask(number: int, _frame: object) -> None:
         stop.request(number)
-        note("stopping after this iteration, with a checkpoint (again: at once)")
+        note("stopping after the iteration or evaluation in hand, with a checkpoint (again: at once)")
         for which in before:
             signal.signal(which, signal.SIG_DFL if which == signal.SIGTERM else signal.default_int_handler)
 

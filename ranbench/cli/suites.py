@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ranbench.cli.options import Json
+from ranbench.cli.options import Factor, Json, Protocol
 from ranbench.cli.output import answer, as_json, plural, table
 from ranbench.errors import Problem, RanbenchError, SuiteError, UsageError, nearest
 
@@ -15,7 +15,10 @@ KINDS = ("models", "datasets", "protocols", "suites")
 
 
 def validate(
-    suites: Annotated[list[str], typer.Argument(metavar="SUITE...", help="Suite files, or names.")], json: Json = False
+    suites: Annotated[list[str], typer.Argument(metavar="SUITE...", help="Suite files, or names.")],
+    protocol: Protocol = None,
+    factor: Factor = None,
+    json: Json = False,
 ) -> None:
     """Check suites and print every problem with file, line, column and key."""
     from ranbench.suite import load_suite
@@ -23,7 +26,7 @@ def validate(
     found: list[dict[str, object]] = []
     for name in suites:
         try:
-            suite = load_suite(name)
+            suite = load_suite(name, protocol=protocol, factor=factor)
         except RanbenchError as error:
             problems = error.problems if isinstance(error, SuiteError) else ()
             found.append({"suite": name, "valid": False, "problems": _problems(name, error, problems)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -86,6 +87,7 @@ class Attempt:
         self.extra: dict[str, float] = {}
         self.shown: float | None = None
         self.training: Training | None = None
+        self.opened = time.monotonic()
         self.most_at_once: int = 1
         self.peak_known = reset_peak_memory(place.device)
         began = EnginePath.parse(claimed.environment.engine_path)
@@ -167,9 +169,9 @@ class Attempt:
         return None
 
     def _check_time(self, training: Training) -> None:
-        limit = self.place.how.timeout
-        if limit is not None and training.seconds > limit:
-            raise TimedOut(training.step, training.seconds, limit)
+        limit, taken = self.place.how.timeout, time.monotonic() - self.opened
+        if limit is not None and taken > limit:
+            raise TimedOut(training.step, taken, limit)
 
     def _prepared(self, images: ImageSet) -> Training:
         """Build the net and the labels, and record what is known before the first step."""
@@ -296,10 +298,19 @@ def _changed(began: Environment, now: Environment, library: str | None) -> list[
     return changed + [name for name in packages if began.versions.get(name) != now.versions.get(name)]
 
 
+def lacks_memory(error: BaseException | None) -> bool:
+    """Tell whether an error is a lack of memory, or was raised while one was handled, as at the end of a recording."""
+    while error is not None:
+        if isinstance(error, torch.OutOfMemoryError | MemoryError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _reason(error: Exception) -> Reason:
     if isinstance(error, Divergence):
         return Reason.DIVERGED
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+    if lacks_memory(error):
         return Reason.OUT_OF_MEMORY
     if isinstance(error, TimedOut):
         return Reason.TIMEOUT

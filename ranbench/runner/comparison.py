@@ -27,13 +27,14 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class LossDifference:
-    """The first point of the training loss that differs: over iterations ``first`` to ``last``, counted from 1."""
+class FirstDifference:
+    """The first point of a series that differs: over iterations ``first`` to ``last``, counted from 1."""
 
     first: int
     last: int
     before: float | None
     again: float | None
+    series: str = LOSS
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Comparison:
         points: number of points of series that were compared.
         differing: parts that are not equal, by name.
         unknown: parts that one or both lack; where there is one, the answer is never ``identical``.
-        loss: where the training loss first differs.
+        first: where the training loss first differs, or where it does not, any other series.
     """
 
     answer: Answer
@@ -54,7 +55,7 @@ class Comparison:
     points: int
     differing: tuple[str, ...]
     unknown: tuple[str, ...]
-    loss: LossDifference | None
+    first: FirstDifference | None
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,7 @@ def compare(before: Outcome, again: Outcome) -> Comparison:
         answer = "equal metrics"
     shared = before.series.keys() & again.series.keys()
     points = sum(len(before.series[name].keys() | again.series[name].keys()) for name in shared)
-    loss = _first(before.series[LOSS], again.series[LOSS]) if LOSS in shared else None
-    return Comparison(answer, metrics, points, differing, unknown, loss)
+    return Comparison(answer, metrics, points, differing, unknown, _first_of_all(before.series, again.series))
 
 
 def changes(before: Attempt, again: Attempt, library: str | None) -> tuple[Change, ...]:
@@ -127,12 +127,19 @@ def _names(before: Iterable[str], again: Iterable[str]) -> list[str]:
     return [name for name in names if name not in METRICS or METRICS[name].unit not in COST_UNITS]
 
 
-def _first(before: Points, again: Points) -> LossDifference | None:
+def _first_of_all(before: Mapping[str, Points], again: Mapping[str, Points]) -> FirstDifference | None:
+    """The first difference of the training loss, whose points cover all iterations; else the earliest of the others."""
+    shared = [name for name in _names(before, again) if name in before and name in again]
+    found = [first for name in shared if (first := _first(name, before[name], again[name]))]
+    return min(found, key=lambda first: (first.series != LOSS, first.last), default=None)
+
+
+def _first(series: str, before: Points, again: Points) -> FirstDifference | None:
     done = 0
     for step in sorted(before.keys() | again.keys()):
         ours, theirs = before.get(step), again.get(step)
         if _bits(ours) != _bits(theirs):
-            return LossDifference(done + 1, step, ours, theirs)
+            return FirstDifference(done + 1 if series == LOSS else step, step, ours, theirs, series)
         done = step
     return None
 

@@ -191,9 +191,9 @@ class Protocol(Spec):
     evaluation: Evaluation
     initialisation: Literal["he-fan-in", "he-fan-out"]
     precision: Literal["float32", "tf32", "bf16"] = Field(
-        description="float32: everything; tf32: matrix products and convolutions round their factors to 10 bits on "
-        "devices that can, all else float32; bf16: these operations in bfloat16 by autocast, with weights, BatchNorm "
-        "statistics and loss in float32"
+        description="float32: everything; tf32: convolutions of a GPU round their factors to 10 bits of mantissa, all "
+        "else float32 (other devices refuse it); bf16: convolutions and linear layers in bfloat16 by autocast, with "
+        "weights, BatchNorm statistics and loss in float32"
     )
     last_batch: Literal["run-on", "partial", "drop"] = Field(
         "run-on",

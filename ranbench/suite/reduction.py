@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from ranbench.spec import OneCycle, Protocol, Schedule, Steps
 from ranbench.suite.form import Reduction
 
+EVALUATIONS = 10  # of a run by factor at most, unless its file says otherwise
+
 Numbers = Mapping[str, int | None]
 
 
@@ -47,7 +49,8 @@ def _scaled(reference: Protocol, factor: float, evaluation: Numbers) -> Protocol
                 "which are not distinct and inside; use a larger one"
             )
         schedule = schedule.model_copy(update={"drops": drops})
-    every = max(1, round(reference.evaluation.every * factor))
+    # a shorter run is evaluated less often too, or it would do little else
+    every = max(1, round(reference.evaluation.every * factor), -(-iterations // EVALUATIONS))
     return _with(reference, iterations, _warmed(schedule, factor, iterations), {"every": every, **evaluation})
 
 

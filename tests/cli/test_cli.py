@@ -345,7 +345,7 @@ def test_a_signal_leaves_a_checkpoint_and_a_resumable_run(tiny_suite: Path, numb
     assert returned == code
     assert states == {"interrupted": 1, "planned": 3}
     assert list(tiny_suite.parent.glob("results/checkpoints/*/*.safetensors"))
-    assert "stopping after this iteration" in log.read_text()
+    assert "stopping after the iteration or evaluation in hand" in log.read_text()
 
 
 def test_a_pipe_that_closes_early_is_no_error(done: Path) -> None:

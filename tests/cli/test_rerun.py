@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -53,6 +54,7 @@ def test_an_interrupted_check_goes_on_and_says_identical(done: Path, run: str) -
     with subprocess.Popen(arguments, cwd=done, stderr=subprocess.PIPE, text=True, env=environment()) as process:
         assert process.stderr is not None
         first = process.stderr.readline()
+        time.sleep(0.2)  # some of its iterations
         process.send_signal(signal.SIGSTOP)  # so that it is not done before it is looked at
         during = json.loads(ranbench("status", "--json", cwd=done).stdout)
         process.send_signal(signal.SIGINT)
@@ -101,7 +103,13 @@ def test_a_difference_is_exit_4_with_the_first_loss_that_differs(done: Path, run
         f"first training loss that differs: iterations 1,498 to 1,500, 0.5 then, {before!r} now",
         f"not as recorded: code_id old then, {found['changed'][0]['now']} now",
     ]
-    assert found["first_loss"] == {"first": 1498, "last": 1500, "before": 0.5, "again": before}
+    assert found["first_difference"] == {
+        "first": 1498,
+        "last": 1500,
+        "before": 0.5,
+        "again": before,
+        "series": "train_loss",
+    }
     assert (found["run"][:12], found["answer"], found["attempt"]) == (run, "different", 1)
     assert names(found) <= documented
 

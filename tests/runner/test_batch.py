@@ -17,6 +17,7 @@ import torch
 from ranbench.cli import main
 from ranbench.cli.options import seconds_of
 from ranbench.cli.progress import Lines
+from ranbench.data import ImageSet
 from ranbench.environment import new_owner
 from ranbench.records import Reason, RunRecord, State
 from ranbench.runner import How, Observer, Stop, Summary, run
@@ -300,13 +301,14 @@ def test_a_run_that_takes_too_long_is_failed_with_its_line_and_the_suite_goes_on
     suite: Suite, store: Store, execute: Execute, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
     told = Told()
-    take_step = Training.take_step
+    open_it = Attempt.open
 
-    def slow(training: Training) -> object:
-        training.seconds += 1000 * (training.seed == 0 and training.step == 2)
-        return take_step(training)
+    def long_ago(attempt: Attempt, images: ImageSet) -> Training:
+        training = open_it(attempt, images)
+        attempt.opened -= 1000 * (attempt.spec.seed == 0)
+        return training
 
-    monkeypatch.setattr(Training, "take_step", slow)
+    monkeypatch.setattr(Attempt, "open", long_ago)
 
     summary = execute(
         suite, only={"learning": "naive"}, how=How(at_once=at_once, threads=1, timeout=900.0), observer=told
@@ -315,11 +317,11 @@ def test_a_run_that_takes_too_long_is_failed_with_its_line_and_the_suite_goes_on
     (failed, _) = store.runs()
     assert (summary.trained, summary.failed, summary.exit_code) == (1, 1, 3)
     assert ends(store) == [("failed", Reason.TIMEOUT), ("done", None)]
-    assert failed.latest is not None and failed.latest.step == 3
+    assert failed.latest is not None and failed.latest.step == 1
     ((reason, line),) = told.failures
     assert reason is Reason.TIMEOUT
     assert re.fullmatch(
-        r"trained for 100\d s, longer than the 900 s of --timeout, up to iteration 3; "
+        r"took 1\d\d\d s, longer than the 900 s of --timeout, up to iteration 1; "
         r"'ranbench run SUITE --rerun failed' with a longer one tries again",
         line,
     )
@@ -444,7 +446,7 @@ def test_a_resume_that_cannot_keep_the_recorded_path_says_so_and_is_marked(
         return replace(found, device="cuda", device_name="GPU", engine_path="graph, channels_last")
 
     monkeypatch.setattr(module, "describe", of_a_gpu)
-    monkeypatch.setattr(module._Work, "_place", lambda self, _spec: self.place)
+    monkeypatch.setattr(module._Work, "place_of", lambda self, _spec: self.place)
     execute(
         suite,
         only=only,

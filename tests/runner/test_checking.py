@@ -13,7 +13,7 @@ import torch
 from ranbench.errors import DataError, NothingMeasured, SpecError
 from ranbench.records import Purpose, Reason, RunRecord, State
 from ranbench.runner import Checked, Observer, Stop, check, plan, run
-from ranbench.runner.comparison import LossDifference
+from ranbench.runner.comparison import FirstDifference
 from ranbench.spec import RunSpec
 from ranbench.store import Store
 from ranbench.suite import Suite, load_suite
@@ -146,8 +146,8 @@ def test_a_check_with_other_code_names_the_first_iteration_that_differs(
     assert (found.comparison.answer, found.exit_code) == ("different", 4)
     assert {"series lr", "series train_loss", "weights"} <= set(found.comparison.differing)
     # the fourth step takes the other rate, so the loss of the fifth is the first that can differ
-    assert isinstance(found.comparison.loss, LossDifference)
-    assert (found.comparison.loss.first, found.comparison.loss.last) == (5, 5)
+    assert isinstance(found.comparison.first, FirstDifference)
+    assert (found.comparison.first.first, found.comparison.first.last) == (5, 5)
     assert [change.what for change in found.changed] == ["code_id"]
     assert told.notes == [f"not as recorded: {found.changed[0]}"]
 

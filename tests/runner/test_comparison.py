@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ranbench.records import Attempt, Environment, State
-from ranbench.runner.comparison import Change, LossDifference, Outcome, changes, compare
+from ranbench.runner.comparison import Change, FirstDifference, Outcome, changes, compare
 
 LOSSES = {160: 2.5, 320: 1.25, 400: 1.0}
 OUTCOME = Outcome(
@@ -51,7 +51,7 @@ def test_the_answer_rests_on_bits_and_on_what_says_something_about_the_net(
 
     assert (found.answer, found.differing, found.unknown) == (answer, differing, ())
     assert found.metrics == ("error_pct", "loss")
-    assert found.loss is None
+    assert (found.first is not None) == any(name.startswith("series") for name in differing)
 
 
 @pytest.mark.parametrize(
@@ -76,19 +76,19 @@ def test_what_was_not_kept_of_both_is_never_called_identical(
 @pytest.mark.parametrize(
     ("again", "first"),
     [
-        ({160: 2.5, 320: NEXT, 400: 9.0}, LossDifference(161, 320, 1.25, NEXT)),
-        ({160: 2.25, 320: 1.25, 400: 1.0}, LossDifference(1, 160, 2.5, 2.25)),
-        ({160: 2.5, 320: 1.25, 400: -1.0}, LossDifference(321, 400, 1.0, -1.0)),
-        ({160: 2.5, 400: 1.0}, LossDifference(161, 320, 1.25, None)),
-        ({160: 2.5, 161: 2.0, 320: 1.25, 400: 1.0}, LossDifference(161, 161, None, 2.0)),
+        ({160: 2.5, 320: NEXT, 400: 9.0}, FirstDifference(161, 320, 1.25, NEXT)),
+        ({160: 2.25, 320: 1.25, 400: 1.0}, FirstDifference(1, 160, 2.5, 2.25)),
+        ({160: 2.5, 320: 1.25, 400: -1.0}, FirstDifference(321, 400, 1.0, -1.0)),
+        ({160: 2.5, 400: 1.0}, FirstDifference(161, 320, 1.25, None)),
+        ({160: 2.5, 161: 2.0, 320: 1.25, 400: 1.0}, FirstDifference(161, 161, None, 2.0)),
     ],
 )
 def test_the_first_point_of_the_training_loss_that_differs_names_the_iterations_it_covers(
-    again: dict[int, float], first: LossDifference
+    again: dict[int, float], first: FirstDifference
 ) -> None:
     found = compare(OUTCOME, changed(series={"train_loss": again}))
 
-    assert (found.answer, found.differing, found.loss) == ("equal metrics", ("series train_loss",), first)
+    assert (found.answer, found.differing, found.first) == ("equal metrics", ("series train_loss",), first)
 
 
 def test_not_a_number_equals_itself_and_zero_does_not_equal_minus_zero() -> None:
@@ -171,3 +171,14 @@ def test_a_change_is_said_with_both_values() -> None:
 
     assert change == Change("code_id", "a" * 12, "b" * 12)
     assert str(change) == "code_id aaaaaaaaaaaa then, bbbbbbbbbbbb now"
+
+
+def test_where_no_training_loss_differs_the_earliest_point_of_another_series_is_told() -> None:
+    def outcome(error: float, loss: float) -> Outcome:
+        series = {"train_loss": {10: 1.0}, "test_error_pct": {5: 9.0, 10: error}, "test_loss": {5: loss, 10: 2.0}}
+        return Outcome({"error_pct": 8.0}, series, b"1", "w")
+
+    found = compare(outcome(8.0, 3.0), outcome(8.5, 3.5))
+
+    assert found.first == FirstDifference(5, 5, 3.0, 3.5, "test_loss")
+    assert found.answer == "equal metrics"

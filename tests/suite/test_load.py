@@ -113,13 +113,14 @@ def test_smoke_scales_the_drops_of_the_paper() -> None:
     }
 
 
-# Factor and options -> iterations, drops, warm-up and interval of evaluation; the reference has 160,000 iterations.
+# Factor -> iterations, drops, warm-up and interval of evaluation (ten evaluations at most), of 160,000 iterations.
 SCALED: tuple[tuple[float, int, tuple[int, int], int, int], ...] = (
-    (0.1, 16_000, (6_400, 9_600), 40, 400),
-    (0.03, 4_800, (1_920, 2_880), 12, 120),
-    (0.0125, 2_000, (800, 1_200), 5, 50),
-    (0.001, 160, (64, 96), 1, 4),
-    (0.0001, 16, (6, 10), 1, 1),
+    (0.5, 80_000, (32_000, 48_000), 200, 8_000),
+    (0.1, 16_000, (6_400, 9_600), 40, 1_600),
+    (0.03, 4_800, (1_920, 2_880), 12, 480),
+    (0.0125, 2_000, (800, 1_200), 5, 200),
+    (0.001, 160, (64, 96), 1, 16),
+    (0.0001, 16, (6, 10), 1, 2),
 )
 
 
@@ -233,7 +234,7 @@ def test_the_scaled_paper_is_scaled_and_says_by_what() -> None:
         (
             "iterations 16000 instead of 160000",
             "schedule.drops 6400, 9600 instead of 64000, 96000",
-            "evaluation.every 400 instead of 4000",
+            "evaluation.every 1600 instead of 4000",
         ),
     )
 
@@ -258,7 +259,7 @@ def test_the_protocols_of_the_paper_hold_its_numbers(tiny_suite: Path) -> None:
     assert (imagenet.evaluation.crop, imagenet.augmentation.colour) == (224, "pca")
 
 
-def test_a_suite_of_imagenet_takes_the_protocol_for_it(tiny_suite: Path) -> None:
+def test_a_suite_of_imagenet_takes_the_protocol_for_it(tiny_suite: Path, trainable_imagenet: None) -> None:
     text = (
         tiny_suite.read_text().replace("dataset: digits", "dataset: imagenet").replace(": tiny\n", ": imagenet-paper\n")
     )

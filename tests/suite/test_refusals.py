@@ -800,7 +800,7 @@ def test_a_protocol_that_does_not_fit_the_images_is_refused(tiny_suite: Path, ol
     assert told(error, tiny_suite.parent) == [f"tiny.yaml:4:1: protocol: 'tiny' does not fit: {text}"]
 
 
-def test_images_of_many_sizes_need_a_protocol_that_gives_them_one(tiny_suite: Path) -> None:
+def test_images_of_many_sizes_need_a_protocol_that_gives_them_one(tiny_suite: Path, trainable_imagenet: None) -> None:
     text = tiny_suite.read_text().replace("dataset: digits", "dataset: imagenet")
     text = text.replace("datasets:\n  digits: {train: 200, test: 100}\n", "")
 
