@@ -296,10 +296,17 @@ def _changed(began: Environment, now: Environment, library: str | None) -> list[
     return changed + [name for name in packages if began.versions.get(name) != now.versions.get(name)]
 
 
+def lacks_memory(error: Exception) -> bool:
+    """Tell whether memory was lacking: of a device, or of the host, for which PyTorch has no class of its own."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
 def _reason(error: Exception) -> Reason:
     if isinstance(error, Divergence):
         return Reason.DIVERGED
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+    if lacks_memory(error):
         return Reason.OUT_OF_MEMORY
     if isinstance(error, TimedOut):
         return Reason.TIMEOUT

@@ -10,11 +10,9 @@ import torch
 from ranbench.data import ImageSet
 from ranbench.errors import ClaimLost
 from ranbench.records import State
-from ranbench.runner.attempt import Attempt, Place
+from ranbench.runner.attempt import Attempt, Place, lacks_memory
 from ranbench.spec import RunSpec
 from ranbench.training import Outcome, Together, Training, room_beside
-
-MEMORY_ERRORS = (torch.OutOfMemoryError, MemoryError)
 
 
 class Batch:
@@ -110,7 +108,7 @@ class Batch:
     def _settle(self, together: Together, queue: deque[RunSpec], training: Training, outcome: Outcome) -> None:
         """Record what a round gave; a run that ends leaves its place to the next."""
         attempt = self.open[training]
-        if isinstance(outcome, MEMORY_ERRORS):
+        if isinstance(outcome, Exception) and lacks_memory(outcome):
             self._leave(together, training)
             self._failed(queue, attempt, outcome)
             return
@@ -127,7 +125,7 @@ class Batch:
     def _failed(self, queue: deque[RunSpec], attempt: Attempt, error: Exception) -> None:
         """Close an attempt as failed; where others held the memory that it lacked, let it wait for them instead."""
         try:
-            if isinstance(error, MEMORY_ERRORS) and self.sharing > 1:
+            if lacks_memory(error) and self.sharing > 1:
                 attempt.abandon()
                 self._wait(queue, attempt)
             else:

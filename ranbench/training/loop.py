@@ -295,7 +295,7 @@ class Training:
         return self._laid(self.prepare.plain(images))
 
     def _laid(self, images: torch.Tensor) -> torch.Tensor:
-        """Lay images in memory as the path says; those of one channel too, which count as both and are taken as last."""
+        """Lay images in memory as the path says, also those of one channel, which count as both."""
         laid = images.to(self.dtype).contiguous(memory_format=self.path.memory_format)
         return laid if self.path.channels_last else laid.flatten().view(laid.shape)
 
