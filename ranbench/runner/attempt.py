@@ -299,9 +299,12 @@ def _changed(began: Environment, now: Environment, library: str | None) -> list[
 
 
 def lacks_memory(error: BaseException | None) -> bool:
-    """Tell whether an error is a lack of memory, or was raised while one was handled, as at the end of a recording."""
+    """Tell whether memory was lacking: of a device, or of the host, for which PyTorch has no class of its own.
+
+    An error counts too that was raised while such a one was handled, as at the end of a recording.
+    """
     while error is not None:
-        if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
             return True
         error = error.__cause__ or error.__context__
     return False

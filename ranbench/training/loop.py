@@ -296,7 +296,7 @@ class Training:
         return self._laid(self.prepare.plain(images))
 
     def _laid(self, images: torch.Tensor) -> torch.Tensor:
-        """Lay images in memory as the path says; one channel too, which counts as both and is taken as last."""
+        """Lay images in memory as the path says, also those of one channel, which count as both."""
         laid = images.to(self.dtype).contiguous(memory_format=self.path.memory_format)
         return laid if self.path.channels_last else laid.flatten().view(laid.shape)
 

@@ -31,6 +31,12 @@ TWO = How(at_once=2, threads=1)
 
 
 @pytest.fixture(autouse=True)
+def no_measurement_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beginning one collects all garbage of the process, for each run."""
+    monkeypatch.setattr("ranbench.runner.attempt.reset_peak_memory", lambda _device: True)
+
+
+@pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """These nets are too small for more threads, and one thread leaves the machine to others."""
     before = torch.get_num_threads()
@@ -274,6 +280,27 @@ def test_a_run_that_lacks_memory_alone_is_failed_and_the_suite_goes_on(
     assert (summary.trained, summary.failed, summary.exit_code) == (1, 1, 3)
     assert ends(execute.store) == [("failed", Reason.OUT_OF_MEMORY), ("done", None)]
     assert told.failures == [(Reason.OUT_OF_MEMORY, "no room")]
+
+
+def test_memory_that_the_host_refuses_is_told_as_such(
+    suite: Suite, store: Store, execute: Execute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch raises a plain RuntimeError for it."""
+    told = Told()
+    take_step = Training.take_step
+
+    def swell(training: Training) -> object:
+        if training.seed == 0 and training.step == 2:
+            torch.empty(2**50)
+        return take_step(training)
+
+    monkeypatch.setattr(Training, "take_step", swell)
+
+    summary = execute(suite, only={"learning": "naive"}, how=TWO, observer=told)
+
+    assert (summary.trained, summary.failed) == (1, 1)
+    assert ends(store) == [("failed", Reason.OUT_OF_MEMORY), ("done", None)]
+    assert "out of memory beside another run" in told.notes[0]
 
 
 def test_a_run_that_lacks_memory_while_it_is_opened_beside_another_waits_as_well(
@@ -522,6 +549,26 @@ def test_progress_lines_of_two_open_runs_name_the_run(
     assert begins == [
         f"ranbench: [{place}/2] naive, seed {place - 1} (smoke): begins of 6 iterations" for place in (1, 2)
     ]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="RUNS ON A GPU NOT TESTED: no CUDA device")
+def test_on_a_gpu_a_suite_with_noise_takes_as_many_runs_at_once_as_fit_and_gives_the_bits_of_one_by_one(
+    tiny_suite: Path, store: Store, execute: Execute, tmp_path: Path
+) -> None:
+    tiny_suite.write_text(tiny_suite.read_text().replace("dataset: digits}", "dataset: digits, noise: 0.5}", 1))
+    suite = load_suite(tiny_suite)
+
+    summary = execute(suite, device="cuda", how=How(deterministic=True))
+
+    with Store.open(f"sqlite:///{tmp_path}/single/ranbench.db") as single:
+        run(suite, single, results=tmp_path / "single", device="cuda", how=How(deterministic=True, at_once=1))
+        expected = weights(single)
+    attempts = [record.counted for record in store.runs() if record.counted]
+    assert (summary.trained, summary.exit_code) == (4, 0)
+    assert {attempt.environment.engine_path for attempt in attempts} == {"graph, channels_last, deterministic"}
+    assert max(attempt.metrics["runs_at_once"] for attempt in attempts) > 1
+    assert weights(store) == expected
 
 
 Command = Callable[..., tuple[int, list[str]]]

@@ -93,15 +93,10 @@ def test_channels_last_equals_contiguous(begin: Begin, form: str, assert_equal: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", [CONTIGUOUS, COMPILED], ids=str)
-def test_fifty_steps_on_images_of_32x32_agree_at_a_small_rate(
-    begin: Begin, path: EnginePath, request: pytest.FixtureRequest
-) -> None:
-    if path.compiled:
-        request.getfixturevalue("compiler")
+def test_fifty_steps_on_images_of_32x32_agree_at_a_small_rate(begin: Begin) -> None:
     small = {"kind": "steps", "lr": 1e-3, "drops": [], "factor": 0.1}
 
-    exact, same = (losses_of(begin("cifar", way, schedule=small)) for way in (EAGER, path))
+    exact, same = (losses_of(begin("cifar", path, schedule=small)) for path in (EAGER, CONTIGUOUS))
 
     assert same == pytest.approx(exact, rel=1e-6, abs=0)
 
