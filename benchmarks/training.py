@@ -36,7 +36,7 @@ def main(options: Options) -> Result:
     shares, facts = share_of_limits(images, rates["ours_images_per_s"], batch, options)
     loss, gradient, rounding = one_step(images, batch)
     series = options.count(50, 2)
-    formats = many_steps(images, options.count(64, 2), series)
+    formats = many_steps(images, options.count(16, 2), series)
     return Result(
         targets=[
             Target("training against plain", ratio(samples, *pair), "at least", 1.5),
