@@ -28,6 +28,8 @@ def test_every_error_has_the_exit_code_of_the_design() -> None:
         "EnvironmentProblem": 7,
         "CheckpointError": 7,
         "Divergence": 3,
+        "TimedOut": 3,
+        "NothingMeasured": 6,
     }
 
 
