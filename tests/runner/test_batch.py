@@ -51,13 +51,6 @@ def suite(tiny_suite: Path) -> Suite:
     return load_suite(tiny_suite)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """An empty database."""
-    with Store.open(f"sqlite:///{tmp_path}/results/ranbench.db") as store:
-        yield store
-
-
 class Execute:
     """Runs a suite with everything under one folder."""
 

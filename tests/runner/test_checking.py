@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,13 +24,6 @@ from ranbench.training import loop
 def suite(tiny_suite: Path) -> Suite:
     """Two cells, one seed, six steps."""
     return load_suite(tiny_suite, seeds=1)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """An empty database."""
-    with Store.open(f"sqlite:///{tmp_path}/results/ranbench.db") as store:
-        yield store
 
 
 @pytest.fixture

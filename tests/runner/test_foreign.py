@@ -84,13 +84,6 @@ def load(write: Callable[..., Path]) -> Callable[..., Suite]:
     return lambda *models, seeds=1: load_suite(write(*models), seeds=seeds)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """An empty database."""
-    with Store.open(f"sqlite:///{tmp_path}/results/ranbench.db") as store:
-        yield store
-
-
 class StopAt(Observer):
     """Asks for a stop once a run has done ``steps`` iterations."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,13 +20,6 @@ ONLY = {"learning": "naive"}
 def suite(tiny_suite: Path) -> Suite:
     """Two cells, one seed, six steps."""
     return load_suite(tiny_suite, seeds=1)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """An empty database."""
-    with Store.open(f"sqlite:///{tmp_path}/results/ranbench.db") as store:
-        yield store
 
 
 class Notes(Observer):

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,13 +30,6 @@ LONGER = ("iterations: 6", "iterations: 80")
 def suite(tiny_suite: Path) -> Suite:
     """Two cells, two seeds, six steps."""
     return load_suite(tiny_suite)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """An empty database."""
-    with Store.open(f"sqlite:///{tmp_path}/results/ranbench.db") as store:
-        yield store
 
 
 @pytest.fixture
