@@ -37,7 +37,7 @@ _PROCESS_STATUS = Path("/proc/self/status")
 SILENT_SECONDS = 120.0  # an owner on another host is taken for dead after so long without a heartbeat
 
 _URL_PASSWORD = re.compile(r"(://[^:/@\s]*:)(?!\d+/)[^@\s]*@")  # a password may hold a slash; a port is none
-_QUERY_PASSWORD = re.compile(r"([?&](?:password|passwd|pwd|token)=)[^&\s'\"]+", re.IGNORECASE)
+_QUERY_PASSWORD = re.compile(r"([?&](?:(?:ssl)?password|passwd|pwd|token)=)[^&\s'\"]+", re.IGNORECASE)
 
 
 @cache  # one answer in one process, as a module is imported only once: the id is that of the code that is run

@@ -52,11 +52,18 @@ LIGHT_IMPORTS: dict[str, tuple[str, ...]] = {
     "ranbench": ("torch", "sqlalchemy", "pandas", "pydantic"),
     "ranbench.cli": ("torch", "sqlalchemy", "pandas"),
     "ranbench.suite": ("torch", "sqlalchemy", "pandas"),
-    "ranbench.store": ("torch",),
+    "ranbench.store": ("torch", "psycopg", "sqlalchemy.dialects.postgresql"),
     "ranbench.claims": ("torch", "sqlalchemy"),
     "ranbench.report": ("torch", "sqlalchemy"),
 }
-ONLY_IN = {"sqlalchemy": {"store"}, "alembic": {"store"}, "ruamel": {"suite"}, "typer": {"cli"}, "rich": {"cli"}}
+ONLY_IN = {
+    "sqlalchemy": {"store"},
+    "alembic": {"store"},
+    "psycopg": {"store"},
+    "ruamel": {"suite"},
+    "typer": {"cli"},
+    "rich": {"cli"},
+}
 IMPORT_NAMES = {"ruamel.yaml": "ruamel", "scikit-learn": "sklearn"}
 
 

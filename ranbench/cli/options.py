@@ -51,16 +51,17 @@ class Settings:
 
     @property
     def results(self) -> Path:
-        """Folder of checkpoints and artefacts: the one of the database."""
+        """Folder of checkpoints and artefacts: the one of the database's file, else ``results`` where we are."""
         from ranbench.store.connection import database_file
 
-        return database_file(self.db).parent
+        file = database_file(self.db)
+        return file.parent if file else Path("results")
 
     def exists(self) -> bool:
-        """Whether there is a database file."""
-        from ranbench.store.connection import database_file
+        """Whether there is a database."""
+        from ranbench.store import Store
 
-        return database_file(self.db).exists()
+        return Store.exists(self.db)
 
     def store(self, *, create: bool) -> Store:
         """Open the database."""
@@ -70,6 +71,11 @@ class Settings:
         store = Store.open(self.db, create=create)
         if store.backup is not None:
             note(f"the database was upgraded; its old form is kept as {store.backup}")
+        elif store.upgrade is not None:
+            note(
+                f"the database was upgraded from schema {store.upgrade.version} in one transaction; ranbench keeps no "
+                "copy of a server's database: have a dump of it (pg_dump), and upgrade ranbench wherever it is used"
+            )
         return store
 
 
