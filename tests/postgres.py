@@ -25,7 +25,7 @@ GUEST = "guest"  # has the same password, and no rights
 OPTIONS = ("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync")
 
 # For speed: nothing of it has to outlive the machine.
-SETTINGS = {"listen_addresses": "''", "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+SETTINGS = {"listen_addresses": "''", "fsync": "off", "full_page_writes": "off"}
 
 
 def binaries() -> Path | None:

@@ -201,7 +201,14 @@ def test_passwords_in_urls_are_masked_and_nothing_else(text: str, expected: str)
     assert mask_passwords(text) == expected
 
 
-@pytest.mark.parametrize("url", ["postgresql://me:sec/ret@host/db", "postgresql://host/db?user=me&password=secret"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:sec/ret@host/db",
+        "postgresql://host/db?user=me&password=secret",
+        "postgresql+psycopg://me@host/db?sslkey=a&sslpassword=secret",
+    ],
+)
 def test_passwords_are_masked_in_every_form_that_the_database_takes(url: str) -> None:
     assert "ret" not in mask_passwords(url)
 

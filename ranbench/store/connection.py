@@ -151,7 +151,12 @@ def repeated(transaction: Callable[Given, Result]) -> Callable[Given, Result]:
             try:
                 return transaction(*args, **kwargs)
             except Collision:
-                time.sleep(PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1.5))
+                pause(attempt)
         return transaction(*args, **kwargs)
 
     return repeat
+
+
+def pause(attempt: int) -> None:
+    """Wait before a transaction is repeated: longer each time, and never as long as the other one does."""
+    time.sleep(PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1.5))

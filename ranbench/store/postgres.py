@@ -45,7 +45,7 @@ _REFUSALS = (
     (r"too many (clients|connections)|remaining connection slots", _CROWDED),
     (r"is starting up|is shutting down|recovery mode|not (yet )?accepting connections", "{said}; try again in a while"),
     (
-        r"refused|resolve|translate host|No such file|timeout|unreachable|No route|No such device|Permission denied",
+        r"refused|resolve|translate host|No such file|Permission denied|timeout expired|timed out|unreachable|No route",
         "the server cannot be reached ({said}); check host and port, and that it runs",
     ),
 )
@@ -182,11 +182,20 @@ def _check_options(url: URL, label: str) -> None:
             raise StoreError(f"database {label!r}: {name!r} is not an option of such a URL{nearest(name, known)}")
 
 
+# Locks are waited for as long as on SQLite, numbers come back with all their digits, and what a method has returned
+# from is on disk, also where the server would rather be quick.
+_SESSION = """
+SET lock_timeout = '{lock_ms:.0f}ms';
+SET extra_float_digits = 1;
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
+"""
+
+
 def _connect(options: dict[str, Any]) -> psycopg.Connection[Any]:
     chosen = {"connect_timeout": CONNECT_SECONDS, "application_name": "ranbench", **options, "client_encoding": "utf8"}
     connection = psycopg.connect(**chosen, autocommit=True)
     try:
-        connection.execute(f"SET lock_timeout = '{LOCK_SECONDS * 1000:.0f}ms'; SET extra_float_digits = 1")
+        connection.execute(_SESSION.format(lock_ms=LOCK_SECONDS * 1000))
         connection.autocommit = False
     except BaseException:
         connection.close()
