@@ -9,9 +9,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import postgres as servers
 import pytest
+
+if TYPE_CHECKING:
+    from postgres import Cluster
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -81,8 +84,10 @@ def real_cifar10() -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[servers.Cluster]:
+def postgres() -> Iterator[Cluster]:
     """A private PostgreSQL server, one for each test process; skips where its programs are not installed."""
+    import postgres as servers  # only here, for it needs psycopg
+
     programs = servers.binaries()
     if programs is None:
         pytest.skip("POSTGRESQL NOT TESTED: no initdb in /usr/lib/postgresql or on PATH ('apt install postgresql')")

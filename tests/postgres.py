@@ -59,6 +59,10 @@ class Cluster:
         """Stop the server at once, as a power cut would."""
         self.run("pg_ctl", "-m", "immediate", "stop")
 
+    def is_up(self) -> bool:
+        """Whether the server runs."""
+        return (self.folder / "data" / "postmaster.pid").exists()
+
     def url(self, database: str, **changes: Any) -> str:
         """The URL of a database, with the password in it."""
         parts = {"username": USER, "password": PASSWORD, "database": database, "query": {"host": str(self.folder)}}

@@ -6,6 +6,7 @@ All PostgreSQL-only SQL is here. This module is imported only for a URL that nam
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10
 LOCK_SECONDS = 60.0
+AWAY_SECONDS = 60.0  # that a server may take to be restarted
 KEPT_OPEN = 2  # connections of a process between transactions: one for the work, one for heartbeats
 
 # Of the lock that processes take which make or upgrade the tables; any number that no other program takes.
@@ -35,6 +37,10 @@ _RESTART = "the connection to the server was lost; repeat the command once it an
 _RIGHTS = "its owner can give them (GRANT), or make a database of your own ('createdb --owner USER NAME')"
 _CROWDED = "the server takes no more connections; try again when others are done, or raise its max_connections"
 
+# What is said while a server is restarted: by the machine, then by the server.
+_STARTING = r"is starting up|is shutting down|recovery mode|not (yet )?accepting connections"
+_AWAY = rf"refused|No such file|closed the connection|{_STARTING}"
+
 # What the server says when it lets nobody in -> what the user can do. It sends no codes then.
 _REFUSALS = (
     (r"password authentication failed|no password supplied", "the server refuses user and password; {password}"),
@@ -43,7 +49,7 @@ _REFUSALS = (
     (r"database .* does not exist", "the server has no database {name!r}; 'createdb --owner {user} {name}' makes one"),
     (r"permission denied for database", "the user may not connect to this database; {rights}"),
     (r"too many (clients|connections)|remaining connection slots", _CROWDED),
-    (r"is starting up|is shutting down|recovery mode|not (yet )?accepting connections", "{said}; try again in a while"),
+    (_STARTING, "{said}; try again in a while"),
     (
         r"refused|resolve|translate host|No such file|Permission denied|timeout expired|timed out|unreachable|No route",
         "the server cannot be reached ({said}); check host and port, and that it runs",
@@ -93,13 +99,7 @@ class Postgres(Kind):
         except ArgumentError:
             raise StoreError(f"database {label!r}: the port is not a number") from None
 
-        @event.listens_for(engine, "do_connect")
-        def connect(_dialect: object, _record: object, _args: object, options: dict[str, Any]) -> Any:
-            try:
-                return _connect(options)
-            except psycopg.Error as error:
-                raise StoreError(f"{label}: {_refusal(error, url)}") from None
-
+        event.listen(engine, "do_connect", _Door(url, label).connect)
         return engine
 
     def writing(self, engine: Engine) -> Engine:
@@ -189,6 +189,29 @@ SET lock_timeout = '{lock_ms:.0f}ms';
 SET extra_float_digits = 1;
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
 """
+
+
+class _Door:
+    """The way to a server. Once it was open, a server that is being restarted is waited for."""
+
+    def __init__(self, url: URL, label: str):
+        self.url = url
+        self.label = label
+        self.was_open = False
+
+    def connect(self, _dialect: object, _record: object, _args: object, options: dict[str, Any]) -> Any:
+        """Connect, as SQLAlchemy asks for it."""
+        end = time.monotonic() + AWAY_SECONDS
+        while True:
+            try:
+                connection = _connect(options)
+                self.was_open = True
+                return connection
+            except psycopg.Error as error:
+                restarting = self.was_open and re.search(_AWAY, _said(error))
+                if not restarting or time.monotonic() > end:
+                    raise StoreError(f"{self.label}: {_refusal(error, self.url)}") from None
+                time.sleep(0.2)
 
 
 def _connect(options: dict[str, Any]) -> psycopg.Connection[Any]:
