@@ -27,7 +27,7 @@ PACKAGE = ROOT / "ranbench"
 
 # From the lowest floor upwards; a part imports from floors below its own only, siblings do not import each other.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
+    ("errors", "masking"),
     ("catalogue",),
     ("spec", "records", "statistics"),
     ("suite", "environment", "counts", "models", "data", "store"),
@@ -64,7 +64,7 @@ ONLY_IN = {
     "typer": {"cli"},
     "rich": {"cli"},
 }
-IMPORT_NAMES = {"ruamel.yaml": "ruamel", "scikit-learn": "sklearn"}
+IMPORT_NAMES = {"ruamel.yaml": "ruamel", "scikit-learn": "sklearn", "nvidia-ml-py": "pynvml"}
 
 
 @cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 import multiprocessing
 import os
 import re
@@ -27,12 +29,14 @@ from test_store import HERE, LOSSES, claim, claimed, owner, run
 import ranbench
 from ranbench.cli.options import Settings
 from ranbench.errors import StoreError
-from ranbench.records import MetricPoint
+from ranbench.records import MetricPoint, Predictions
 from ranbench.spec import RunSpec
-from ranbench.store import Claimed, Refused, Store, claiming, connection, upgrade, writing
+from ranbench.store import Claimed, Refused, Store, claiming, connection, merging, upgrade, writing
 from ranbench.store import postgres as kind
+from ranbench.store.bundle import opened
 from ranbench.store.connection import make_engine, masked, writing_engine
 from ranbench.store.schema import VERSION, VERSION_TABLE, Row
+from ranbench.store.values import Merged
 
 
 @pytest.fixture
@@ -187,11 +191,12 @@ def test_a_database_of_the_first_version_is_upgraded_with_its_content(empty: str
 def test_whoever_upgrades_is_told_to_have_a_dump(
     made: str, later: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Settings(made, Path("data")).store(create=False).close()
+    with Settings(made, Path("data")).store(create=False):
+        pass
 
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith(f"ranbench: the database was upgraded from schema {VERSION} in one transaction;")
-    assert "have a dump of it (pg_dump)" in said
+    assert "have a dump (pg_dump)" in said
 
 
 def test_files_of_a_database_on_a_server_stand_in_the_folder_results(made: str, empty: str) -> None:
@@ -541,7 +546,8 @@ def test_transactions_that_wait_for_each_other_are_repeated(
     made: str, beside: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[int] = []
-    monkeypatch.setattr(connection, "pause", pauses.append)
+    pause = connection.pause
+    monkeypatch.setattr(connection, "pause", lambda attempt: (pauses.append(attempt), pause(attempt)))
     one, two = run(0), run(0, noise=0.1)
     with Store.open(made) as store, beside.connect() as other:
         other.execute(text("SET deadlock_timeout = '1h'"))  # the server then ends the store's transaction
@@ -553,7 +559,7 @@ def test_transactions_that_wait_for_each_other_are_repeated(
         thread.join()
 
         assert answers == [None]
-        assert pauses == [0]
+        assert pauses != []
         assert {record.fingerprint for record in store.runs(suite="s")} == {one.fingerprint, two.fingerprint}
 
 
@@ -597,3 +603,71 @@ def test_a_read_sees_one_state_while_others_write(made: str) -> None:
 
         assert (before, after) == (0, 0)
         assert store.find(run().fingerprint).attempts[0].step == 30
+
+
+# Bundles.
+
+
+def test_a_bundle_has_the_same_bytes_from_either_kind_of_database(made: str, tmp_path: Path) -> None:
+    first, second, third = (tmp_path / f"{name}.zip" for name in ("first", "second", "third"))
+    odd = dict(zip(["a_b", "aB", "a-b", "É"], [math.nan, math.inf, -0.0, 5e-324], strict=True))
+    with Store.open(f"sqlite:///{tmp_path}/ranbench.db") as file, Store.open(made) as server:
+        for seed in range(3):
+            attempt = claimed(file, spec=run(seed))
+            file.append(attempt, "me", LOSSES, 30)
+            file.record_artefact(attempt, "me", kind="weights", path=f"artefacts/{seed}", sha256="0" * 64, size=2**40)
+            file.finish(attempt, "me", odd, Predictions(b"\0\1\xff"))
+        file.record_suite("s", "S", "text", hashlib.sha256(b"text").hexdigest(), [run(2), run(0)])
+        file.export(first)
+
+        merged = server.merge(first)
+        again = server.merge(first)
+        server.export(second)
+        with Store.open(f"sqlite:///{tmp_path}/other.db") as other:
+            other.merge(second)
+            other.export(third)
+
+    assert (merged.added, again.added, again.known) == (3, 0, 3)
+    assert first.read_bytes() == second.read_bytes() == third.read_bytes()
+
+
+def test_a_bundle_that_two_merge_at_once_is_there_once(made: str, beside: Engine, tmp_path: Path) -> None:
+    path = tmp_path / "bundle.zip"
+    with Store.open(f"sqlite:///{tmp_path}/ranbench.db") as file:
+        file.finish(claimed(file), "me", {"error_pct": 5.0})
+        file.export(path)
+    with Store.open(made) as store:
+        with beside.begin() as other, opened(path) as bundle:
+            first = merging.merge(other, bundle)
+            thread, answers = in_thread(lambda: store.merge(path))
+            wait_for_lock(beside)
+        thread.join()
+
+        assert (first.added, [(answer.added, answer.known) for answer in answers if isinstance(answer, Merged)]) == (
+            1,
+            [(0, 1)],
+        )
+
+
+@pytest.mark.parametrize("trained", [True, False], ids=["a run that is trained", "a run that is planned"])
+def test_a_bundle_and_a_claim_of_one_run_wait_for_each_other(
+    made: str, beside: Engine, tmp_path: Path, trained: bool
+) -> None:
+    path = tmp_path / "bundle.zip"
+    with Store.open(f"sqlite:///{tmp_path}/ranbench.db") as file:
+        file.finish(claimed(file), "me", {"error_pct": 5.0})
+        file.export(path)
+    with Store.open(made) as store:
+        store.record_suite("s", "S", "", "a" * 64, [run()])
+        if trained:
+            store.finish(claimed(store), "me", {"error_pct": 4.0})
+        asked = claiming.Request(run(), "code-1", HERE, owner("me"), frozenset(["all"]))
+        with beside.begin() as other:
+            claiming.claim(other, asked, lambda *_: True)
+            thread, answers = in_thread(lambda: store.merge(path))
+            wait_for_lock(beside)
+        thread.join()
+
+        assert [getattr(answer, "added", answer) for answer in answers] == [1]
+        (record,) = store.runs()
+        assert sorted(attempt.number for attempt in record.attempts) == list(range(1, 4 if trained else 3))

@@ -14,10 +14,11 @@ from typing import Annotated
 import typer
 
 from ranbench import __version__
-from ranbench.cli import bench, complexity, data, reports, rerun, results, run, suites
+from ranbench.cli import bench, bundles, complexity, data, reports, rerun, results, run, suites
 from ranbench.cli.options import Data, Db
 from ranbench.cli.output import note
 from ranbench.errors import RanbenchError
+from ranbench.masking import mask
 
 app = typer.Typer(
     name="ranbench",
@@ -59,6 +60,8 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "show": results.show,
     "rerun": rerun.rerun,
     "report": reports.report,
+    "export": bundles.export,
+    "merge": bundles.merge,
     "complexity": complexity.complexity,
     "bench": bench.bench,
 }
@@ -75,10 +78,10 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except RanbenchError as error:
-        note(str(error))
+        note(mask(str(error)))
         code = error.exit_code
     except _ClickError as error:
-        note(f"{getattr(error, 'format_message', error.__str__)()} (see 'ranbench --help')")
+        note(mask(f"{getattr(error, 'format_message', error.__str__)()} (see 'ranbench --help')"))
         code = 2
     except (KeyboardInterrupt, typer.Abort):
         note("stopped at once")
@@ -87,7 +90,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except Exception:
-        traceback.print_exc()
+        sys.stderr.write(mask(traceback.format_exc()))
         note("this is a bug; please report it with the lines above")
         code = 1
     sys.exit(code if isinstance(code, int) else 0)

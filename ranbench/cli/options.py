@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 DEFAULT_DB = "sqlite:///results/ranbench.db"
 DEFAULT_DATA = "data"
+ZIP_MAGIC = b"PK\x03\x04"
 
 Db = Annotated[str | None, typer.Option("--db", metavar="URL", help=f"Database; else $RANBENCH_DB, else {DEFAULT_DB}.")]
 Data = Annotated[
@@ -58,25 +60,48 @@ class Settings:
         return file.parent if file else Path("results")
 
     def exists(self) -> bool:
-        """Whether there is a database."""
+        """Whether there is a database, or a bundle."""
         from ranbench.store import Store
 
-        return Store.exists(self.db)
+        return self.bundle is not None or Store.exists(self.db)
 
-    def store(self, *, create: bool) -> Store:
-        """Open the database."""
+    @property
+    def bundle(self) -> Path | None:
+        """The bundle that is named in place of a database."""
+        if "://" in self.db or not Path(self.db).is_file():
+            return None
+        with Path(self.db).open("rb") as file:
+            return Path(self.db) if file.read(4) == ZIP_MAGIC else None
+
+    @contextmanager
+    def store(self, *, create: bool, write: bool = False) -> Iterator[Store]:
+        """Open the database, or a bundle where nothing is to be made or written.
+
+        Raises:
+            UsageError: a bundle is named where a database is needed.
+            StoreError: it cannot be used.
+        """
         from ranbench.cli.output import note
         from ranbench.store import Store
 
-        store = Store.open(self.db, create=create)
-        if store.backup is not None:
-            note(f"the database was upgraded; its old form is kept as {store.backup}")
-        elif store.upgrade is not None:
-            note(
-                f"the database was upgraded from schema {store.upgrade.version} in one transaction; ranbench keeps no "
-                "copy of a server's database: have a dump of it (pg_dump), and upgrade ranbench wherever it is used"
-            )
-        return store
+        bundle = self.bundle
+        if bundle is not None:
+            if create or write:
+                raise UsageError(
+                    f"--db {bundle}: is a bundle, which is only read; 'ranbench merge' adds it to a database"
+                )
+            with Store.of_bundle(bundle) as store:
+                yield store
+            return
+        with Store.open(self.db, create=create) as store:
+            if store.backup is not None:
+                note(f"the database was upgraded; its old form is kept as {store.backup}")
+            elif store.upgrade is not None:
+                note(
+                    f"the database was upgraded from schema {store.upgrade.version} in one transaction; ranbench keeps "
+                    "no copy of a server's database: have a dump (pg_dump), and upgrade ranbench wherever it is used"
+                )
+            yield store
 
 
 def settings(context: typer.Context, db: str | None, data: str | None = None) -> Settings:
@@ -137,6 +162,11 @@ def seconds_of(option: str, text: str) -> float:
     if not seconds:
         raise UsageError(f"{option} {text!r}: expected a time above zero with its unit, for instance 45s, 90m or 4h")
     return seconds
+
+
+def suite_name(suite: str) -> str:
+    """Return the name of a suite that is given as such or as a file, as all commands take it."""
+    return Path(suite).stem
 
 
 def suite_of(name: str, protocol: str | None = None, factor: float | None = None, seeds: int | None = None) -> Suite:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ranbench.cli.options import Db, Json, settings
+from ranbench.cli.options import Db, Json, settings, suite_name
 from ranbench.cli.output import answer, as_json, duration, note, plural, table
 from ranbench.records import Purpose
 
@@ -28,9 +28,9 @@ SuiteFilter = Annotated[str | None, typer.Argument(metavar="[SUITE]", help="Only
 def status(context: typer.Context, suite: SuiteFilter = None, json: Json = False, db: Db = None) -> None:
     """Show what is running and how far, and how many runs stand where."""
     with settings(context, db).store(create=False) as store:
-        records = store.runs(suite=_name(suite))
+        records = store.runs(suite=suite_name(suite) if suite else None)
         open_ = [(record, attempt) for record in records for attempt in record.attempts if attempt.owner]
-        points = store.last_points([attempt.id for _, attempt in open_])
+        points = store.last_points([attempt.id for _, attempt in open_], ["test_error_pct"])
     states = Counter(_state(record) for record in records)
     running = [_progress(record, attempt, points) for record, attempt in open_]
     if json:
@@ -94,7 +94,7 @@ def runs(
 ) -> None:
     """List the runs of the database, or of one suite, with their state and result."""
     with settings(context, db).store(create=False) as store:
-        records = store.runs(suite=_name(suite))
+        records = store.runs(suite=suite_name(suite) if suite else None)
     if csv is not None:
         from ranbench.report.frame import write_csv
 
@@ -158,7 +158,7 @@ def _show_spec(spec: Any, prefix: str = "") -> None:
     for key, value in spec.items():
         if isinstance(value, dict):
             _show_spec(value, f"{prefix}{key}.")
-        elif value is not None:
+        elif value not in (None, ""):  # what a bundle does not hold is empty
             answer(f"  {prefix}{key}: {value}")
 
 
@@ -221,12 +221,8 @@ def _attempt_dict(attempt: Attempt) -> dict[str, Any]:
 
 
 def _add_details(attempt: dict[str, Any], store: Store) -> None:
-    names = store.last_points([attempt["id"]]).get(attempt["id"], {})
-    series = store.series([attempt["id"]], list(names))
-    attempt["series"] = {
-        name: {"steps": list(map(int, steps)), "values": list(map(float, values))}
-        for (_, name), (steps, values) in series.items()
-    }
+    points = store.points([attempt["id"]])
+    attempt["series"] = {name: {"steps": steps, "values": values} for (_, name), (steps, values) in points.items()}
     predictions = store.predictions(attempt["id"])
     attempt["predictions"] = None if predictions is None else list(predictions)
     attempt["artefacts"] = [
@@ -250,8 +246,3 @@ def _smoke(record: RunRecord) -> bool:
 
 def _cell(record: RunRecord) -> str:
     return ", ".join(str(value) for value in record.spec["model"].values() if value is not None)
-
-
-def _name(suite: str | None) -> str | None:
-    """Accept a file as well as a name, as all commands do."""
-    return Path(suite).stem if suite else None

@@ -72,13 +72,9 @@ def database_file(url: str) -> Path | None:
     return Path(str(parts.database)) if parts.drivername.startswith("sqlite") else None
 
 
-def kind_of(url: str) -> Kind:
-    """Return what can only be done on databases such as the one at ``url`` (which may be masked).
-
-    Raises:
-        StoreError: the library that it needs is not installed.
-    """
-    return _kind("sqlite" if url.startswith("sqlite") else "postgresql")
+def kind_of(engine: Engine | Connection) -> Kind:
+    """Return what can only be done on databases of this kind."""
+    return _kind(engine.dialect.name)
 
 
 @functools.cache
@@ -99,33 +95,33 @@ def make_engine(url: str, *, create: bool) -> Engine:
     """Return an engine for ``url`` whose transactions read.
 
     Raises:
-        StoreError: an unsupported URL, or nothing there and ``create`` is false.
+        StoreError: an unsupported URL, its library is not installed, or nothing there and ``create`` is false.
     """
     parts = parsed(url)
-    return kind_of(url).engine(parts, masked(url), create=create)
+    return _kind(parts.get_backend_name()).engine(parts, masked(url), create=create)
 
 
 def writing_engine(engine: Engine) -> Engine:
     """Return the same engine with transactions that write."""
-    return _kind(engine.dialect.name).writing(engine)
+    return kind_of(engine).writing(engine)
 
 
 def insert(connection: Connection, table: type[Row]) -> Insert:
     """Begin an INSERT that can have an ON CONFLICT clause."""
-    return _kind(connection.dialect.name).insert(table)
+    return kind_of(connection).insert(table)
 
 
 def execute_many(
     connection: Connection, statement: Insert, columns: Sequence[str], rows: list[tuple[Any, ...]]
 ) -> None:
     """Execute an INSERT for many rows of plain values, past SQLAlchemy's handling of each."""
-    _kind(connection.dialect.name).execute_many(connection, statement, columns, rows)
+    kind_of(connection).execute_many(connection, statement, columns, rows)
 
 
 @contextmanager
-def translated(label: str) -> Iterator[None]:
+def translated(engine: Engine, label: str) -> Iterator[None]:
     """Turn what the driver raises about the database as a whole into one line; a broken constraint stays a bug."""
-    kind = kind_of(label)
+    kind = kind_of(engine)
     try:
         yield
     except IntegrityError:

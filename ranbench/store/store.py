@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import Connection, Engine
 
-from ranbench.errors import StoreError
+from ranbench.errors import NothingMeasured, StoreError
 from ranbench.records import (
     Complexity,
     Environment,
@@ -27,10 +28,15 @@ from ranbench.store import reading, writing
 from ranbench.store.claiming import IsAlive, Request, claim
 from ranbench.store.connection import database_file, make_engine, masked, repeated, translated, writing_engine
 from ranbench.store.upgrade import Upgrade, is_made, prepare, version_of
-from ranbench.store.values import Artefact, Claimed, Refused, SuiteText
+from ranbench.store.values import Artefact, Claimed, Exported, Merged, Refused, SuiteText
 
 if TYPE_CHECKING:
-    from ranbench.store.reading import Series
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ranbench.store.reading import Points
+
+    Series = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 
 class Store:
@@ -66,7 +72,7 @@ class Store:
         label = masked(url)
         engine = make_engine(url, create=create)
         try:
-            with translated(label):
+            with translated(engine, label):
                 return cls(engine, label, prepare(engine, label, create=create))
         except BaseException:
             engine.dispose()
@@ -98,12 +104,12 @@ class Store:
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:
-        with translated(self.url), self._engine.begin() as connection:
+        with translated(self._engine, self.url), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def _write(self) -> Iterator[Connection]:
-        with translated(self.url), self._writer.begin() as connection:
+        with translated(self._engine, self.url), self._writer.begin() as connection:
             yield connection
 
     # The life of an attempt.
@@ -213,6 +219,69 @@ class Store:
         with self._write() as connection:
             writing.put_complexity(connection, key, complexity)
 
+    # Bundles.
+
+    def export(
+        self, path: Path, *, suites: Collection[str] = (), weights: Path | None = None, with_patch: bool = False
+    ) -> Exported:
+        """Write the closed attempts to a bundle; the same attempts give the same bytes, wherever they are exported.
+
+        Args:
+            path: of the new file; one that is there is replaced.
+            suites: names of suites whose runs are wanted; all runs where none is given.
+            weights: folder of results from which final weights are added, if they are wanted.
+            with_patch: whether to add the uncommitted changes of the code, which may hold what is nobody's business.
+
+        Raises:
+            UsageError: a suite is not in the database.
+            NothingMeasured: there is no closed attempt.
+            StoreError: the file cannot be written, or weights are missing or damaged.
+        """
+        from ranbench.store.bundle import write
+        from ranbench.store.exporting import Export, whole_files
+
+        with self._read() as connection:
+            export = Export(connection, suites, with_patch=with_patch)
+            if not export.runs:
+                raise NothingMeasured(f"{self.url}: there is no done or failed run to export")
+            files = {} if weights is None else whole_files(weights, export.files())
+            return Exported(write(path, export.parts(), files), len(export.runs), len(files), path.stat().st_size)
+
+    @repeated
+    def merge(self, path: Path, results: Path | None = None) -> Merged:
+        """Add what a bundle holds: all of it or nothing. Merging again changes nothing, nor does another order.
+
+        Args:
+            path: of the bundle.
+            results: folder of results, into which weights of the bundle go, if they are wanted.
+
+        Raises:
+            MergeConflict: an attempt of the bundle is another one here.
+            StoreError: the file is not a bundle, is damaged or was altered.
+        """
+        from ranbench.store.bundle import opened
+        from ranbench.store.merging import merge, take_files
+
+        with opened(path) as bundle:
+            with self._write() as connection:
+                merged = merge(connection, bundle)
+            if results is not None:
+                take_files(bundle, results)
+            return merged
+
+    @classmethod
+    @contextmanager
+    def of_bundle(cls, path: Path) -> Iterator[Self]:
+        """Open a bundle as a database, for reading; it is gone with the context.
+
+        Raises:
+            StoreError: the file is not a bundle, is damaged or was altered.
+        """
+        with TemporaryDirectory(prefix="ranbench-") as folder, cls.open(f"sqlite:///{folder}/bundle.db") as store:
+            store.merge(path)
+            store.url = str(path)
+            yield store
+
     # Reading.
 
     def runs(self, fingerprints: Collection[str] | None = None, *, suite: str | None = None) -> list[RunRecord]:
@@ -240,14 +309,25 @@ class Store:
             return reading.find(connection, prefix)
 
     def series(self, attempt_ids: Collection[int], names: Collection[str]) -> dict[tuple[int, str], Series]:
-        """Return (steps, values) by attempt and name, steps ascending; series without points are left out."""
-        with self._read() as connection:
-            return reading.series(connection, attempt_ids, names)
+        """Return (steps, values) as arrays by attempt and name, steps ascending; those without points are left out."""
+        import numpy as np
 
-    def last_points(self, attempt_ids: Collection[int]) -> dict[int, dict[str, MetricPoint]]:
-        """Return the last point of every series, by attempt and name."""
+        return {
+            key: (np.array(steps, np.int64), np.array(values, np.float64))
+            for key, (steps, values) in self.points(attempt_ids, names).items()
+        }
+
+    def points(
+        self, attempt_ids: Collection[int], names: Collection[str] | None = None
+    ) -> dict[tuple[int, str], Points]:
+        """Return the same as plain lists, of all series where no names are given."""
         with self._read() as connection:
-            return reading.last_points(connection, attempt_ids)
+            return reading.points(connection, attempt_ids, names)
+
+    def last_points(self, attempt_ids: Collection[int], names: Collection[str]) -> dict[int, dict[str, MetricPoint]]:
+        """Return the last point of the named series, by attempt and name."""
+        with self._read() as connection:
+            return reading.last_points(connection, attempt_ids, names)
 
     def predictions(self, attempt_id: int) -> bytes | None:
         """Return the predicted classes of the final evaluation, one byte an image, or None."""

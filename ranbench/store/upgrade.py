@@ -33,7 +33,7 @@ def prepare(engine: Engine, label: str, *, create: bool) -> Upgrade | None:
     Raises:
         StoreError: the database is not ranbench's, is newer, or is empty and ``create`` is false.
     """
-    kind = kind_of(label)
+    kind = kind_of(engine)
     with engine.connect() as connection:
         found = version_of(connection, label)
     if found is not None:
@@ -63,7 +63,7 @@ def is_made(url: str) -> bool:
     label = masked(url)
     engine = make_engine(url, create=False)
     try:
-        with translated(label), engine.connect() as connection:
+        with translated(engine, label), engine.connect() as connection:
             return version_of(connection, label) is not None
     finally:
         engine.dispose()
