@@ -13,6 +13,8 @@ from common.measure import Options, Result, Samples, Target, in_turns, ratio, sc
 from ranbench.store import Store
 from ranbench.store.connection import database_file
 
+LOSS = "train_loss"
+
 # SQLite's own short form: beside max(), a bare column is that of the row with the maximum
 GROUP_BY = "SELECT attempt_id, name, max(step), value FROM metric_point GROUP BY attempt_id, name"
 
@@ -40,7 +42,7 @@ def in_both_ways(url: str, runs: int, rounds: int) -> Samples:
         attempts = [record.counted.id for record in store.runs() if record.counted]
 
         def by_store() -> dict[int, float]:
-            return {attempt: points["train_loss"].value for attempt, points in store.last_points(attempts).items()}
+            return {attempt: points[LOSS].value for attempt, points in store.last_points(attempts, [LOSS]).items()}
 
         def by_group() -> dict[int, float]:
             return {attempt: value for attempt, _, _, value in driver.execute(GROUP_BY)}

@@ -72,7 +72,9 @@ METRICS: Mapping[str, Metric] = {
         Metric("noise_realised_pct", "wrong labels", "percent", "share of training labels that were changed"),
         Metric("train_seconds", "training time", "seconds", "time in training steps, without evaluation"),
         Metric("images_per_s", "rate", "images/s", "training images per train_seconds", lower_is_better=False),
-        Metric("peak_memory_bytes", "peak memory", "bytes", "largest memory of process, or share of it on a device"),
+        Metric("peak_memory_bytes", "peak memory", "bytes", "largest resident memory of the process"),
+        Metric("peak_device_memory_bytes", "peak GPU memory", "bytes", "largest memory of the GPU, or share of it"),
+        Metric("energy_joules", "energy", "joules", "taken by the GPU from the first step to the last, by NVML"),
         Metric("runs_at_once", "runs at once", "runs", "runs that shared the device with it at most, itself included"),
     )
 }  # fmt: skip
@@ -118,7 +120,12 @@ class Complexity:
 
 @dataclass(frozen=True)
 class Environment:
-    """Where an attempt ran. Host, user, paths and the patch are provenance only and are never exported."""
+    """Where an attempt ran.
+
+    ``versions``: of packages, and of CUDA, cuDNN and the driver where a GPU was used. ``settings``: of the libraries,
+    on which it depends whether results repeat. Host, user, command and patch are provenance only and are never
+    exported; they are empty where the attempt came out of a bundle.
+    """
 
     device: str
     device_name: str
@@ -136,6 +143,7 @@ class Environment:
     host: str
     user: str
     command: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""
@@ -154,7 +162,11 @@ class Owner:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One execution of a run from its first step; a resume continues it, a rerun opens the next."""
+    """One execution of a run from its first step; a resume continues it, a rerun opens the next.
+
+    ``uid`` names it in every database that holds it. ``seconds`` is how long processes have worked on it, None where
+    that is not known. ``bundle`` is the hash of the bundle that it came out of.
+    """
 
     id: int
     fingerprint: str
@@ -174,6 +186,9 @@ class Attempt:
     environment: Environment
     metrics: Mapping[str, float] = field(default_factory=dict)
     purpose: Purpose = Purpose.RESULT
+    uid: str = ""
+    seconds: float | None = None
+    bundle: str | None = None
 
 
 @dataclass(frozen=True)

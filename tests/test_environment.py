@@ -11,6 +11,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,8 +23,10 @@ from ranbench.environment import (
     code_id,
     code_of,
     describe,
+    driver_version,
+    energy_joules,
+    gpu,
     is_alive,
-    mask_passwords,
     new_owner,
     peak_memory_bytes,
 )
@@ -41,7 +44,7 @@ def copied(tmp_path: Path) -> Path:
 
 def code_id_of(package: Path) -> str:
     """Compute the code id of a package that stands elsewhere."""
-    spec = importlib.util.spec_from_file_location("environment_elsewhere", package / "environment.py")
+    spec = importlib.util.spec_from_file_location("environment_elsewhere", package / "environment" / "code.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -82,7 +85,7 @@ def test_the_code_id_changes_with_a_new_source_and_with_a_renamed_one(copied: Pa
 
 
 @pytest.mark.parametrize(
-    "source", ["environment.py", "errors.py", "cli/__init__.py", "report/tables.py", "training/x.txt"]
+    "source", ["environment/code.py", "errors.py", "cli/__init__.py", "report/tables.py", "training/x.txt"]
 )
 def test_the_code_id_stays_when_other_files_change(copied: Path, source: str) -> None:
     before = code_id_of(copied)
@@ -185,27 +188,6 @@ def test_an_owner_on_another_host_is_judged_by_its_heartbeat(silent: int, expect
     assert is_alive(owner, datetime.now(UTC) - timedelta(seconds=silent)) is expected
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("postgresql+psycopg://me:secret@host:5432/db", "postgresql+psycopg://me:***@host:5432/db"),
-        ("--db postgresql://me:s%40:x@host/db --seeds 3", "--db postgresql://me:***@host/db --seeds 3"),
-        ("redis://:secret@host", "redis://:***@host"),
-        ("a://u:p@h b://v:q@i", "a://u:***@h b://v:***@i"),
-        ("postgresql://me@host/db", "postgresql://me@host/db"),
-        ("http://host:8080/a@b", "http://host:8080/a@b"),
-        ("sqlite:///runs.db", "sqlite:///runs.db"),
-    ],
-)
-def test_passwords_in_urls_are_masked_and_nothing_else(text: str, expected: str) -> None:
-    assert mask_passwords(text) == expected
-
-
-@pytest.mark.parametrize("url", ["postgresql://me:sec/ret@host/db", "postgresql://host/db?user=me&password=secret"])
-def test_passwords_are_masked_in_every_form_that_the_database_takes(url: str) -> None:
-    assert "ret" not in mask_passwords(url)
-
-
 def test_the_description_names_this_process_and_masks_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["ranbench", "run", "--db", "postgresql://me:secret@host/db", "two words"])
 
@@ -242,4 +224,54 @@ def test_cuda_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) ->
 def test_peak_memory_of_the_cpu_is_that_of_this_process_in_bytes() -> None:
     import psutil
 
-    assert psutil.Process().memory_info().rss * 0.5 < peak_memory_bytes(CPU) < psutil.virtual_memory().total
+    assert psutil.Process().memory_info().rss * 0.5 < peak_memory_bytes() < psutil.virtual_memory().total
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\nGCC version: 12",
+            "550.54.15",
+        ),
+        ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.10  Release Build\n", "570.86.10"),
+        ("something else\n", None),
+        (None, None),
+    ],
+)
+def test_the_version_of_the_driver_is_read_from_the_kernel(
+    text: str | None, expected: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "version"
+    if text is not None:
+        file.write_text(text)
+    monkeypatch.setattr(gpu, "_DRIVER", file)
+
+    assert driver_version() == expected
+
+
+def test_energy_is_that_of_nvml_in_joules_and_unknown_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NVMLError(Exception):
+        pass
+
+    asked = []
+    nvml = SimpleNamespace(
+        NVMLError=NVMLError,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByUUID=lambda name: asked.append(name) or "handle",
+        nvmlDeviceGetTotalEnergyConsumption=lambda handle: {"handle": 12_500}[handle],
+    )
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="a-b-c"))
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+
+    assert energy_joules(torch.device("cuda")) == 12.5
+    assert asked == ["GPU-a-b-c"]
+    assert energy_joules(CPU) is None
+
+    def refuse(handle: str) -> int:
+        raise NVMLError("Not Supported")
+
+    nvml.nvmlDeviceGetTotalEnergyConsumption = refuse
+    assert energy_joules(torch.device("cuda")) is None
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert energy_joules(torch.device("cuda")) is None

@@ -27,7 +27,7 @@ PACKAGE = ROOT / "ranbench"
 
 # From the lowest floor upwards; a part imports from floors below its own only, siblings do not import each other.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
+    ("errors", "masking"),
     ("catalogue",),
     ("spec", "records", "statistics"),
     ("suite", "environment", "counts", "models", "data", "store"),
@@ -60,7 +60,7 @@ LIGHT_IMPORTS: dict[str, tuple[str, ...]] = {
     "ranbench.report": ("torch", "sqlalchemy"),
 }
 ONLY_IN = {"sqlalchemy": {"store"}, "alembic": {"store"}, "ruamel": {"suite"}, "typer": {"cli"}, "rich": {"cli"}}
-IMPORT_NAMES = {"ruamel.yaml": "ruamel", "scikit-learn": "sklearn"}
+IMPORT_NAMES = {"ruamel.yaml": "ruamel", "scikit-learn": "sklearn", "nvidia-ml-py": "pynvml"}
 
 
 @cache

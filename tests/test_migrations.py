@@ -158,6 +158,41 @@ def test_every_attempt_of_a_database_without_purposes_is_one_at_a_result(tmp_pat
     assert (record.attempts[0].purpose, record.attempts[0].metrics) == (Purpose.RESULT, {"error_pct": 5.0})
 
 
+def test_an_attempt_of_an_older_database_has_the_same_name_in_every_copy_of_it(tmp_path: Path) -> None:
+    path, copy = tmp_path / "fourth.db", tmp_path / "copy.db"
+    old_database(
+        path,
+        "0004",
+        "INSERT INTO cell VALUES ('c', '{}')",
+        "INSERT INTO run VALUES (1, 'f', 'c', 0, '2026-01-01T00:00:00.000000+00:00')",
+        """INSERT INTO environment VALUES (1, 'e', 'cpu', 'cpu', 'cpu', 1, 1, 1, 'eager', '3', 'Linux', '{}', NULL, 0,
+        NULL, 'here', 'me', 'ranbench')""",
+        "INSERT INTO complexity VALUES ('net', 12, 34, '{}', '{}', 'words', NULL, NULL, 'code')",
+        *(
+            f"""INSERT INTO attempt VALUES ({number}, 'f', {number}, 'done', NULL, NULL, 'code', 6, 6, 0, 0,
+            '2026-01-0{number}T00:00:00.000000+00:00', '2026-01-03T00:00:00.000000+00:00',
+            '2026-01-03T00:00:00.000000+00:00', NULL, NULL, NULL, NULL, 1, 'net', 'result')"""
+            for number in (1, 2)
+        ),
+    )
+    shutil.copy(path, copy)
+
+    found = []
+    for each in (path, copy):
+        with Store.open(f"sqlite:///{each}") as store:
+            (record,) = store.runs()
+            found.append([attempt.uid for attempt in record.attempts])
+            counts = store.complexity("net")
+
+    assert found[0] == found[1]
+    assert len(set(found[0])) == 2
+    assert [attempt.seconds for attempt in record.attempts] == [None, None]
+    assert (record.attempts[0].environment.settings, counts) == (
+        {},
+        Complexity(12, 34, {}, {}, "words", code_id="code"),
+    )
+
+
 def test_a_copy_never_replaces_an_earlier_copy(path: Path, later: pytest.MonkeyPatch) -> None:
     earlier = path.with_name(f"ranbench.db.schema-{VERSION}")
     earlier.write_text("kept")

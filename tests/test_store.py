@@ -8,7 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from ranbench.spec import (
     Protocol,
     RunSpec,
 )
-from ranbench.store import Artefact, Claimed, Refused, Store
+from ranbench.store import Artefact, Claimed, Refused, Store, claiming, writing
 from ranbench.store.schema import VERSION
 
 HERE = Environment(
@@ -150,6 +150,49 @@ def test_a_closed_attempt_takes_no_more_writes(store: Store, state: State) -> No
     assert store.series([attempt], ["train_loss"]) == {}
 
 
+def test_every_attempt_has_a_name_of_its_own_and_counts_the_time_that_was_worked_on_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [datetime(2026, 1, 1, tzinfo=UTC)]
+    for module in (writing, claiming):
+        monkeypatch.setattr(module, "now", lambda: clock[0])
+
+    def later(seconds: float) -> None:
+        clock[0] += timedelta(seconds=seconds)
+
+    attempt = claimed(store)
+    later(2)
+    store.append(attempt, "me", LOSSES, 10)
+    later(1.5)
+    store.interrupt(attempt, "me")
+    later(1000)  # nobody works on it
+    claimed(store)
+    later(3)
+    store.finish(attempt, "me", {"error_pct": 5.0})
+    claimed(store, spec=run(1))
+
+    (first, second) = (record.attempts[0] for record in store.runs())
+
+    assert (first.seconds, second.seconds) == (6.5, 0.0)
+    assert len({first.uid, second.uid, ""}) == 3
+    assert first.bundle is None
+
+
+def test_a_run_keeps_the_counts_of_the_code_that_trained_it(store: Store) -> None:
+    ours = Complexity(10, 20, {}, {}, "words", code_id="code-1")
+    theirs = dataclasses.replace(ours, macs=21, code_id="code-2")
+    attempt = claimed(store, code_id="code-1")
+    store.record_complexity("net", ours)
+    store.record_complexity("net", theirs)
+
+    store.finish(attempt, "me", {"error_pct": 5.0}, complexity_key="net")
+
+    with closing(sqlite3.connect(store.url.removeprefix("sqlite:///"))) as other:
+        query = "SELECT macs FROM attempt JOIN complexity ON key = complexity_key"
+        assert other.execute(query).fetchall() == [(20,)]
+        assert other.execute("SELECT macs FROM complexity WHERE net = 'net' ORDER BY macs").fetchall() == [(20,), (21,)]
+
+
 def test_a_failed_attempt_keeps_its_reason(store: Store) -> None:
     store.fail(claimed(store), "me", Reason.OUT_OF_MEMORY, "needs 3 GiB")
 
@@ -180,7 +223,7 @@ def test_points_written_again_replace_and_points_beyond_a_step_are_forgotten(sto
     )
     assert (steps.tolist(), values.tolist()) == ([10, 20], [0.1, 0.05])
     assert (lr_steps.tolist(), lr.tolist()) == ([10], [0.5])
-    assert store.last_points([attempt, 77]) == {
+    assert store.last_points([attempt, 77], ["lr", "train_loss", "none"]) == {
         attempt: {"lr": MetricPoint("lr", 10, 0.5), "train_loss": MetricPoint("train_loss", 20, 0.05)}
     }
     assert store.find(run().fingerprint).attempts[0].step == 20
@@ -196,7 +239,7 @@ def test_values_that_are_not_finite_come_back_as_they_went(store: Store) -> None
     metrics = list(store.find(run().fingerprint).attempts[0].metrics.values())
 
     assert repr(values) == repr(metrics) == repr(odd)
-    assert math.isnan(store.last_points([attempt])[attempt]["loss"].value) is False
+    assert math.isnan(store.last_points([attempt], ["loss"])[attempt]["loss"].value) is False
 
 
 def test_a_heartbeat_from_a_thread_and_points_from_another_do_not_disturb_each_other(store: Store) -> None:

@@ -18,6 +18,7 @@ from ranbench.cli import bench, complexity, data, reports, rerun, results, run, 
 from ranbench.cli.options import Data, Db
 from ranbench.cli.output import note
 from ranbench.errors import RanbenchError
+from ranbench.masking import mask
 
 app = typer.Typer(
     name="ranbench",
@@ -75,10 +76,10 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except RanbenchError as error:
-        note(str(error))
+        note(mask(str(error)))
         code = error.exit_code
     except _ClickError as error:
-        note(f"{getattr(error, 'format_message', error.__str__)()} (see 'ranbench --help')")
+        note(mask(f"{getattr(error, 'format_message', error.__str__)()} (see 'ranbench --help')"))
         code = 2
     except (KeyboardInterrupt, typer.Abort):
         note("stopped at once")
@@ -87,7 +88,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except Exception:
-        traceback.print_exc()
+        sys.stderr.write(mask(traceback.format_exc()))
         note("this is a bug; please report it with the lines above")
         code = 1
     sys.exit(code if isinstance(code, int) else 0)

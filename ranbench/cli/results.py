@@ -41,7 +41,7 @@ def status(context: typer.Context, suite: SuiteFilter = None, json: Json = False
     with settings(context, db).store(create=False) as store:
         records = store.runs(suite=_name(suite))
         open_ = [(record, attempt) for record in records for attempt in record.attempts if attempt.owner]
-        points = store.last_points([attempt.id for _, attempt in open_])
+        points = store.last_points([attempt.id for _, attempt in open_], ["test_error_pct"])
     states = Counter(_state(record) for record in records)
     running = [_progress(record, attempt, points) for record, attempt in open_]
     if json:
@@ -261,12 +261,8 @@ def _attempt_dict(attempt: Attempt) -> dict[str, Any]:
 
 
 def _add_details(attempt: dict[str, Any], store: Store) -> None:
-    names = store.last_points([attempt["id"]]).get(attempt["id"], {})
-    series = store.series([attempt["id"]], list(names))
-    attempt["series"] = {
-        name: {"steps": list(map(int, steps)), "values": list(map(float, values))}
-        for (_, name), (steps, values) in series.items()
-    }
+    points = store.points([attempt["id"]])
+    attempt["series"] = {name: {"steps": steps, "values": values} for (_, name), (steps, values) in points.items()}
     predictions = store.predictions(attempt["id"])
     attempt["predictions"] = None if predictions is None else list(predictions)
     attempt["artefacts"] = [

@@ -233,7 +233,7 @@ def _cost(
         runs=len(runs),
         seconds=_middle(runs, "train_seconds"),
         images_per_s=_middle(runs, "images_per_s"),
-        peak_memory_bytes=_middle(runs, "peak_memory_bytes"),
+        peak_memory_bytes=_middle(runs, "peak_device_memory_bytes") or _middle(runs, "peak_memory_bytes"),
         environment=environment,
     )
 

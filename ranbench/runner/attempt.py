@@ -18,8 +18,9 @@ from ranbench.catalogue import dataset_info, is_foreign, net_info
 from ranbench.data import ImageSet
 from ranbench.data.noise import flip_labels
 from ranbench.data.streams import global_stream
-from ranbench.environment import mask_passwords, peak_memory_bytes, reset_peak_memory
+from ranbench.environment import energy_joules, peak_device_memory_bytes, peak_memory_bytes, reset_peak_memory
 from ranbench.errors import CheckpointError, ClaimLost, Divergence, RanbenchError, TimedOut, one_line
+from ranbench.masking import mask
 from ranbench.models import build
 from ranbench.records import Environment, MetricPoint, Owner, Reason, State
 from ranbench.runner.events import Observer, Stop
@@ -90,6 +91,7 @@ class Attempt:
         self.opened = time.monotonic()
         self.most_at_once: int = 1
         self.peak_known = reset_peak_memory(place.device)
+        self.energy = energy_joules(place.device)
         began = EnginePath.parse(claimed.environment.engine_path)
         self.path = began if began.possible_on(place.device) else EnginePath.parse(place.environment.engine_path)
         self.heartbeat = Heartbeat(lambda: place.store.heartbeat(claimed.attempt_id, self.token))
@@ -232,14 +234,21 @@ class Attempt:
             self.place.observer.note(f"{self.label}: {error}; training goes on without this checkpoint")
 
     def _measured(self) -> dict[str, float]:
-        """What is known of the run's use of the machine: its share where several runs had a GPU together.
+        """What is known of the run's use of the machine.
 
-        The memory of a process is not told for one of several runs, since most of it is common to them.
+        Of several runs at once, each is told its share of the memory that they took of a GPU, but neither the memory of
+        the process, since most of it is common to them, nor energy. A resumed run has no energy: its first part is not
+        known.
         """
-        found = {"runs_at_once": float(self.most_at_once)}
-        on_gpu = self.place.device.type == "cuda"
-        if self.peak_known and (on_gpu or self.most_at_once == 1):
-            found["peak_memory_bytes"] = float(peak_memory_bytes(self.place.device) // self.most_at_once)
+        found, alone = {"runs_at_once": float(self.most_at_once)}, self.most_at_once == 1
+        if self.peak_known and alone:
+            found["peak_memory_bytes"] = float(peak_memory_bytes())
+        on_device = peak_device_memory_bytes(self.place.device)
+        if on_device is not None:
+            found["peak_device_memory_bytes"] = float(on_device // self.most_at_once)
+        energy = energy_joules(self.place.device)
+        if self.energy is not None and energy is not None and alone and not self.claimed.resume:
+            found["energy_joules"] = energy - self.energy
         return found
 
     def _keep_weights(self, content: bytes) -> None:
@@ -321,4 +330,4 @@ def _reason(error: Exception) -> Reason:
 
 
 def _trace(error: Exception) -> str:
-    return mask_passwords("".join(traceback.format_exception(error)))
+    return mask("".join(traceback.format_exception(error)))

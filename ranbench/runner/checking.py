@@ -127,11 +127,8 @@ def check(
 
 def outcome(store: Store, attempt: Attempt) -> Outcome:
     """Read what an attempt left behind."""
-    names = store.last_points([attempt.id]).get(attempt.id, {})
-    series = {
-        name: dict(zip(steps.tolist(), values.tolist(), strict=True))
-        for (_, name), (steps, values) in store.series([attempt.id], list(names)).items()
-    }
+    points = store.points([attempt.id])
+    series = {name: dict(zip(steps, values, strict=True)) for (_, name), (steps, values) in points.items()}
     weights = [artefact.sha256 for artefact in store.artefacts([attempt.id]) if artefact.kind == "weights"]
     return Outcome(attempt.metrics, series, store.predictions(attempt.id), weights[0] if weights else None)
 

@@ -130,7 +130,8 @@ def _measured(records: Sequence[RunRecord], sizes: Sizes) -> tuple[dict[str, flo
         if macs and seconds:
             for name in (spec.model.name, ""):
                 rates.setdefault(name, []).append(macs / seconds)
-        peak = record.counted.metrics.get("peak_memory_bytes")
+        found = record.counted.metrics
+        peak = found.get("peak_device_memory_bytes", found.get("peak_memory_bytes"))
         if peak:
             memory[spec.model.name] = max(peak, memory.get(spec.model.name, 0.0))
     return {name: statistics.median(values) for name, values in rates.items()}, memory

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import Connection, Row, func, select, update
 from sqlalchemy import insert as plain_insert
@@ -71,7 +72,7 @@ def _newest(connection: Connection, request: Request) -> Row[Any] | None:
     connection.execute(select(RunRow.id).where(RunRow.fingerprint == fingerprint).with_for_update())
     columns = AttemptRow.__table__.columns
     mine = select(*columns).where(AttemptRow.fingerprint == fingerprint, AttemptRow.purpose == request.purpose.value)
-    return connection.execute(mine.order_by(AttemptRow.number.desc()).limit(1)).one_or_none()
+    return connection.execute(mine.order_by(AttemptRow.started.desc(), AttemptRow.number.desc()).limit(1)).one_or_none()
 
 
 def _open(connection: Connection, request: Request) -> Claimed:
@@ -90,6 +91,8 @@ def _open(connection: Connection, request: Request) -> Claimed:
         "resumed_inexactly": False,
         "started": moment,
         "updated": moment,
+        "uid": uuid4().hex,
+        "seconds": 0.0,
         "environment_id": add_environment(connection, request.environment),
         **_owned_by(request.owner),
     }

@@ -8,9 +8,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from math import nan
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
+from sqlalchemy.orm import aliased
 
 from ranbench.errors import UsageError
 from ranbench.records import Attempt, Complexity, Environment, MetricPoint, Owner, Purpose, Reason, RunRecord, State
@@ -29,11 +30,8 @@ from ranbench.store.schema import (
 )
 from ranbench.store.values import Artefact, SuiteText
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Series = tuple[NDArray[np.int64], NDArray[np.float64]]
+# Steps and values of one series.
+Points = tuple[list[int], list[float]]
 
 # SQLite allowed 999 parameters in a statement before version 3.32.
 CHUNK = 900
@@ -80,7 +78,8 @@ def _part(connection: Connection, fingerprints: list[str] | None, suite: str | N
 def _attempts(connection: Connection, where: ColumnElement[bool]) -> dict[str, list[Attempt]]:
     of_runs = (RunRow, RunRow.fingerprint == AttemptRow.fingerprint)
     query = select(*AttemptRow.__table__.columns).join(*of_runs).where(where)
-    rows = connection.execute(query.order_by(AttemptRow.fingerprint, AttemptRow.number)).all()
+    # By the time and not by the number: that of an attempt from a bundle depends on when the bundle was merged.
+    rows = connection.execute(query.order_by(AttemptRow.started, AttemptRow.number)).all()
     metrics: dict[int, dict[str, float]] = defaultdict(dict)
     of_attempts = (AttemptRow, AttemptRow.id == MetricRow.attempt_id)
     values = select(MetricRow.attempt_id, MetricRow.name, MetricRow.value).join(*of_attempts).join(*of_runs)
@@ -113,6 +112,9 @@ def _attempt(row: Row[Any], environment: Environment, metrics: dict[str, float])
         environment=environment,
         metrics=metrics,
         purpose=Purpose(row.purpose),
+        uid=row.uid,
+        seconds=row.seconds,
+        bundle=row.bundle,
     )
 
 
@@ -176,41 +178,40 @@ def find(connection: Connection, prefix: str) -> RunRecord:
     return runs(connection, found, None)[0]
 
 
-def series(
-    connection: Connection, attempt_ids: Collection[int], names: Collection[str]
-) -> dict[tuple[int, str], Series]:
+def points(
+    connection: Connection, attempt_ids: Collection[int], names: Collection[str] | None
+) -> dict[tuple[int, str], Points]:
     """Read series as (steps, values) by attempt and name, steps ascending; a series without a point is left out."""
-    import numpy as np
-
     point = MetricPointRow
-    query = select(point.attempt_id, point.name, point.step, point.value).where(point.name.in_(list(names)))
-    result: dict[tuple[int, str], Series] = {}
+    query = select(point.attempt_id, point.name, point.step, point.value)
+    if names is not None:
+        query = query.where(point.name.in_(list(names)))
+    result: dict[tuple[int, str], Points] = {}
     for part in chunks(attempt_ids):
-        rows = connection.execute(
-            query.where(point.attempt_id.in_(part)).order_by(point.attempt_id, point.name, point.step)
-        )
-        for (attempt_id, name), group in groupby(rows, key=lambda row: (row[0], row[1])):
-            steps, values = zip(*((row[2], row[3]) for row in group), strict=True)
-            result[attempt_id, name] = (np.array(steps, np.int64), np.array(values, np.float64))
+        wanted = query.where(point.attempt_id.in_(part)).order_by(point.attempt_id, point.name, point.step)
+        for key, group in groupby(connection.execute(wanted), key=lambda row: (row[0], row[1])):
+            steps, values = zip(*((row[2], _number(row[3])) for row in group), strict=True)
+            result[key] = (list(steps), list(values))
     return result
 
 
-def last_points(connection: Connection, attempt_ids: Collection[int]) -> dict[int, dict[str, MetricPoint]]:
-    """Read the last point of every series of the attempts."""
-    point = MetricPointRow
+def last_points(
+    connection: Connection, attempt_ids: Collection[int], names: Collection[str]
+) -> dict[int, dict[str, MetricPoint]]:
+    """Read the last point of the named series of the attempts: one seek in the primary key for each.
+
+    A GROUP BY would read every point, or every entry of the key, of all series.
+    """
+    point, other = aliased(MetricPointRow), aliased(MetricPointRow)
     result: dict[int, dict[str, MetricPoint]] = defaultdict(dict)
-    for part in chunks(attempt_ids):
-        last = (
-            select(point.attempt_id, point.name, func.max(point.step).label("step"))
-            .where(point.attempt_id.in_(part))
-            .group_by(point.attempt_id, point.name)
-            .subquery()
-        )
-        same = and_(point.attempt_id == last.c.attempt_id, point.name == last.c.name, point.step == last.c.step)
-        for attempt_id, name, step, value in connection.execute(
-            select(point.attempt_id, point.name, point.step, point.value).join(last, same)
-        ):
-            result[attempt_id][name] = MetricPoint(name, step, _number(value))
+    for name in names:
+        mine = (other.attempt_id == AttemptRow.id, other.name == name)
+        last = select(func.max(other.step)).where(*mine).correlate(AttemptRow).scalar_subquery()
+        seek = and_(point.attempt_id == AttemptRow.id, point.name == name, point.step == last)
+        query = select(AttemptRow.id, point.step, point.value).join(point, seek)
+        for part in chunks(attempt_ids):
+            for attempt_id, step, value in connection.execute(query.where(AttemptRow.id.in_(part))):
+                result[attempt_id][name] = MetricPoint(name, step, _number(value))
     return dict(result)
 
 
@@ -221,9 +222,10 @@ def predictions(connection: Connection, attempt_id: int) -> bytes | None:
 
 
 def complexity(connection: Connection, key: str) -> Complexity | None:
-    """Read the size of a net."""
+    """Read the size of a net as it was recorded last."""
     columns = [ComplexityRow.__table__.columns[field.name] for field in dataclasses.fields(Complexity)]
-    row = connection.execute(select(*columns).where(ComplexityRow.key == key)).one_or_none()
+    newest = (ComplexityRow.recorded.desc().nulls_last(), ComplexityRow.key)
+    row = connection.execute(select(*columns).where(ComplexityRow.net == key).order_by(*newest).limit(1)).one_or_none()
     return None if row is None else Complexity(*row)
 
 

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 # The Alembic revision that these mappings describe, and the table that names the revision of a database.
-VERSION = "0004"
+VERSION = "0005"
 VERSION_TABLE = "ranbench_version"
 
 SHA256 = String(64)
@@ -134,12 +134,14 @@ class EnvironmentRow(Row):
     host: Mapped[str] = mapped_column(Text)
     user: Mapped[str] = mapped_column(Text)
     command: Mapped[str] = mapped_column(Text)
+    settings: Mapped[dict[str, Any]] = mapped_column(JSON, server_default="{}")
 
 
 class ComplexityRow(Row):
-    """Size of a net on images of one shape."""
+    """Size of a net on images of one shape, as some code counted it; another count is another row."""
 
     __tablename__ = "complexity"
+    __table_args__ = (Index(None, "net"),)
 
     key: Mapped[str] = mapped_column(SHA256, primary_key=True)
     parameters: Mapped[int] = mapped_column(BigInteger)
@@ -150,6 +152,8 @@ class ComplexityRow(Row):
     depth: Mapped[int | None] = mapped_column(Integer)
     backward_macs: Mapped[int | None] = mapped_column(BigInteger)
     code_id: Mapped[str | None] = mapped_column(SHA256)
+    net: Mapped[str] = mapped_column(SHA256, server_default="")
+    recorded: Mapped[datetime | None] = mapped_column(UtcTime)
 
 
 class AttemptRow(Row):
@@ -159,6 +163,7 @@ class AttemptRow(Row):
     __table_args__ = (
         UniqueConstraint("fingerprint", "number"),
         Index(None, "state"),
+        Index(None, "uid", unique=True),
         CheckConstraint("state IN ('running', 'done', 'failed', 'interrupted')", "state_known"),
         CheckConstraint("reason IN ('diverged', 'out_of_memory', 'timeout', 'error')", "reason_known"),
         CheckConstraint("(state = 'failed') = (reason IS NOT NULL)", "reason_if_failed"),
@@ -189,6 +194,9 @@ class AttemptRow(Row):
     environment_id: Mapped[int] = mapped_column(ForeignKey("environment.id"))
     complexity_key: Mapped[str | None] = mapped_column(ForeignKey("complexity.key"))
     purpose: Mapped[str] = mapped_column(String(16), server_default="result")
+    uid: Mapped[str] = mapped_column(SHA256, server_default="")
+    seconds: Mapped[float | None] = mapped_column(Double)
+    bundle: Mapped[str | None] = mapped_column(SHA256)
 
 
 class MetricPointRow(Row):

@@ -30,7 +30,12 @@ from ranbench.store.upgrade import prepare, version_of
 from ranbench.store.values import Artefact, Claimed, Refused, SuiteText
 
 if TYPE_CHECKING:
-    from ranbench.store.reading import Series
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ranbench.store.reading import Points
+
+    Series = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 
 class Store:
@@ -210,14 +215,25 @@ class Store:
             return reading.find(connection, prefix)
 
     def series(self, attempt_ids: Collection[int], names: Collection[str]) -> dict[tuple[int, str], Series]:
-        """Return (steps, values) by attempt and name, steps ascending; series without points are left out."""
-        with self._read() as connection:
-            return reading.series(connection, attempt_ids, names)
+        """Return (steps, values) as arrays by attempt and name, steps ascending; those without points are left out."""
+        import numpy as np
 
-    def last_points(self, attempt_ids: Collection[int]) -> dict[int, dict[str, MetricPoint]]:
-        """Return the last point of every series, by attempt and name."""
+        return {
+            key: (np.array(steps, np.int64), np.array(values, np.float64))
+            for key, (steps, values) in self.points(attempt_ids, names).items()
+        }
+
+    def points(
+        self, attempt_ids: Collection[int], names: Collection[str] | None = None
+    ) -> dict[tuple[int, str], Points]:
+        """Return the same as plain lists, of all series where no names are given."""
         with self._read() as connection:
-            return reading.last_points(connection, attempt_ids)
+            return reading.points(connection, attempt_ids, names)
+
+    def last_points(self, attempt_ids: Collection[int], names: Collection[str]) -> dict[int, dict[str, MetricPoint]]:
+        """Return the last point of the named series, by attempt and name."""
+        with self._read() as connection:
+            return reading.last_points(connection, attempt_ids, names)
 
     def predictions(self, attempt_id: int) -> bytes | None:
         """Return the predicted classes of the final evaluation, one byte an image, or None."""

@@ -13,9 +13,10 @@ from sqlalchemy import Connection, delete, select, update
 from sqlalchemy import insert as plain_insert
 
 from ranbench.errors import ClaimLost
+from ranbench.masking import mask
 from ranbench.records import Complexity, Environment, MetricPoint, Predictions, State
 from ranbench.spec import RunSpec, digest
-from ranbench.store.connection import execute_many, insert, masked
+from ranbench.store.connection import execute_many, insert
 from ranbench.store.schema import (
     ArtefactRow,
     AttemptRow,
@@ -46,18 +47,21 @@ def now() -> datetime:
 
 
 def touch(connection: Connection, attempt_id: int, token: str, **values: Any) -> None:
-    """Set columns of an attempt and its heartbeat, if the caller still owns it.
+    """Set columns of an attempt, its heartbeat and the time worked on it, if the caller still owns it.
 
     Raises:
         ClaimLost: the attempt is closed or has another owner; nothing is written.
     """
-    mine = (AttemptRow.id == attempt_id, AttemptRow.owner_token == token, AttemptRow.state == State.RUNNING.value)
-    done = connection.execute(update(AttemptRow).where(*mine).values(updated=now(), **values))
-    if done.rowcount == 1:
-        return
-    state = connection.execute(select(AttemptRow.state).where(AttemptRow.id == attempt_id)).scalar()
-    stands = {None: "does not exist", State.RUNNING.value: "was taken over by another process"}
-    raise ClaimLost(f"attempt {attempt_id} {stands.get(state, f'is {state}')}; this process wrote nothing to it")
+    this, moment = AttemptRow.id == attempt_id, now()
+    columns = (AttemptRow.state, AttemptRow.owner_token, AttemptRow.updated, AttemptRow.seconds)
+    found = connection.execute(select(*columns).where(this).with_for_update()).one_or_none()
+    if found is None or found.state != State.RUNNING.value or found.owner_token != token:
+        state = found.state if found else None
+        stands = {None: "does not exist", State.RUNNING.value: "was taken over by another process"}
+        raise ClaimLost(f"attempt {attempt_id} {stands.get(state, f'is {state}')}; this process wrote nothing to it")
+    if found.seconds is not None:  # it is not known of attempts that an older schema began
+        values["seconds"] = found.seconds + max(0.0, (moment - found.updated).total_seconds())
+    connection.execute(update(AttemptRow).where(this).values(updated=moment, **values))
 
 
 def close(connection: Connection, attempt_id: int, token: str, state: State, **values: Any) -> None:
@@ -74,14 +78,24 @@ def finish(
     predictions: Predictions | None,
     complexity_key: str | None,
 ) -> None:
-    """Close an attempt as done, with its final metrics, predictions and the key of its complexity."""
-    close(connection, attempt_id, token, State.DONE, complexity_key=complexity_key)
+    """Close an attempt as done, with its final metrics and predictions, and refer to the counts of its net."""
+    counts = None if complexity_key is None else _counts_of(connection, attempt_id, complexity_key)
+    close(connection, attempt_id, token, State.DONE, complexity_key=counts)
     rows = [{"attempt_id": attempt_id, "name": name, "value": number_or_null(value)} for name, value in metrics.items()]
     if rows:
         connection.execute(plain_insert(MetricRow), rows)
     if predictions is not None:
         kept = {"attempt_id": attempt_id, "classes": predictions.classes}
         connection.execute(plain_insert(PredictionRow).values(kept))
+
+
+def _counts_of(connection: Connection, attempt_id: int, net: str) -> str:
+    """Find what the attempt's code counted of its net; else what was counted last, with whatever code."""
+    code = select(AttemptRow.code_id).where(AttemptRow.id == attempt_id).scalar_subquery()
+    same = (ComplexityRow.code_id == code).desc().nulls_last()
+    newest = ComplexityRow.recorded.desc().nulls_last()
+    query = select(ComplexityRow.key).where(ComplexityRow.net == net).order_by(same, newest, ComplexityRow.key)
+    return connection.execute(query.limit(1)).scalar_one_or_none() or net  # one that is not there is refused
 
 
 def number_or_null(value: float) -> float | None:
@@ -152,17 +166,19 @@ def add_suite(
 
 
 def add_environment(connection: Connection, environment: Environment) -> int:
-    """Write an environment, without passwords in URLs, unless its content is there already; return its id."""
+    """Write an environment, without secrets, unless its content is there already; return its id."""
     content = environment.as_dict()
-    content["command"] = " ".join(masked(word) for word in environment.command.split(" "))
+    content["command"] = mask(environment.command)
+    content["patch"] = None if environment.patch is None else mask(environment.patch)
     sha256 = digest(content)
     _add_missing(connection, EnvironmentRow, [{**content, "sha256": sha256}])
     return connection.execute(select(EnvironmentRow.id).where(EnvironmentRow.sha256 == sha256)).scalar_one()
 
 
 def put_complexity(connection: Connection, key: str, complexity: Complexity) -> None:
-    """Write the size of a net; a count that is there already is replaced."""
+    """Write the size of a net as some code counted it; what other code counted stays beside it."""
     content = {
+        "net": key,
         "parameters": complexity.parameters,
         "macs": complexity.macs,
         "by_module": {name: dict(counts) for name, counts in complexity.by_module.items()},
@@ -172,8 +188,9 @@ def put_complexity(connection: Connection, key: str, complexity: Complexity) -> 
         "backward_macs": complexity.backward_macs,
         "code_id": complexity.code_id,
     }
-    add = insert(ComplexityRow).values(key=key, **content)
-    connection.execute(add.on_conflict_do_update(index_elements=["key"], set_=content))
+    moment = now()
+    add = insert(ComplexityRow).values(key=digest(content), recorded=moment, **content)
+    connection.execute(add.on_conflict_do_update(index_elements=["key"], set_={"recorded": moment}))
 
 
 def _add_missing(connection: Connection, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:

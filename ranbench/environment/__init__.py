@@ -1,0 +1,25 @@
+"""What is known of the machine, the code and this process. The only part that looks at them."""
+
+from ranbench.environment.code import NUMBER_SOURCES, code_id, code_of, commit_and_patch
+from ranbench.environment.gpu import driver_version, energy_joules
+from ranbench.environment.machine import PACKAGES, choose_device, describe
+from ranbench.environment.owner import SILENT_SECONDS, is_alive, new_owner
+from ranbench.environment.usage import peak_device_memory_bytes, peak_memory_bytes, reset_peak_memory
+
+__all__ = [
+    "NUMBER_SOURCES",
+    "PACKAGES",
+    "SILENT_SECONDS",
+    "choose_device",
+    "code_id",
+    "code_of",
+    "commit_and_patch",
+    "describe",
+    "driver_version",
+    "energy_joules",
+    "is_alive",
+    "new_owner",
+    "peak_device_memory_bytes",
+    "peak_memory_bytes",
+    "reset_peak_memory",
+]

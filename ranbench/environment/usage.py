@@ -1,0 +1,45 @@
+"""Memory and energy that a stretch of work took."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+_PROCESS_STATUS = Path("/proc/self/status")
+
+
+def peak_memory_bytes() -> int:
+    """Return the largest resident memory of this process since ``reset_peak_memory``."""
+    line = next(line for line in _PROCESS_STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
+
+def peak_device_memory_bytes(device: torch.device) -> int | None:
+    """Return the largest memory taken of a GPU since ``reset_peak_memory``, None for a CPU."""
+    import torch
+
+    return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else None
+
+
+def reset_peak_memory(device: torch.device) -> bool:
+    """Begin a new measurement, so that a small net is not told the memory of a large one before it.
+
+    Returns False where the system cannot do that for the process; then its memory is not to be recorded.
+    """
+    import gc
+
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)  # what earlier runs left in the allocator goes back first
+        Path("/proc/self/clear_refs").write_text("5")
+    except (OSError, AttributeError):
+        return False
+    return _PROCESS_STATUS.is_file()
