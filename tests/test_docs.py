@@ -31,6 +31,9 @@ COMMANDS = (
         "bench",
         "data fetch",
         "data verify",
+        "db check",
+        "db backup",
+        "db upgrade",
     ),
 )
 

@@ -1,0 +1,52 @@
+"""A database opened only to look at it: nothing is made, upgraded or written, whatever its version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.pool import NullPool
+
+from ranbench.store.connection import make_engine, masked, missing, translated
+from ranbench.store.file import open_to_read
+from ranbench.store.upgrade import version_of
+
+
+@contextmanager
+def looking(url: str) -> Iterator[Connection]:
+    """Give a connection that cannot write, and on which all statements see the same state.
+
+    Raises:
+        StoreError: the database cannot be opened or read; one line.
+    """
+    label = masked(url)
+    engine = make_engine(url, create=False)
+    if engine.dialect.name == "sqlite":
+        path = Path(str(engine.url.database))
+        engine.dispose()
+        engine = create_engine("sqlite://", creator=lambda: open_to_read(path), poolclass=NullPool)
+    else:
+        engine = engine.execution_options(postgresql_readonly=True)
+    try:
+        with translated(label), engine.connect() as connection:
+            if engine.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN")
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def schema_version(url: str) -> str:
+    """Return the version of a database's schema, and leave an older one as it is.
+
+    Raises:
+        StoreError: it cannot be opened, is empty, not ranbench's, or newer.
+    """
+    label = masked(url)
+    with looking(url) as connection:
+        found = version_of(connection, label)
+    if found is None:
+        raise missing(label)
+    return found
