@@ -29,6 +29,7 @@ COMMANDS = (
         "report",
         "complexity",
         "bench",
+        "doctor",
         "data fetch",
         "data verify",
         "db check",

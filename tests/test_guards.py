@@ -31,7 +31,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("catalogue",),
     ("spec", "records", "statistics"),
     ("suite", "environment", "counts", "models", "data", "store"),
-    ("complexity", "training", "claims", "regression", "comparability", "selection"),
+    ("complexity", "training", "claims", "regression", "comparability", "selection", "doctor"),
     ("probes", "report", "execution"),
     ("runner",),
     ("cli",),

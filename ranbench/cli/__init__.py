@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from ranbench import __version__
-from ranbench.cli import bench, complexity, data, db, reports, rerun, results, run, suites
+from ranbench.cli import bench, complexity, data, db, doctor, reports, rerun, results, run, suites
 from ranbench.cli.options import Data, Db
 from ranbench.cli.output import note
 from ranbench.errors import RanbenchError
@@ -62,6 +62,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "report": reports.report,
     "complexity": complexity.complexity,
     "bench": bench.bench,
+    "doctor": doctor.doctor,
 }
 for name, command in _COMMANDS.items():
     app.command(name)(command)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import NullPool
 
 from ranbench.store.connection import make_engine, masked, missing, translated
-from ranbench.store.file import open_to_read
+from ranbench.store.file import bytes_lacking, integrity, journal_mode, open_to_read
 from ranbench.store.upgrade import version_of
 
 
@@ -36,6 +37,33 @@ def looking(url: str) -> Iterator[Connection]:
             yield connection
     finally:
         engine.dispose()
+
+
+@dataclass(frozen=True)
+class Health:
+    """How a database is; ``faults`` and ``journal`` are known of SQLite only."""
+
+    version: str
+    faults: tuple[str, ...] = ()
+    journal: str | None = None
+
+
+def health(url: str) -> Health:
+    """Look at a database quickly: its version, and whether its file is sound.
+
+    Raises:
+        StoreError: it cannot be opened, is empty, not ranbench's, or newer.
+    """
+    label = masked(url)
+    with looking(url) as connection:
+        version = version_of(connection, label)
+        if version is None:
+            raise missing(label)
+        if connection.dialect.name != "sqlite":
+            return Health(version)
+        lacking = bytes_lacking(connection)
+        torn = [f"the file is truncated, {lacking:,} bytes are lacking"] if lacking else []
+        return Health(version, (*torn, *integrity(connection, quick=True)), journal_mode(connection))
 
 
 def schema_version(url: str) -> str:

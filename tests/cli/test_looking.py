@@ -175,3 +175,31 @@ def test_a_refusal_is_one_line_and_its_code(done: Path, arguments: list[str], co
     assert len(found.stderr.splitlines()) == 1, found.stderr
     assert text in found.stderr
     assert "secret" not in found.stderr
+
+
+def test_doctor_says_what_is_well_and_makes_nothing(tmp_path: Path) -> None:
+    text = ranbench("doctor", cwd=tmp_path)
+    found = json.loads(ranbench("doctor", "--json", cwd=tmp_path).stdout)
+
+    lines = text.stdout.splitlines()
+    assert (text.returncode, text.stderr) == (0, "")
+    assert "ok: database: sqlite:///results/ranbench.db: not there yet; the first 'ranbench run' makes it" in lines
+    assert re.fullmatch(r"0 problems, \d+ warnings?", lines[-1])
+    assert all(re.match(r"(ok|warning): [a-z0-9 ]+: .", line) for line in lines[:-1])
+    assert len(found["findings"]) == len(lines) - 1
+    assert names(found) <= documented()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_exits_7_on_a_problem_and_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "data" / "cifar-10-batches-py").mkdir(parents=True)
+    (tmp_path / "x.db").write_bytes(b"%PDF-1.7\n" * 1000)
+
+    found = ranbench("doctor", "--db", "sqlite:///x.db", cwd=tmp_path)
+
+    problems = [line for line in found.stdout.splitlines() if line.startswith("problem: ")]
+    assert found.returncode == 7
+    assert problems[0] == "problem: database: sqlite:///x.db: is not a SQLite database; name another file"
+    assert problems[1].startswith("problem: dataset cifar10: data/cifar-10-batches-py: data_batch_1, ")
+    assert problems[1].endswith("; 'ranbench data fetch cifar10 --data data' downloads it")
+    assert found.stdout.splitlines()[-1].startswith("2 problems, ")
