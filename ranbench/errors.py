@@ -62,6 +62,18 @@ class ClaimLost(StoreError):
     """A write for an attempt that another process has taken over."""
 
 
+class MergeConflict(StoreError):
+    """A bundle that says something else of an attempt than the database; carries every difference found."""
+
+    def __init__(self, label: str, conflicts: Sequence[str]):
+        self.conflicts = tuple(conflicts)
+        more = len(conflicts) - 1
+        tail = f" (and {more} more)" if more else ""
+        super().__init__(
+            f"{label}: conflicts with the database: {conflicts[0]}{tail}; one of them was altered; nothing was merged"
+        )
+
+
 class DataError(RanbenchError):
     """A dataset that is missing or damaged."""
 

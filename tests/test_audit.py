@@ -253,8 +253,19 @@ def test_a_database_without_its_folder_of_artefacts_is_told_once(results: Path) 
 
     assert (finding.level, finding.text) == (
         "note",
-        f"{results}/artefacts: is not there, so 1 recorded files were not checked",
+        f"{results}/artefacts: is not there; 1 recorded file is not checked",
     )
+
+
+def test_weights_that_a_bundle_came_without_are_told_once(results: Path) -> None:
+    change(results, "UPDATE attempt SET bundle = 'b'")
+    for file in (results / "artefacts").iterdir():
+        file.unlink()
+
+    (finding,) = found(results)
+
+    assert finding.level == "note"
+    assert finding.text == "1 recorded file is not here: bundles came without weights"
 
 
 def test_an_older_database_is_not_upgraded_and_its_content_is_left_to_the_upgrade(results: Path) -> None:

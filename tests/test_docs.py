@@ -26,6 +26,8 @@ COMMANDS = (
         "runs",
         "show",
         "rerun",
+        "export",
+        "merge",
         "report",
         "complexity",
         "bench",

@@ -24,6 +24,7 @@ def check(context: typer.Context, json: Json = False, db: Db = None) -> None:
     from ranbench.store.connection import masked
 
     chosen = settings(context, db)
+    chosen.refuse_bundle()
     found = audit(chosen.db, chosen.results, is_alive)
     counts = Counter(finding.level for finding in found)
     if json:
@@ -48,6 +49,7 @@ def backup(
     from ranbench.store.connection import masked
 
     chosen = settings(context, db)
+    chosen.refuse_bundle()
     size = make(chosen.db, file)
     if json:
         as_json({"database": masked(chosen.db), "copy": str(file), "bytes": size})
@@ -63,6 +65,7 @@ def upgrade(context: typer.Context, json: Json = False, db: Db = None) -> None:
     from ranbench.store.looking import schema_version
 
     chosen = settings(context, db)
+    chosen.refuse_bundle()
     before = schema_version(chosen.db)
     with Store.open(chosen.db, create=False) as store:
         after, copy = store.schema_version(), store.backup

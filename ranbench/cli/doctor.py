@@ -18,6 +18,7 @@ def doctor(context: typer.Context, json: Json = False, db: Db = None, data: Data
     from ranbench.store.connection import database_file
 
     chosen = settings(context, db, data)
+    chosen.refuse_bundle()
     found = []
     for finding in examine(chosen.db, database_file(chosen.db), chosen.results, chosen.data):
         found.append(finding)

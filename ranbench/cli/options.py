@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 DEFAULT_DB = "sqlite:///results/ranbench.db"
 DEFAULT_DATA = "data"
+ZIP_MAGIC = b"PK\x03\x04"
 
 Db = Annotated[str | None, typer.Option("--db", metavar="URL", help=f"Database; else $RANBENCH_DB, else {DEFAULT_DB}.")]
 Data = Annotated[
@@ -57,20 +59,52 @@ class Settings:
         return database_file(self.db).parent
 
     def exists(self) -> bool:
-        """Whether there is a database file."""
+        """Whether there is a database file, or a bundle."""
         from ranbench.store.connection import database_file
 
-        return database_file(self.db).exists()
+        return self.bundle is not None or database_file(self.db).exists()
 
-    def store(self, *, create: bool) -> Store:
-        """Open the database."""
+    @property
+    def bundle(self) -> Path | None:
+        """The bundle that is named in place of a database."""
+        if "://" in self.db or not Path(self.db).is_file():
+            return None
+        with Path(self.db).open("rb") as file:
+            return Path(self.db) if file.read(4) == ZIP_MAGIC else None
+
+    def refuse_bundle(self) -> None:
+        """Check that a database is named.
+
+        Raises:
+            UsageError: it is a bundle.
+        """
+        if self.bundle is not None:
+            raise UsageError(f"--db {self.bundle}: is a bundle, which is checked whenever it is read; name a database")
+
+    @contextmanager
+    def store(self, *, create: bool, write: bool = False) -> Iterator[Store]:
+        """Open the database, or a bundle where nothing is to be made or written.
+
+        Raises:
+            UsageError: a bundle is named where a database is needed.
+            StoreError: it cannot be used.
+        """
         from ranbench.cli.output import note
         from ranbench.store import Store
 
-        store = Store.open(self.db, create=create)
-        if store.backup is not None:
-            note(f"the database was upgraded; its old form is kept as {store.backup}")
-        return store
+        bundle = self.bundle
+        if bundle is not None:
+            if create or write:
+                raise UsageError(
+                    f"--db {bundle}: is a bundle, which is only read; 'ranbench merge' adds it to a database"
+                )
+            with Store.of_bundle(bundle) as store:
+                yield store
+            return
+        with Store.open(self.db, create=create) as store:
+            if store.backup is not None:
+                note(f"the database was upgraded; its old form is kept as {store.backup}")
+            yield store
 
 
 def settings(context: typer.Context, db: str | None, data: str | None = None) -> Settings:
@@ -131,6 +165,11 @@ def seconds_of(option: str, text: str) -> float:
     if not seconds:
         raise UsageError(f"{option} {text!r}: expected a time above zero with its unit, for instance 45s, 90m or 4h")
     return seconds
+
+
+def suite_name(suite: str) -> str:
+    """Return the name of a suite that is given as such or as a file, as all commands take it."""
+    return Path(suite).stem
 
 
 def suite_of(name: str, protocol: str | None = None, factor: float | None = None, seeds: int | None = None) -> Suite:

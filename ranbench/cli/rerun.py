@@ -41,7 +41,7 @@ def rerun(
     if device not in DEVICES:
         raise UsageError(f"--device {device!r}: not known (allowed: {', '.join(DEVICES)})")
     chosen = settings(context, db, data)
-    with chosen.store(create=False) as store:
+    with chosen.store(create=False, write=True) as store:
         record = store.find(run)
         from ranbench import runner
         from ranbench.cli.progress import Live, observer

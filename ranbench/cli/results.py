@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ranbench.cli.options import Db, Json, settings
+from ranbench.cli.options import Db, Json, settings, suite_name
 from ranbench.cli.output import answer, as_json, duration, note, plural, table
 from ranbench.errors import UsageError
 from ranbench.records import Purpose
@@ -39,7 +39,7 @@ SuiteFilter = Annotated[str | None, typer.Argument(metavar="[SUITE]", help="Only
 def status(context: typer.Context, suite: SuiteFilter = None, json: Json = False, db: Db = None) -> None:
     """Show what is running and how far, and how many runs stand where."""
     with settings(context, db).store(create=False) as store:
-        records = store.runs(suite=_name(suite))
+        records = store.runs(suite=suite_name(suite) if suite else None)
         open_ = [(record, attempt) for record in records for attempt in record.attempts if attempt.owner]
         points = store.last_points([attempt.id for _, attempt in open_], ["test_error_pct"])
     states = Counter(_state(record) for record in records)
@@ -112,7 +112,7 @@ def runs(
         if why_not is not None:
             _why_not(store.find(why_not[0]), store.find(why_not[1]), json)
             return
-        records = store.runs(suite=_name(suite))
+        records = store.runs(suite=suite_name(suite) if suite else None)
     if where:
         from ranbench.selection import select
 
@@ -198,7 +198,7 @@ def _show_spec(spec: Any, prefix: str = "") -> None:
     for key, value in spec.items():
         if isinstance(value, dict):
             _show_spec(value, f"{prefix}{key}.")
-        elif value is not None:
+        elif value not in (None, ""):  # what a bundle does not hold is empty
             answer(f"  {prefix}{key}: {value}")
 
 
@@ -286,8 +286,3 @@ def _smoke(record: RunRecord) -> bool:
 
 def _cell(record: RunRecord) -> str:
     return ", ".join(str(value) for value in record.spec["model"].values() if value is not None)
-
-
-def _name(suite: str | None) -> str | None:
-    """Accept a file as well as a name, as all commands do."""
-    return Path(suite).stem if suite else None

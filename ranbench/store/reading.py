@@ -10,7 +10,7 @@ from itertools import groupby, islice
 from math import nan
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select
 from sqlalchemy.orm import aliased
 
 from ranbench.errors import UsageError
@@ -44,6 +44,11 @@ def chunks(values: Iterable[T]) -> Iterator[list[T]]:
     rest = iter(dict.fromkeys(values))
     while part := list(islice(rest, CHUNK)):
         yield part
+
+
+def pairs(connection: Connection, query: Select[Any, Any]) -> dict[Any, Any]:
+    """Return the rows of a query for two columns as a mapping."""
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def runs(connection: Connection, fingerprints: Collection[str] | None, suite: str | None) -> list[RunRecord]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import Connection, Engine
 
-from ranbench.errors import StoreError
+from ranbench.errors import NothingMeasured, StoreError
 from ranbench.records import (
     Complexity,
     Environment,
@@ -27,7 +28,7 @@ from ranbench.store import reading, writing
 from ranbench.store.claiming import IsAlive, Request, claim
 from ranbench.store.connection import make_engine, masked, translated, writing_engine
 from ranbench.store.upgrade import prepare, version_of
-from ranbench.store.values import Artefact, Claimed, Refused, SuiteText
+from ranbench.store.values import Artefact, Claimed, Exported, Merged, Refused, SuiteText
 
 if TYPE_CHECKING:
     import numpy as np
@@ -187,6 +188,68 @@ class Store:
         """Record the size of a net under the caller's digest of net and data."""
         with self._write() as connection:
             writing.put_complexity(connection, key, complexity)
+
+    # Bundles.
+
+    def export(
+        self, path: Path, *, suites: Collection[str] = (), weights: Path | None = None, with_patch: bool = False
+    ) -> Exported:
+        """Write the closed attempts to a bundle; the same attempts give the same bytes, wherever they are exported.
+
+        Args:
+            path: of the new file; one that is there is replaced.
+            suites: names of suites whose runs are wanted; all runs where none is given.
+            weights: folder of results from which final weights are added, if they are wanted.
+            with_patch: whether to add the uncommitted changes of the code, which may hold what is nobody's business.
+
+        Raises:
+            UsageError: a suite is not in the database.
+            NothingMeasured: there is no closed attempt.
+            StoreError: the file cannot be written, or weights are missing or damaged.
+        """
+        from ranbench.store.bundle import write
+        from ranbench.store.exporting import Export, whole_files
+
+        with self._read() as connection:
+            export = Export(connection, suites, with_patch=with_patch)
+            if not export.runs:
+                raise NothingMeasured(f"{self.url}: there is no done or failed run to export")
+            files = {} if weights is None else whole_files(weights, export.files())
+            return Exported(write(path, export.parts(), files), len(export.runs), len(files), path.stat().st_size)
+
+    def merge(self, path: Path, results: Path | None = None) -> Merged:
+        """Add what a bundle holds: all of it or nothing. Merging again changes nothing, nor does another order.
+
+        Args:
+            path: of the bundle.
+            results: folder of results, into which weights of the bundle go, if they are wanted.
+
+        Raises:
+            MergeConflict: an attempt of the bundle is another one here.
+            StoreError: the file is not a bundle, is damaged or was altered.
+        """
+        from ranbench.store.bundle import opened
+        from ranbench.store.merging import merge, take_files
+
+        with opened(path) as bundle:
+            with self._write() as connection:
+                merged = merge(connection, bundle)
+            if results is not None:
+                take_files(bundle, results)
+            return merged
+
+    @classmethod
+    @contextmanager
+    def of_bundle(cls, path: Path) -> Iterator[Self]:
+        """Open a bundle as a database, for reading; it is gone with the context.
+
+        Raises:
+            StoreError: the file is not a bundle, is damaged or was altered.
+        """
+        with TemporaryDirectory(prefix="ranbench-") as folder, cls.open(f"sqlite:///{folder}/bundle.db") as store:
+            store.merge(path)
+            store.url = str(path)
+            yield store
 
     # Reading.
 

@@ -33,6 +33,26 @@ class Refused:
 
 
 @dataclass(frozen=True)
+class Exported:
+    """A bundle that was written: its identity, the runs and files in it, its size in bytes."""
+
+    bundle: str
+    runs: int
+    files: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a merge did: attempts that were added, and attempts that were there already, of how many runs."""
+
+    bundle: str
+    runs: int
+    added: int
+    known: int
+
+
+@dataclass(frozen=True)
 class SuiteText:
     """One version of a suite's text; ``recorded`` is when it was first seen, ``used`` when last."""
 

@@ -136,12 +136,12 @@ def add_runs(connection: Connection, specs: Sequence[RunSpec]) -> None:
     """Write cells and runs that are not there yet."""
     cells = {spec.cell_id: spec for spec in specs}
     added = now()
-    _add_missing(
+    add_missing(
         connection,
         CellRow,
         [{"cell_id": cell, "spec": spec.model_dump(mode="json", exclude={"seed"})} for cell, spec in cells.items()],
     )
-    _add_missing(
+    add_missing(
         connection,
         RunRow,
         [
@@ -162,7 +162,7 @@ def add_suite(
     this = (SuiteRow.name == name, SuiteRow.sha256 == sha256)
     suite_id = connection.execute(select(SuiteRow.id).where(*this)).scalar_one()
     links = [{"suite_id": suite_id, "fingerprint": spec.fingerprint} for spec in specs]
-    _add_missing(connection, SuiteRunRow, links)
+    add_missing(connection, SuiteRunRow, links)
 
 
 def add_environment(connection: Connection, environment: Environment) -> int:
@@ -171,7 +171,7 @@ def add_environment(connection: Connection, environment: Environment) -> int:
     content["command"] = mask(environment.command)
     content["patch"] = None if environment.patch is None else mask(environment.patch)
     sha256 = digest(content)
-    _add_missing(connection, EnvironmentRow, [{**content, "sha256": sha256}])
+    add_missing(connection, EnvironmentRow, [{**content, "sha256": sha256}])
     return connection.execute(select(EnvironmentRow.id).where(EnvironmentRow.sha256 == sha256)).scalar_one()
 
 
@@ -193,6 +193,7 @@ def put_complexity(connection: Connection, key: str, complexity: Complexity) -> 
     connection.execute(add.on_conflict_do_update(index_elements=["key"], set_={"recorded": moment}))
 
 
-def _add_missing(connection: Connection, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+def add_missing(connection: Connection, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows whose key is not there yet."""
     if rows:
         connection.execute(insert(table).on_conflict_do_nothing(), rows)

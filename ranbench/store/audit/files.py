@@ -20,31 +20,48 @@ def files(connection: Connection, results: Path) -> Iterator[Finding]:
     """Check artefacts and checkpoints.
 
     Several machines may share a server's database, and each keeps its own files: one that is not here is a note then.
-    A copy of a database has no folder of artefacts beside it, and that is told once.
+    A copy of a database has no folder of artefacts beside it, and bundles may come without weights: each is told once.
     """
     lacking = fault if connection.dialect.name == "sqlite" else note
-    named: set[Path] = set()
-    query = select(ArtefactRow.path, ArtefactRow.sha256, ArtefactRow.size).distinct()
-    rows = connection.execute(query.order_by(ArtefactRow.path)).all()
-    folder = results / "artefacts"
+    folder, named, left_out = results / "artefacts", set[Path](), 0
+    rows = _recorded(connection)
     if rows and not folder.is_dir():
-        yield note("files", f"{folder}: is not there, so {len(rows):,} recorded files were not checked")
-        rows = []
-    for path, sha256, size in rows:
+        yield note("files", f"{folder}: is not there; {_counted(len(rows))} not checked")
+        rows = {}
+    for (path, sha256, size), merged in rows.items():
         pure = PurePosixPath(path)
         if pure.is_absolute() or ".." in pure.parts or not pure.parts:
             yield fault("files", f"{path}: leaves the folder of results")
             continue
         file = results / pure
         named.add(file)
-        if not file.is_file():
-            yield lacking("files", f"{file}: is recorded, and is not there")
-        else:
+        if file.is_file():
             yield from _content(file, sha256, size)
+        elif merged:
+            left_out += 1
+        else:
+            yield lacking("files", f"{file}: is recorded, and is not there")
+    if left_out:
+        yield note("files", f"{_counted(left_out)} not here: bundles came without weights")
     for file in sorted(folder.rglob("*")):
         if file.is_file() and file not in named:
             yield note("files", f"{file}: belongs to no attempt of this database, and can be deleted")
     yield from _checkpoints(connection, results / "checkpoints")
+
+
+def _recorded(connection: Connection) -> dict[tuple[str, str, int], bool]:
+    """Path, hash and size of every artefact, with whether it belongs only to attempts that came out of bundles."""
+    row = ArtefactRow
+    query = select(row.path, row.sha256, row.size, AttemptRow.bundle).join(AttemptRow, AttemptRow.id == row.attempt_id)
+    found: dict[tuple[str, str, int], bool] = {}
+    for path, sha256, size, bundle in connection.execute(query.order_by(row.path)):
+        key = (path, sha256, size)
+        found[key] = found.get(key, True) and bundle is not None
+    return found
+
+
+def _counted(count: int) -> str:
+    return "1 recorded file is" if count == 1 else f"{count:,} recorded files are"
 
 
 def _content(file: Path, sha256: str, size: int) -> Iterator[Finding]:

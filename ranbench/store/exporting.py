@@ -1,0 +1,247 @@
+"""Database -> records of a bundle, in canonical order. What a bundle must not hold is left out here.
+
+Only closed attempts are exported: they never change, so that two bundles can only agree about one or conflict. Numbers
+of this database (ids, the number of an attempt, when a run was planned) are left out: they differ where nothing else
+does.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from ranbench.errors import StoreError, UsageError, nearest, one_line
+from ranbench.masking import mask
+from ranbench.records import Environment, State
+from ranbench.spec import digest
+from ranbench.store.bundle import Record, from_number, is_artefact
+from ranbench.store.reading import artefacts, chunks, environments, pairs, points
+from ranbench.store.schema import (
+    AttemptRow,
+    CellRow,
+    ComplexityRow,
+    MetricRow,
+    PredictionRow,
+    RunRow,
+    SuiteRow,
+    SuiteRunRow,
+)
+
+# Provenance of the machine that is nobody else's business.
+PRIVATE = ("host", "user", "command", "patch")
+CLOSED = (State.DONE.value, State.FAILED.value)
+COPIED = (
+    "uid",
+    "state",
+    "reason",
+    "code_id",
+    "step",
+    "iterations",
+    "resumes",
+    "resumed_inexactly",
+    "seconds",
+    "purpose",
+)
+COUNTS = ("net", "parameters", "macs", "by_module", "uncounted", "convention", "depth", "backward_macs", "code_id")
+
+_QUOTED_PATH = re.compile(r"([\"'])(?:[A-Za-z]:)?[/\\](?:[^\"'\n]*[/\\])?([^\"'/\\\n]+)\1")
+_PATH = re.compile(r"(?<![\w/.:*~<])(?:[A-Za-z]:\\|/)(?:[^\s/\\'\":,;]+[/\\])*([^\s/\\'\":,;]+)")
+
+
+def public(environment: Environment) -> dict[str, Any]:
+    """Return what a bundle says of an environment."""
+    return {name: value for name, value in environment.as_dict().items() if name not in PRIVATE}
+
+
+def without_paths(text: str) -> str:
+    """Return ``text`` with absolute paths cut down to their last part, and without secrets."""
+    return mask(_PATH.sub(r"\1", _QUOTED_PATH.sub(r"\1\2\1", text)))
+
+
+class Export:
+    """What is exported of a database: the closed attempts of its runs, or of those that some suites asked for.
+
+    Raises:
+        UsageError: a suite is not in the database.
+    """
+
+    def __init__(self, connection: Connection, suites: Collection[str] = (), *, with_patch: bool = False):
+        self.connection, self.with_patch = connection, with_patch
+        closed = select(AttemptRow.fingerprint).where(AttemptRow.state.in_(CLOSED)).distinct()
+        if suites:
+            self._check(suites)
+            linked = select(SuiteRunRow.fingerprint).join(SuiteRow, SuiteRow.id == SuiteRunRow.suite_id)
+            closed = closed.where(AttemptRow.fingerprint.in_(linked.where(SuiteRow.name.in_(list(suites)))))
+        self.suites = frozenset(suites)
+        self.runs: list[str] = sorted(connection.execute(closed).scalars())
+
+    def _check(self, suites: Collection[str]) -> None:
+        known = sorted(set(self.connection.execute(select(SuiteRow.name)).scalars()))
+        for name in suites:
+            if name not in known:
+                raise UsageError(
+                    f"suite {name!r}: nothing of it is in the database{nearest(name, known)} "
+                    f"(there is: {', '.join(known) or 'none'})"
+                )
+
+    def parts(self) -> dict[str, Iterator[Record]]:
+        """Return the records of every part of a bundle."""
+        return {
+            "cells": self._cells(),
+            "runs": self._runs(),
+            "suites": self._suites(),
+            "environments": self._environments(),
+            "complexity": self._complexity(),
+            "attempts": self.attempts(),
+            "series": self.series(),
+        }
+
+    def _cells(self) -> Iterator[Record]:
+        found: dict[str, Any] = {}
+        for part in chunks(self.runs):
+            query = select(CellRow.cell_id, CellRow.spec).join(RunRow, RunRow.cell_id == CellRow.cell_id)
+            found.update(pairs(self.connection, query.where(RunRow.fingerprint.in_(part))))
+        for cell, spec in sorted(found.items()):
+            yield {"cell_id": cell, "spec": spec}
+
+    def _runs(self) -> Iterator[Record]:
+        for part in chunks(self.runs):
+            query = select(RunRow.fingerprint, RunRow.cell_id, RunRow.seed).where(RunRow.fingerprint.in_(part))
+            for row in self.connection.execute(query.order_by(RunRow.fingerprint)):
+                yield dict(row._mapping)
+
+    def _suites(self) -> Iterator[Record]:
+        linked: dict[int, list[str]] = defaultdict(list)
+        for part in chunks(self.runs):
+            query = select(SuiteRunRow.suite_id, SuiteRunRow.fingerprint).where(SuiteRunRow.fingerprint.in_(part))
+            for suite, fingerprint in self.connection.execute(query):
+                linked[suite].append(fingerprint)
+        for row in self.connection.execute(
+            select(*SuiteRow.__table__.columns).order_by(SuiteRow.name, SuiteRow.sha256)
+        ):
+            if row.id in linked and (not self.suites or row.name in self.suites):
+                yield {
+                    "name": row.name,
+                    "title": row.title,
+                    "text": row.text,
+                    "sha256": row.sha256,
+                    "recorded": row.recorded.isoformat(),
+                    "used": row.used.isoformat(),
+                    "runs": sorted(linked[row.id]),
+                }
+
+    def _closed(self, column: Any) -> set[Any]:
+        """Return the values of a column over the exported attempts."""
+        found: set[Any] = set()
+        for part in chunks(self.runs):
+            mine = (AttemptRow.fingerprint.in_(part), AttemptRow.state.in_(CLOSED))
+            found.update(self.connection.execute(select(column).where(*mine)).scalars())
+        return found
+
+    def _environments(self) -> Iterator[Record]:
+        found = environments(self.connection, self._closed(AttemptRow.environment_id)).values()
+        yield from _sorted({digest(public(each)): public(each) for each in found})
+
+    def _complexity(self) -> Iterator[Record]:
+        found: dict[str, Record] = {}
+        for part in chunks(self._closed(AttemptRow.complexity_key) - {None}):
+            query = select(*ComplexityRow.__table__.columns).where(ComplexityRow.key.in_(part))
+            for row in self.connection.execute(query):
+                found |= {digest(content): content for content in [{name: getattr(row, name) for name in COUNTS}]}
+        yield from _sorted(found)
+
+    def attempts(self, uids: Collection[str] | None = None) -> Iterator[Record]:
+        """Return the closed attempts, or those of them that have one of these names; in the order of their names."""
+        for part in chunks(sorted(self._closed(AttemptRow.uid) if uids is None else uids)):
+            yield from self._attempts(part)
+
+    def _attempts(self, uids: Sequence[str]) -> Iterator[Record]:
+        columns = AttemptRow.__table__.columns
+        rows = self.connection.execute(select(*columns).where(AttemptRow.uid.in_(uids)).order_by(AttemptRow.uid)).all()
+        ids = [row.id for row in rows]
+        metrics: dict[int, dict[str, Any]] = defaultdict(dict)
+        for attempt, name, value in self.connection.execute(
+            select(MetricRow.attempt_id, MetricRow.name, MetricRow.value).where(MetricRow.attempt_id.in_(ids))
+        ):
+            metrics[attempt][name] = from_number(value)
+        seen = select(PredictionRow.attempt_id, PredictionRow.classes).where(PredictionRow.attempt_id.in_(ids))
+        classes = pairs(self.connection, seen)
+        files: dict[int, list[Record]] = defaultdict(list)
+        for file in artefacts(self.connection, ids):
+            if is_artefact(file.path):  # another place would be one of this machine
+                files[file.attempt_id].append(
+                    {"kind": file.kind, "path": file.path, "sha256": file.sha256, "size": file.size}
+                )
+        places = environments(self.connection, {row.environment_id for row in rows})
+        counts = self._counts({row.complexity_key for row in rows} - {None})
+        for row in rows:
+            place = places[row.environment_id]
+            yield {
+                "run": row.fingerprint,
+                **{name: getattr(row, name) for name in COPIED},
+                "error": None if row.error is None else without_paths(row.error),
+                "started": row.started.isoformat(),
+                "ended": row.ended.isoformat(),
+                "environment": digest(public(place)),
+                "complexity": counts.get(row.complexity_key),
+                "metrics": metrics[row.id],
+                "predictions": base64.b64encode(classes[row.id]).decode() if row.id in classes else None,
+                "artefacts": files[row.id],
+                **({"patch": place.patch} if self.with_patch and place.patch else {}),
+            }
+
+    def _counts(self, keys: Collection[str]) -> dict[str, str]:
+        """Return the names of counts in bundles by their keys here, which older schemas made otherwise."""
+        found = {}
+        for part in chunks(keys):
+            for row in self.connection.execute(
+                select(*ComplexityRow.__table__.columns).where(ComplexityRow.key.in_(part))
+            ):
+                found[row.key] = digest({name: getattr(row, name) for name in COUNTS})
+        return found
+
+    def series(self, uids: Collection[str] | None = None) -> Iterator[Record]:
+        """Return the series of the same attempts, in the order of attempts and names."""
+        for part in chunks(sorted(self._closed(AttemptRow.uid) if uids is None else uids)):
+            query = select(AttemptRow.id, AttemptRow.uid).where(AttemptRow.uid.in_(part)).order_by(AttemptRow.uid)
+            for identity, uid in self.connection.execute(query).all():
+                found = points(self.connection, [identity], None)
+                for (_, name), (steps, values) in sorted(found.items()):
+                    yield {"attempt": uid, "name": name, "steps": steps, "values": list(map(from_number, values))}
+
+    def files(self) -> dict[str, str]:
+        """Return the hashes of the files of the exported attempts by their paths."""
+        files = artefacts(self.connection, self._closed(AttemptRow.id))
+        return {file.path: file.sha256 for file in files if is_artefact(file.path)}
+
+
+def whole_files(results: Path, files: Mapping[str, str]) -> dict[str, Path]:
+    """Return where the files of attempts are, by their names in a bundle.
+
+    Raises:
+        StoreError: one is missing, or has another hash than was recorded.
+    """
+    found = {}
+    for name, sha256 in files.items():
+        path = results / name
+        try:
+            with path.open("rb") as content:
+                whole = hashlib.file_digest(content, "sha256").hexdigest() == sha256
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be read: {one_line(error)}; export without weights") from None
+        if not whole:
+            raise StoreError(f"{path}: does not have the hash that was recorded; export without weights")
+        found[name] = path
+    return found
+
+
+def _sorted(found: dict[str, Any]) -> Iterator[Record]:
+    for key, content in sorted(found.items()):
+        yield {"key": key, **content}

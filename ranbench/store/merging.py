@@ -1,0 +1,279 @@
+"""Records of a bundle -> database: all of them or none, inside the caller's transaction.
+
+An attempt that is there already must be the same; one that is not is added as it stands. So merging again changes
+nothing, and the order of merging does not matter.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from sqlalchemy import Connection, func, select, update
+from sqlalchemy import insert as plain_insert
+from sqlalchemy.exc import IntegrityError
+
+from ranbench.errors import MergeConflict, SpecError, StoreError, one_line
+from ranbench.records import Environment
+from ranbench.spec import RunSpec
+from ranbench.store.bundle import Bundle, Record, to_number
+from ranbench.store.connection import execute_many, insert
+from ranbench.store.exporting import COPIED, Export
+from ranbench.store.form import (
+    AttemptForm,
+    CellForm,
+    ComplexityForm,
+    EnvironmentForm,
+    Form,
+    RunForm,
+    SeriesForm,
+    SuiteForm,
+)
+from ranbench.store.reading import chunks, environments, pairs
+from ranbench.store.schema import (
+    ArtefactRow,
+    AttemptRow,
+    ComplexityRow,
+    MetricPointRow,
+    MetricRow,
+    PredictionRow,
+    SuiteRow,
+    SuiteRunRow,
+)
+from ranbench.store.values import Merged
+from ranbench.store.writing import POINT_KEY, add_environment, add_missing, add_runs, number_or_null
+
+F = TypeVar("F", bound=Form)
+
+
+def merge(connection: Connection, bundle: Bundle) -> Merged:
+    """Add what a bundle holds.
+
+    Raises:
+        MergeConflict: an attempt here has the name of one of the bundle and is another.
+        StoreError: the bundle does not hold. Nothing may be committed after either.
+    """
+    work = _Merge(connection, bundle)
+    try:
+        work.all()
+    except IntegrityError as error:
+        raise StoreError(f"{bundle.label}: breaks a rule of the database: {one_line(error.orig or error)}") from None
+    if work.conflicts:
+        raise MergeConflict(bundle.label, work.conflicts)
+    return Merged(bundle.identity, len(work.runs), len(work.ids), len(work.known))
+
+
+class _Merge:
+    """One bundle under way into one database."""
+
+    def __init__(self, connection: Connection, bundle: Bundle):
+        self.connection, self.bundle = connection, bundle
+        self.runs: set[str] = set()
+        self.places: dict[str, EnvironmentForm] = {}
+        self.counts: set[str] = set()
+        self.known: dict[str, str] = {}  # attempts that are here already, by name, and their runs
+        self.ids: dict[str, int] = {}  # those that are added
+        self.conflicts: list[str] = []
+
+    def all(self) -> None:
+        """Add every part; each refers to the parts before it."""
+        self._add_runs()
+        self._add_suites()
+        for each, _ in self._records("environments", EnvironmentForm):
+            self.places[each.key] = each
+        for counts, _ in self._records("complexity", ComplexityForm):
+            add_missing(self.connection, ComplexityRow, [counts.model_dump()])
+            self.counts.add(counts.key)
+        self._add_attempts()
+        self._add_series()
+
+    def _records(self, part: str, form: type[F]) -> Iterator[tuple[F, str]]:
+        for number, record in enumerate(self.bundle.records(part), 1):
+            where = f"{self.bundle.label}: {part}.jsonl:{number}"
+            with _told(where):
+                checked = form.model_validate(record)
+            yield checked, where
+
+    def _add_runs(self) -> None:
+        """Add cells and runs, whose names are computed anew from their specs."""
+        cells = {cell.cell_id: cell.spec for cell, _ in self._records("cells", CellForm)}
+        specs = []
+        for run, where in self._records("runs", RunForm):
+            with _told(where):
+                if run.cell_id not in cells:
+                    raise ValueError("its cell is not in the bundle")
+                spec = RunSpec.stored(run.fingerprint, {**cells[run.cell_id], "seed": run.seed})
+                if (spec.fingerprint, spec.cell_id) != (run.fingerprint, run.cell_id):
+                    raise ValueError("its fingerprint or cell_id is not the hash of its spec")
+            specs.append(spec)
+        self.runs = {spec.fingerprint for spec in specs}
+        add_runs(self.connection, specs)
+
+    def _add_suites(self) -> None:
+        """Add texts of suites; one that is here already was recorded when it was first, and used when it was last."""
+        for suite, where in self._records("suites", SuiteForm):
+            if not self.runs.issuperset(suite.runs):
+                raise StoreError(f"{where}: does not hold: names a run that is not in the bundle; nothing was merged")
+            recorded, used = datetime.fromisoformat(suite.recorded), datetime.fromisoformat(suite.used)
+            content = suite.model_dump(exclude={"runs", "recorded", "used"})
+            add_missing(self.connection, SuiteRow, [{**content, "recorded": recorded, "used": used}])
+            this = (SuiteRow.name == suite.name, SuiteRow.sha256 == suite.sha256)
+            found = self.connection.execute(select(SuiteRow.id, SuiteRow.recorded, SuiteRow.used).where(*this)).one()
+            times = {"recorded": min(recorded, found.recorded), "used": max(used, found.used)}
+            self.connection.execute(update(SuiteRow).where(*this).values(times))
+            add_missing(
+                self.connection, SuiteRunRow, [{"suite_id": found.id, "fingerprint": run} for run in suite.runs]
+            )
+
+    def _add_attempts(self) -> None:
+        """Add attempts that are not here, and compare those that are."""
+        for part in chunks(attempt.uid for attempt, _ in self._records("attempts", AttemptForm)):
+            query = select(AttemptRow.uid, AttemptRow.fingerprint).where(AttemptRow.uid.in_(part))
+            self.known.update(pairs(self.connection, query))
+        here = {record["uid"]: record for record in Export(self.connection, with_patch=True).attempts(self.known)}
+        for attempt, where in self._records("attempts", AttemptForm):
+            with _told(where):
+                self._check(attempt, here)
+            if attempt.uid in self.known:
+                self._compare(attempt, here[attempt.uid])
+            else:
+                self.ids[attempt.uid] = self._add_attempt(attempt)
+
+    def _check(self, attempt: AttemptForm, here: dict[str, Record]) -> None:
+        if attempt.run not in self.runs or attempt.environment not in self.places:
+            raise ValueError("its run or its environment is not in the bundle")
+        if attempt.complexity is not None and attempt.complexity not in self.counts:
+            raise ValueError("the counts of its net are not in the bundle")
+        if attempt.uid in self.ids:
+            raise ValueError("its name stands twice in the bundle")
+        if attempt.uid in self.known and attempt.uid not in here:
+            raise ValueError("has the name of an attempt that is not closed here")
+
+    def _compare(self, attempt: AttemptForm, ours: Record) -> None:
+        """Note a conflict for every field that differs. A patch that is missing on one side is none."""
+        theirs = attempt.model_dump(exclude_none=False)
+        for name in sorted({*theirs} - {"patch"}):
+            if theirs[name] != ours[name]:
+                self._conflict(attempt.uid, name, theirs[name], ours[name])
+        if attempt.patch is None:
+            return
+        if "patch" not in ours:
+            self._take_patch(attempt.uid, attempt.patch)
+        elif attempt.patch != ours["patch"]:
+            self._conflict(attempt.uid, "patch", {}, {})
+
+    def _conflict(self, uid: str, name: str, theirs: Any, ours: Any) -> None:
+        told = "" if isinstance(theirs, dict | list) else f" ({_short(theirs)} in the bundle, {_short(ours)} here)"
+        self.conflicts.append(f"attempt {uid[:12]} of run {self.known[uid][:12]}: {name} differs{told}")
+
+    def _take_patch(self, uid: str, patch: str) -> None:
+        """Keep a patch of which an earlier bundle did not hold the text."""
+        this = (AttemptRow.uid == uid, AttemptRow.bundle.is_not(None))
+        identity = self.connection.execute(select(AttemptRow.environment_id).where(*this)).scalar_one_or_none()
+        if identity is None:
+            return
+        (place,) = environments(self.connection, [identity]).values()
+        whole = add_environment(self.connection, Environment(**{**place.as_dict(), "patch": patch}))
+        self.connection.execute(update(AttemptRow).where(*this).values(environment_id=whole))
+
+    def _add_attempt(self, attempt: AttemptForm) -> int:
+        last = select(func.max(AttemptRow.number)).where(AttemptRow.fingerprint == attempt.run)
+        ended = datetime.fromisoformat(attempt.ended)
+        values = {
+            **attempt.model_dump(include=set(COPIED)),
+            "fingerprint": attempt.run,
+            "number": (self.connection.execute(last).scalar() or 0) + 1,
+            "error": attempt.error,
+            "started": datetime.fromisoformat(attempt.started),
+            "updated": ended,
+            "ended": ended,
+            "environment_id": add_environment(
+                self.connection, self.places[attempt.environment].environment(attempt.patch)
+            ),
+            "complexity_key": attempt.complexity,
+            "bundle": self.bundle.identity,
+        }
+        added = self.connection.execute(plain_insert(AttemptRow).values(values).returning(AttemptRow.id))
+        of_attempt = {"attempt_id": added.scalar_one()}
+        rows = [
+            {**of_attempt, "name": name, "value": number_or_null(to_number(value))}
+            for name, value in attempt.metrics.items()
+        ]
+        if rows:
+            self.connection.execute(plain_insert(MetricRow), rows)
+        classes = attempt.classes()
+        if classes is not None:
+            self.connection.execute(plain_insert(PredictionRow).values({**of_attempt, "classes": classes}))
+        if attempt.artefacts:
+            files = [{**of_attempt, **file.model_dump()} for file in attempt.artefacts]
+            self.connection.execute(plain_insert(ArtefactRow), files)
+        return of_attempt["attempt_id"]
+
+    def _add_series(self) -> None:
+        """Add the series of the added attempts, and compare those of the others."""
+        theirs: dict[str, dict[str, Record]] = defaultdict(dict)
+        for series, where in self._records("series", SeriesForm):
+            if series.attempt in self.known:
+                theirs[series.attempt][series.name] = series.model_dump()
+                continue
+            if series.attempt not in self.ids:
+                raise StoreError(f"{where}: does not hold: its attempt is not in the bundle; nothing was merged")
+            attempt = self.ids[series.attempt]
+            values = [number_or_null(to_number(value)) for value in series.values]
+            rows = [(attempt, series.name, step, value) for step, value in zip(series.steps, values, strict=True)]
+            if rows:
+                execute_many(self.connection, insert(MetricPointRow), (*POINT_KEY, "value"), rows)
+        ours: dict[str, dict[str, Record]] = defaultdict(dict)
+        for record in Export(self.connection).series(self.known):
+            ours[record["attempt"]][record["name"]] = record
+        for uid in self.known:
+            for name in sorted({*theirs[uid], *ours[uid]}):
+                if theirs[uid].get(name) != ours[uid].get(name):
+                    self._conflict(uid, f"series {name}", {}, {})
+
+
+def take_files(bundle: Bundle, results: Path) -> None:
+    """Put the files of a bundle, whose hashes were checked, where the artefacts of the database are.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    for name in bundle.artefacts:
+        target = results / name
+        partial = target.with_name(f"{target.name}.partial")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with bundle.artefact(name) as content, partial.open("wb") as file:
+                shutil.copyfileobj(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(target)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise StoreError(f"{target}: cannot be written: {one_line(error)}; the records are merged") from None
+
+
+@contextmanager
+def _told(where: str) -> Iterator[None]:
+    """Tell what is wrong with a record, and where it stands."""
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        at = ".".join(map(str, first["loc"]))
+        told = f"{at}: {first['msg']}" if at else first["msg"].removeprefix("Value error, ")
+        raise StoreError(f"{where}: does not hold: {told}; nothing was merged") from None
+    except (ValueError, SpecError) as error:
+        raise StoreError(f"{where}: does not hold: {one_line(error)}; nothing was merged") from None
+
+
+def _short(value: Any) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 40 else f"{text[:37]}..."

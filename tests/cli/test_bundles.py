@@ -1,0 +1,109 @@
+"""'export', 'merge' and bundles in place of a database, from outside."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from cli.test_cli import ranbench
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, tiny_texts: tuple[str, str]) -> Path:
+    """A folder in which the tiny suite was run and exported with its weights."""
+    folder = tmp_path_factory.mktemp("done")
+    (folder / "protocols").mkdir()
+    (folder / "protocols" / "tiny.yaml").write_text(tiny_texts[1])
+    (folder / "tiny.yaml").write_text(tiny_texts[0])
+    assert ranbench("run", "tiny.yaml", cwd=folder).returncode == 0
+    found = ranbench("export", "tiny.zip", "tiny.yaml", "--weights", "--json", cwd=folder)
+    assert found.returncode == 0, found.stderr
+    said = json.loads(found.stdout)
+    assert (said["file"], said["runs"], said["files"]) == ("tiny.zip", 4, 4)
+    return folder
+
+
+def test_a_report_is_the_same_from_a_database_a_bundle_and_a_database_it_was_merged_into(done: Path) -> None:
+    merged = ranbench("merge", "tiny.zip", "--db", "sqlite:///other/ranbench.db", cwd=done)
+    assert (merged.returncode, merged.stdout.startswith("tiny.zip: 4 attempts added; bundle ")) == (0, True)
+    again = ranbench("merge", "tiny.zip", "--db", "sqlite:///other/ranbench.db", cwd=done)
+    assert again.stdout.startswith("tiny.zip: 0 attempts added, 4 attempts there already; bundle ")
+    pages = set()
+
+    for number, place in enumerate(("sqlite:///results/ranbench.db", "tiny.zip", "sqlite:///other/ranbench.db")):
+        found = ranbench("report", "tiny.yaml", "--compare", "--db", place, "--out", f"out{number}", cwd=done)
+        assert found.returncode == 0, found.stderr
+        pages.add((done / f"out{number}" / "tiny.md").read_text().replace(f"out{number}", "out"))
+
+    assert len(pages) == 1
+    weights = sorted(path.name for path in (done / "other" / "artefacts").iterdir())
+    assert weights == sorted(path.name for path in (done / "results" / "artefacts").iterdir())
+
+
+def test_commands_that_read_take_a_bundle(done: Path) -> None:
+    runs = json.loads(ranbench("runs", "--json", "--db", "tiny.zip", cwd=done).stdout)
+    first = runs[0]["fingerprint"]
+
+    shown = ranbench("show", first[:12], "--db", "tiny.zip", cwd=done)
+    status = ranbench("status", "--db", "tiny.zip", cwd=done)
+
+    assert first in shown.stdout
+    assert "environment.host" not in shown.stdout
+    assert status.stdout == "4 runs: 4 done\n"
+
+
+@pytest.mark.parametrize("command", [["run", "tiny.yaml"], ["rerun", "RUN", "--check"], ["merge", "tiny.zip"]])
+def test_commands_that_write_refuse_a_bundle(command: list[str], done: Path) -> None:
+    runs = json.loads(ranbench("runs", "--json", cwd=done).stdout)
+    words = [runs[0]["fingerprint"][:12] if word == "RUN" else word for word in command]
+
+    found = ranbench(*words, "--db", "tiny.zip", cwd=done)
+
+    told = "ranbench: --db tiny.zip: is a bundle, which is only read; 'ranbench merge' adds it to a database\n"
+    assert (found.returncode, found.stderr) == (2, told)
+
+
+def test_a_file_that_is_there_is_replaced_on_demand_only(done: Path) -> None:
+    before = (done / "tiny.zip").read_bytes()
+
+    refused = ranbench("export", "tiny.zip", cwd=done)
+    nowhere = ranbench("export", "none/tiny.zip", cwd=done)
+
+    assert refused.returncode == nowhere.returncode == 2
+    told = "ranbench: tiny.zip: is there already; name another file, or replace it with --force\n"
+    assert refused.stderr == told
+    assert nowhere.stderr == "ranbench: none/tiny.zip: there is no folder none; make it, or name another file\n"
+    assert (done / "tiny.zip").read_bytes() == before
+    assert ranbench("export", "tiny.zip", "tiny", "--weights", "--force", cwd=done).returncode == 0
+    assert (done / "tiny.zip").read_bytes() == before
+
+
+def test_what_is_no_bundle_is_refused_and_the_others_are_merged(done: Path) -> None:
+    (done / "text.zip").write_text("not a bundle")
+    with zipfile.ZipFile(done / "cut.zip", "w") as archive:
+        archive.writestr("manifest.json", "{}")
+
+    found = ranbench(
+        "merge", "text.zip", "none.zip", "tiny.zip", "cut.zip", "--db", "sqlite:///third/ranbench.db", cwd=done
+    )
+
+    assert found.returncode == 7
+    assert found.stdout.startswith("tiny.zip: 4 attempts added")
+    lines = found.stderr.splitlines()
+    assert [line.split(": ")[1] for line in lines] == ["text.zip", "none.zip", "cut.zip"]
+    assert "is not a bundle, or is damaged" in lines[0]
+    assert "there is no such file" in lines[1]
+    assert "its manifest.json does not hold" in lines[2]
+
+
+def test_exporting_nothing_ends_with_6(done: Path) -> None:
+    ranbench("merge", "none.zip", "--db", "sqlite:///empty/ranbench.db", cwd=done)
+
+    found = ranbench("export", "empty.zip", "--db", "sqlite:///empty/ranbench.db", cwd=done)
+
+    assert found.returncode == 6
+    assert found.stderr.endswith(": there is no done or failed run to export\n")
+    assert not (done / "empty.zip").exists()

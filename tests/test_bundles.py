@@ -1,0 +1,466 @@
+"""Bundles: what goes into one, what comes out of it again, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import math
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ranbench.errors import MergeConflict, NothingMeasured, StoreError, UsageError
+from ranbench.records import Complexity, Environment, MetricPoint, Owner, Predictions, Reason
+from ranbench.spec import (
+    Augmentation,
+    DataSpec,
+    Evaluation,
+    ModelSpec,
+    OneCycle,
+    Optimizer,
+    Protocol,
+    RunSpec,
+)
+from ranbench.store import Claimed, Store
+from ranbench.store.bundle import MANIFEST, VERSION, line
+
+HERE = Environment(
+    device="cpu",
+    device_name="a processor",
+    cpu="a processor",
+    cores=2,
+    memory_bytes=2**34,
+    threads=1,
+    engine_path="eager",
+    python="3.11.7",
+    platform="Linux",
+    versions={"torch": "2.11.0"},
+    commit="c0ffee",
+    dirty=True,
+    patch="+ a line that is private\n",
+    host="hostname-of-mine",
+    user="username-of-mine",
+    command="ranbench run table3 --db sqlite:////folder-of-mine/x.db",
+    settings={"deterministic_algorithms": False},
+)
+ODD = {"error_pct": 0.1 + 0.2, "loss": math.inf, "best_error_pct": math.nan, "train_seconds": 5e-324}
+
+
+def run(seed: int = 0) -> RunSpec:
+    protocol = Protocol(
+        iterations=100,
+        batch=64,
+        schedule=OneCycle(kind="one-cycle", lr=0.1, rise=0.3, start=0.1, end=0.0),
+        optimizer=Optimizer(momentum=0.9, nesterov=True, weight_decay=1e-4),
+        augmentation=Augmentation(mean="none", pad=0, flip=False),
+        evaluation=Evaluation(every=50),
+        initialisation="he-fan-in",
+        precision="float32",
+    )
+    return RunSpec(
+        model=ModelSpec(name="attention-56"), data=DataSpec.of("digits"), noise=None, protocol=protocol, seed=seed
+    )
+
+
+def begin(store: Store, seed: int, **changes: Any) -> int:
+    asked = {"code_id": "c" * 64, "environment": HERE, "is_alive": lambda *_: True, **changes}
+    answer = store.claim(run(seed), owner=Owner("me", "hostname-of-mine", 4, 12.25), **asked)
+    assert isinstance(answer, Claimed)
+    return answer.attempt_id
+
+
+def train(store: Store, seed: int, metrics: dict[str, float] | None = None, **changes: Any) -> int:
+    """Leave a done attempt with everything that an attempt can have."""
+    attempt = begin(store, seed, **changes)
+    store.append(attempt, "me", [MetricPoint("train_loss", step, 1 / step) for step in (10, 20)], 100)
+    store.append(attempt, "me", [MetricPoint("lr", 10, -math.inf), MetricPoint("lr", 20, math.nan)], 100)
+    store.record_complexity("5" * 64, Complexity(10, 20, {"stem": {"macs": 20}}, {}, "words", code_id="c" * 64))
+    store.record_artefact(attempt, "me", kind="weights", path=f"artefacts/{seed}.x", sha256="1" * 64, size=1)
+    store.finish(attempt, "me", metrics or ODD, Predictions(b"\0\1\xff"), complexity_key="5" * 64)
+    return attempt
+
+
+def record(store: Store, *seeds: int, name: str = "table9", text: str = "name: table9") -> None:
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    store.record_suite(name, "A table", text, sha256, [run(seed) for seed in seeds])
+
+
+Opened = Callable[[str], Store]
+
+
+@pytest.fixture
+def database(tmp_path: Path, request: pytest.FixtureRequest) -> Opened:
+    """Opens databases by a name; closed at the end."""
+
+    def opened(name: str) -> Store:
+        store = Store.open(f"sqlite:///{tmp_path}/{name}/ranbench.db")
+        request.addfinalizer(store.close)
+        return store
+
+    return opened
+
+
+@pytest.fixture
+def bundle(database: Opened, tmp_path: Path) -> Path:
+    """A bundle with a done and a failed run."""
+    store, path = database("first"), tmp_path / "first.zip"
+    record(store, 0, 1)
+    train(store, 0)
+    store.fail(begin(store, 1), "me", Reason.ERROR, 'File "/home/me/net.py", line 3\nno file /data/of mine/x.bin here')
+    store.export(path)
+    return path
+
+
+def test_a_run_comes_out_of_a_bundle_as_it_went_in(bundle: Path, database: Opened) -> None:
+    first, second = database("first"), database("second")
+
+    merged = second.merge(bundle)
+
+    assert (merged.runs, merged.added, merged.known) == (2, 2, 0)
+    for ours in first.runs(suite="table9"):
+        (theirs,) = second.runs([ours.fingerprint], suite="table9")
+        (one,), (other,) = ours.attempts, theirs.attempts
+        private = dataclasses.replace(HERE, host="", user="", command="", patch=None)
+        expected = dataclasses.replace(
+            one, id=other.id, environment=private, bundle=merged.bundle, updated=one.ended, error=other.error
+        )
+        assert repr(other) == repr(expected)  # not-a-number is equal to nothing else
+        assert (theirs.cell_id, theirs.spec) == (ours.cell_id, ours.spec)
+        assert repr(second.points([other.id])) == repr(first.points([one.id]))
+        assert second.predictions(other.id) == first.predictions(one.id)
+        for mine, its in zip(first.artefacts([one.id]), second.artefacts([other.id]), strict=True):
+            assert its == dataclasses.replace(mine, attempt_id=other.id)
+    assert second.complexity("5" * 64) == first.complexity("5" * 64)
+    assert second.suites() == first.suites()
+
+
+def test_merging_again_changes_nothing(bundle: Path, database: Opened, tmp_path: Path) -> None:
+    store = database("second")
+    store.merge(bundle)
+
+    again, into_itself = store.merge(bundle), database("first").merge(bundle)
+
+    assert (again.added, again.known) == (into_itself.added, into_itself.known) == (0, 2)
+    store.export(tmp_path / "again.zip")
+    assert (tmp_path / "again.zip").read_bytes() == bundle.read_bytes()
+
+
+def test_whatever_the_order_of_merging_the_export_is_the_same_to_the_byte(database: Opened, tmp_path: Path) -> None:
+    parts = []
+    for name, seeds in (("a", (0, 1)), ("b", (1, 2)), ("c", (0, 3))):
+        store = database(name)
+        record(store, *seeds)
+        for seed in seeds:  # runs that two of them have trained are there twice
+            train(store, seed, {"error_pct": float(seed)})
+        parts.append(tmp_path / f"{name}.zip")
+        store.export(parts[-1])
+
+    whole = set()
+    counted = set()
+    for order in itertools.permutations(parts):
+        store = database("-".join(path.stem for path in order))
+        for path in order:
+            store.merge(path)
+        out = tmp_path / "out.zip"
+        store.export(out)
+        whole.add(out.read_bytes())
+        counted.add(tuple(sorted((found.fingerprint, found.counted.uid) for found in store.runs() if found.counted)))
+
+    assert len(whole) == 1
+    assert len(counted) == 1
+    assert sum(len(found.attempts) for found in store.runs()) == 6
+
+
+def test_a_bundle_holds_no_host_user_path_command_or_patch(bundle: Path) -> None:
+    with zipfile.ZipFile(bundle) as archive:
+        whole = "".join(archive.read(name).decode() for name in archive.namelist())
+
+    for secret in ("of-mine", "private", "/home", "/data", "owner"):
+        assert secret not in whole
+    assert "net.py" in whole
+
+
+def test_a_patch_is_added_on_demand_and_kept_whenever_it_comes(database: Opened, tmp_path: Path) -> None:
+    store, plain, patched = database("first"), tmp_path / "plain.zip", tmp_path / "patched.zip"
+    train(store, 0)
+    store.export(plain)
+    store.export(patched, with_patch=True)
+
+    found = []
+    for order in ((plain, patched), (patched, plain)):
+        other = database(order[0].stem)
+        for path in order:
+            other.merge(path)
+        other.export(tmp_path / "out.zip", with_patch=True)
+        found.append((tmp_path / "out.zip").read_bytes())
+
+    assert found == [patched.read_bytes()] * 2
+
+
+def test_secrets_that_were_planted_are_in_no_bundle(database: Opened, tmp_path: Path) -> None:
+    store, path = database("first"), tmp_path / "out.zip"
+    token, password = "ghp_" + "a1b2c3d4" * 4, "hunter2hunter2"
+    where = dataclasses.replace(
+        HERE,
+        patch=f"+TOKEN = '{token}'\n",
+        command=f"ranbench run x --db postgresql://me:{password}@host/db --token {token}",
+    )
+    train(store, 0, environment=where)
+    store.fail(
+        begin(store, 1, environment=where), "me", Reason.ERROR, f"cannot reach postgresql://me:{password}@host/db"
+    )
+
+    store.export(path, with_patch=True)
+
+    with zipfile.ZipFile(path) as archive:
+        whole = "".join(archive.read(name).decode() for name in archive.namelist())
+    kept = Path(store.url.removeprefix("sqlite:///"))
+    stored = b"".join(file.read_bytes() for file in kept.parent.iterdir())
+    assert "+TOKEN" in whole
+    for secret in (token, password):
+        assert secret not in whole
+    assert token.encode() not in stored
+
+
+def test_only_closed_attempts_are_exported(database: Opened, tmp_path: Path) -> None:
+    store = database("first")
+    train(store, 0)
+    begin(store, 1)
+    store.interrupt(begin(store, 2), "me")
+    store.export(tmp_path / "out.zip")
+
+    with Store.of_bundle(tmp_path / "out.zip") as read:
+        assert [found.seed for found in read.runs()] == [0]
+
+
+def test_runs_of_some_suites_are_exported_with_those_suites(database: Opened, tmp_path: Path) -> None:
+    store = database("first")
+    record(store, 0, 1)
+    record(store, 1, 2, name="other", text="name: other")
+    for seed in range(3):
+        train(store, seed)
+
+    store.export(tmp_path / "out.zip", suites=["other"])
+
+    with Store.of_bundle(tmp_path / "out.zip") as read:
+        assert {found.seed: found.suites for found in read.runs()} == {1: ("other",), 2: ("other",)}
+    with pytest.raises(UsageError, match=r"suite 'othr': .*did you mean 'other'.*there is: other, table9"):
+        store.export(tmp_path / "no.zip", suites=["othr"])
+    assert not (tmp_path / "no.zip").exists()
+
+
+def test_nothing_to_export_is_refused(database: Opened, tmp_path: Path) -> None:
+    with pytest.raises(NothingMeasured, match="there is no done or failed run to export"):
+        database("first").export(tmp_path / "out.zip")
+
+
+def test_weights_travel_on_demand_and_only_whole(database: Opened, tmp_path: Path) -> None:
+    store, out, weights = database("first"), tmp_path / "out.zip", b"weights" * 1000
+    path = "artefacts/some.safetensors"
+    attempt = begin(store, 0)
+    sha256 = hashlib.sha256(weights).hexdigest()
+    store.record_artefact(attempt, "me", kind="weights", path=path, sha256=sha256, size=len(weights))
+    store.finish(attempt, "me", {"error_pct": 5.0})
+    here, there = tmp_path / "here", tmp_path / "there"
+    (here / "artefacts").mkdir(parents=True)
+    (here / path).write_bytes(weights)
+
+    store.export(out, weights=here)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        database("second").merge(out, there)
+
+    assert (there / path).read_bytes() == weights
+    (here / path).write_bytes(weights[:-1])
+    with pytest.raises(StoreError, match=r"some\.safetensors: does not have the hash that was recorded"):
+        store.export(tmp_path / "no.zip", weights=here)
+    (here / path).unlink()
+    with pytest.raises(StoreError, match=r"some\.safetensors: cannot be read"):
+        store.export(tmp_path / "no.zip", weights=here)
+    assert sorted(file.name for file in tmp_path.glob("*.zip*")) == ["out.zip"]
+
+
+Members = dict[str, bytes]
+
+
+def altered(bundle: Path, change: Callable[[Members], None], *, honest: bool) -> Path:
+    """Write the bundle anew with a change; an honest one has a manifest that says what is in it."""
+    with zipfile.ZipFile(bundle) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    change(members)
+    if honest:
+        said = {
+            name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+            for name, content in members.items()
+            if name != MANIFEST
+        }
+        manifest = json.loads(members[MANIFEST])
+        members[MANIFEST] = line({**manifest, "members": said})
+    path = bundle.with_name("altered.zip")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def rewrite(part: str, **changes: Any) -> Callable[[Members], None]:
+    """Change fields of the first record of a part."""
+
+    def change(members: Members) -> None:
+        name = f"{part}.jsonl"
+        first, *rest = members[name].splitlines(keepends=True)
+        members[name] = line({**json.loads(first), **changes}) + b"".join(rest)
+
+    return change
+
+
+def put(name: str, content: bytes) -> Callable[[Members], None]:
+    return lambda members: members.update({name: content})
+
+
+def refuses(database: Opened, path: Path, told: str) -> None:
+    """Check that a bundle is refused in one line that names it, and that nothing of it is kept."""
+    store = database("refusing")
+
+    with pytest.raises(StoreError, match=told) as caught:
+        store.merge(path)
+
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+    assert store.runs() == []
+    assert store.suites() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (rewrite("cells", spec={}), "runs.jsonl:1: does not hold: .*cannot read its stored spec"),
+        (
+            rewrite("runs", seed=7),
+            "runs.jsonl:1: does not hold: its fingerprint or cell_id is not the hash of its spec",
+        ),
+        (rewrite("runs", seed="7"), "runs.jsonl:1: does not hold: seed: Input should be a valid integer"),
+        (rewrite("runs", cell_id="a" * 64), "runs.jsonl:1: does not hold: its cell is not in the bundle"),
+        (rewrite("suites", text="name: other"), "suites.jsonl:1: does not hold: sha256 is not the hash of its text"),
+        (rewrite("suites", runs=["a" * 64]), "suites.jsonl:1: does not hold: names a run that is not in the bundle"),
+        (rewrite("suites", used="2026-01-01"), "suites.jsonl:1: does not hold: used: .*has no time zone"),
+        (rewrite("environments", cores=3), "environments.jsonl:1: does not hold: key is not the hash of its content"),
+        (rewrite("complexity", macs=3), "complexity.jsonl:1: does not hold: key is not the hash of its content"),
+        (rewrite("attempts", state="running"), "attempts.jsonl:1: does not hold: state: Input should be 'done' or"),
+        (rewrite("attempts", run="a" * 64), "attempts.jsonl:1: does not hold: its run or its environment is not in"),
+        (rewrite("attempts", state="done", reason=None, metrics={}), "attempts.jsonl:1: .*is done without a metric"),
+        (rewrite("attempts", state="failed", reason=None), "breaks a rule of the database"),
+        (rewrite("attempts", metrics={"error_pct": "low"}), "attempts.jsonl:1: does not hold: metrics.error_pct"),
+        (rewrite("attempts", predictions="?"), "attempts.jsonl:1: does not hold: "),
+        (rewrite("attempts", step=101), "attempts.jsonl:1: does not hold: is at iteration 101 of 100"),
+        (rewrite("attempts", extra=1), "attempts.jsonl:1: does not hold: extra: Extra inputs are not permitted"),
+        (
+            rewrite("attempts", artefacts=[{"kind": "w", "path": "artefacts/../../x", "sha256": "1" * 64, "size": 1}]),
+            "attempts.jsonl:1: does not hold: artefacts.0.path: .*is not a file of the folder of artefacts",
+        ),
+        (
+            rewrite("attempts", artefacts=[{"kind": "w", "path": "/etc/passwd", "sha256": "1" * 64, "size": 1}]),
+            "attempts.jsonl:1: does not hold: artefacts.0.path: .*is not a file of the folder of artefacts",
+        ),
+        (rewrite("series", attempt="unknown"), "series.jsonl:1: does not hold: its attempt is not in the bundle"),
+        (rewrite("series", steps=[20, 10]), "series.jsonl:1: does not hold: its steps do not ascend"),
+        (rewrite("series", steps=[10]), "series.jsonl:1: does not hold: has 1 steps and 2 values"),
+        (put("runs.jsonl", b"{"), "runs.jsonl:1: is not JSON"),
+        (put("runs.jsonl", b"[]\n"), "runs.jsonl:1: is no JSON object"),
+        (put("artefacts/../../x", b""), r"names the file 'artefacts/../../x'; a bundle holds artefacts/NAME"),
+        (put("/etc/x", b""), r"names the file '/etc/x'; a bundle holds artefacts/NAME"),
+        (put("artefacts/a/b", b""), r"names the file 'artefacts/a/b'; a bundle holds artefacts/NAME"),
+        (put("artefacts\\..\\x", b""), "names the file .*; a bundle holds artefacts/NAME"),
+        (lambda members: members.pop("series.jsonl"), "its manifest lacks series.jsonl; it is not a whole bundle"),
+    ],
+)
+def test_a_bundle_whose_records_do_not_hold_is_refused_whole(
+    change: Callable[[Members], None], told: str, bundle: Path, database: Opened
+) -> None:
+    refuses(database, altered(bundle, change, honest=True), told)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (rewrite("runs", seed=7), "'runs.jsonl' does not have the hash that the manifest says"),
+        (put("series.jsonl", b""), "'series.jsonl' is not as long as the manifest says"),
+        (put("artefacts/x", b""), "holds 'artefacts/x', which its manifest does not name"),
+        (lambda members: members.pop("series.jsonl"), "lacks 'series.jsonl', which its manifest names"),
+        (lambda members: members.pop(MANIFEST), r"is not a bundle of ranbench \(it has no manifest.json\)"),
+        (put(MANIFEST, b"{}"), "is not a bundle of ranbench: its manifest.json does not hold"),
+        (put(MANIFEST, b"\xff"), "is not a bundle of ranbench: its manifest.json does not hold"),
+        (
+            put(MANIFEST, line({"format": "ranbench bundle", "version": VERSION + 1, "members": {}})),
+            f"is a bundle of version {VERSION + 1}, newer than {VERSION} of this ranbench; 'pip install --upgrade",
+        ),
+    ],
+)
+def test_a_bundle_that_is_not_what_its_manifest_says_is_refused(
+    change: Callable[[Members], None], told: str, bundle: Path, database: Opened
+) -> None:
+    refuses(database, altered(bundle, change, honest=False), told)
+
+
+def test_a_truncated_bundle_is_refused_wherever_it_ends(bundle: Path, database: Opened) -> None:
+    content, path = bundle.read_bytes(), bundle.with_name("cut.zip")
+
+    for end in range(0, len(content), len(content) // 20):
+        path.write_bytes(content[:end])
+        refuses(database, path, "is not a bundle, or is damaged")
+
+
+def test_a_flipped_byte_is_refused_or_changes_nothing(bundle: Path, database: Opened) -> None:
+    content, path = bundle.read_bytes(), bundle.with_name("flipped.zip")
+    whole = repr(database("first").export(bundle.with_name("same.zip")))
+
+    for number, place in enumerate(range(0, len(content), len(content) // 60)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :])
+        store = database(f"flipped-{number % 2}")
+        try:
+            with Store.of_bundle(path) as read:
+                found = repr(read.export(bundle.with_name("same.zip")))
+        except StoreError as error:
+            assert str(error).startswith(str(path))
+            continue
+        assert found == whole, f"byte {place}"
+        store.close()
+
+
+def test_an_attempt_that_is_another_here_is_a_conflict_and_nothing_is_merged(bundle: Path, database: Opened) -> None:
+    store = database("second")
+    store.merge(bundle)
+    before = store.runs()
+
+    def change(members: Members) -> None:
+        lines = [json.loads(text) for text in members["attempts.jsonl"].splitlines()]
+        for attempt in lines:
+            if attempt["state"] == "done":
+                attempt["metrics"]["error_pct"] = 0.0
+                attempt["code_id"] = "d" * 64
+        members["attempts.jsonl"] = b"".join(map(line, lines))
+        rewrite("series", values=[9.0, 9.0])(members)
+
+    path = altered(bundle, change, honest=True)
+
+    with pytest.raises(MergeConflict) as caught:
+        store.merge(path)
+
+    told = [text.split(": ", 1)[1] for text in caught.value.conflicts]
+    assert [text.partition(" differs")[0] for text in told] == ["code_id", "metrics", "series lr"]
+    assert str(caught.value).endswith("(and 2 more); one of them was altered; nothing was merged")
+    assert repr(store.runs()) == repr(before)
+
+
+def test_a_bundle_that_lacks_a_run_of_a_merged_suite_leaves_its_link(bundle: Path, database: Opened) -> None:
+    store = database("second")
+    record(store, 0, 5)
+
+    store.merge(bundle)
+
+    assert {found.seed for found in store.runs(suite="table9")} == {0, 1, 5}
