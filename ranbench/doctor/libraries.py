@@ -66,8 +66,8 @@ def sqlite(found: Version) -> Finding:
         "sqlite",
         f"{text} has the WAL-reset fault (3.7.0 to 3.51.2): very rarely, two connections that write or checkpoint at "
         "the same moment damage a database; a distribution may have mended it without another number",
-        "where several processes write, use a Python with SQLite 3.51.3 or later (or 3.50.7, 3.44.6), and keep copies "
-        "with 'ranbench db backup'",
+        "use a Python with SQLite 3.51.3 or later (or 3.50.7, 3.44.6), above all where several processes write, and "
+        "keep copies with 'ranbench db backup'",
     )
 
 

@@ -164,11 +164,21 @@ def test_a_newer_or_damaged_or_missing_database_is_one_line_and_exit_7(
         (["db", "backup", "no/x.db"], 2, "there is no folder no; make it first"),
         (["db", "backup", "x.db", "--db", "postgresql+psycopg://me:secret@h/x"], 2, "pg_dump"),
         (["db", "backup"], 2, "Missing argument"),
+        (
+            ["db", "check", "--db", "bundle.zip"],
+            2,
+            "--db bundle.zip: is a bundle, which is checked whenever it is read",
+        ),
+        (["db", "upgrade", "--db", "bundle.zip"], 2, "--db bundle.zip: is a bundle"),
+        (["doctor", "--db", "bundle.zip"], 2, "--db bundle.zip: is a bundle"),
+        (["doctor", "--db", "mysql://me:secret@h/x"], 7, "mysql"),
         (["db", "chek"], 2, "No such command"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_a_refusal_is_one_line_and_its_code(done: Path, arguments: list[str], code: int, text: str) -> None:
+    (done / "bundle.zip").write_bytes(b"PK\x03\x04")
+
     found = ranbench(*arguments, cwd=done)
 
     assert (found.returncode, found.stdout) == (code, "")
