@@ -55,7 +55,8 @@ def audit(url: str, results: Path, is_alive: IsAlive) -> list[Finding]:
         }
         for about, check in checks.items():
             try:
-                found += check(connection)
+                with connection.begin_nested():  # a server's transaction does not outlive an error, a savepoint does
+                    found += check(connection)
             except DBAPIError:  # a table or column is lacking, or its pages cannot be read
                 if not any(finding.level == "fault" for finding in found):
                     raise
