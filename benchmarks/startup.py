@@ -15,11 +15,12 @@ BOUNDS = {"help": 2.2, "runs": 5.0, "status": 5.0, "show": 5.0, "plan": 20.0}
 
 
 def main(options: Options) -> Result:
-    stored, planned = options.count(100, 10), options.count(10_000, 10)
+    stored, planned = options.count(1000, 10), options.count(10_000, 10)
+    points = options.count(1000, 10)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         suite = stores.many_runs(folder, stored)
-        db = ("--db", stores.finished(folder, suite, points=options.count(1000, 10)))
+        db = ("--db", stores.finished(folder, suite, points))
         many = stores.file_of_runs(folder, planned)
         commands = {
             "typer": TYPER,
@@ -45,7 +46,7 @@ def main(options: Options) -> Result:
         lines=[
             f"import typer: {1e3 * typer:.0f} ms; in multiples of it:",
             *(f"{name}: {spread(samples, f'{name}_s', 'typer_s')}" for name in BOUNDS),
-            f"the database holds {stored} finished runs",
+            f"the database holds {stored:,} finished runs of {points:,} points",
         ],
         samples=samples,
     )

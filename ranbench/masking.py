@@ -9,41 +9,57 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cache
 
 MASK = "***"
 SHORTEST = 6  # a shorter value of an environment variable would mask ordinary words
 
 _NAMES = r"(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|credentials?)"
-_OF_SECRETS = re.compile(_NAMES, re.IGNORECASE)
-
-# A password may hold a slash, and an @ that was not escaped; a port is none.
-_URL = re.compile(r"(://[^:/@\s]*:)(?!\d+/)[^\s]*@")
-_QUERY = re.compile(rf"([?&]{_NAMES}=)[^&\s'\"]+", re.IGNORECASE)
-_KEY = re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END|\Z)", re.DOTALL)
-_OPTION = re.compile(rf"(?<!\w)(--?[\w-]*{_NAMES}[\w-]*(?:\s+|=))('[^']*'|\"[^\"]*\"|[^\s'\"]+)", re.IGNORECASE)
-_HEADER = re.compile(r"(\b(?:bearer|basic)\s+)[\w.+/=-]{8,}", re.IGNORECASE)
-_QUOTED = re.compile(rf"({_NAMES}[\w-]*[\"']?\s*[:=]\s*)([\"'])(?!\2)[^\"'\n]+\2", re.IGNORECASE)
-# Without quotes, only what mixes letters and digits: `token = new_token` is code.
-_PLAIN = re.compile(
-    rf"({_NAMES}[\w-]*\s*[:=]\s*)(?=[\w.+/-]*\d)(?=[\w.+/-]*[a-z])[\w+/.-]{{6,}}=*(?![\w(\[])", re.IGNORECASE
-)
-_KNOWN = re.compile(
-    r"\b(?:gh[oprsu]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|hf_[A-Za-z0-9]{16,}|sk-[\w-]{16,}|sk_live_\w{12,}"
-    r"|(?:AKIA|ASIA)[0-9A-Z]{16}|xox[abeoprs]-[\w-]{10,}|AIza[\w-]{30,}|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{30,}"
-    r"|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,})"
-)
 
 
 def mask(text: str) -> str:
     """Return ``text`` without the secrets that can be found in it."""
     for value in _of_environment():
         text = text.replace(value, MASK)
-    text = _KEY.sub(rf"\1{MASK}\2", text)
-    text = _URL.sub(rf"\1{MASK}@", text)
-    for named in (_QUERY, _OPTION, _HEADER, _PLAIN):
-        text = named.sub(rf"\1{MASK}", text)
-    text = _QUOTED.sub(rf"\1\2{MASK}\2", text)
-    return _KNOWN.sub(MASK, text)
+    for pattern, replacement in _patterns():
+        text = pattern.sub(replacement, text)
+    return text
+
+
+@cache  # and not at import: compiling them takes longer than most commands need for anything else
+def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
+    after = rf"\1{MASK}"
+    return (
+        (re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END|\Z)", re.DOTALL), rf"\1{MASK}\2"),
+        # A password in a URL may hold a slash, and an @ that was not escaped; a port is none.
+        (re.compile(r"(://[^:/@\s]*:)(?!\d+/)[^\s]*@"), rf"\1{MASK}@"),
+        (re.compile(rf"([?&]{_NAMES}=)[^&\s'\"]+", re.IGNORECASE), after),
+        (
+            re.compile(rf"(?<!\w)(--?[\w-]*{_NAMES}[\w-]*(?:\s+|=))('[^']*'|\"[^\"]*\"|[^\s'\"]+)", re.IGNORECASE),
+            after,
+        ),
+        (re.compile(r"(\b(?:bearer|basic)\s+)[\w.+/=-]{8,}", re.IGNORECASE), after),
+        # Without quotes, only what mixes letters and digits: `token = new_token` is code.
+        (
+            re.compile(
+                rf"({_NAMES}[\w-]*\s*[:=]\s*)(?=[\w.+/-]*\d)(?=[\w.+/-]*[a-z])[\w+/.-]{{6,}}=*(?![\w(\[])",
+                re.IGNORECASE,
+            ),
+            after,
+        ),
+        (
+            re.compile(rf"({_NAMES}[\w-]*[\"']?\s*[:=]\s*)([\"'])(?!\2)[^\"'\n]+\2", re.IGNORECASE),
+            rf"\1\2{MASK}\2",
+        ),
+        (
+            re.compile(
+                r"\b(?:gh[oprsu]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|hf_[A-Za-z0-9]{16,}|sk-[\w-]{16,}"
+                r"|sk_live_\w{12,}|(?:AKIA|ASIA)[0-9A-Z]{16}|xox[abeoprs]-[\w-]{10,}|AIza[\w-]{30,}"
+                r"|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{30,}|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,})"
+            ),
+            MASK,
+        ),
+    )
 
 
 def _of_environment() -> list[str]:
@@ -51,6 +67,6 @@ def _of_environment() -> list[str]:
     found = {
         value
         for name, value in os.environ.items()
-        if len(value) >= SHORTEST and _OF_SECRETS.search(name) and not os.path.exists(value)  # noqa: PTH110 - may be no path
+        if len(value) >= SHORTEST and re.search(_NAMES, name, re.IGNORECASE) and not os.path.exists(value)  # noqa: PTH110 - may be no path
     }
     return sorted(found, key=len, reverse=True)

@@ -212,6 +212,14 @@ class RunRecord:
         return tuple(attempt for attempt in self.attempts if attempt.purpose is Purpose.RESULT)
 
     @property
+    def smoke(self) -> bool:
+        """Whether the run only shows that it can be made, as ``spec.is_smoke`` says; read off without loading specs."""
+        protocol, data = self.spec["protocol"], self.spec["data"]
+        evaluated = protocol["evaluation"].get("images")
+        part_of_test = evaluated is not None and evaluated < data["test_images"]
+        return bool(part_of_test or protocol["iterations"] * protocol["batch"] < data["train_images"])
+
+    @property
     def counted(self) -> Attempt | None:
         """The attempt whose numbers count, or None."""
         return next((attempt for attempt in reversed(self.results) if attempt.state is State.DONE), None)

@@ -12,7 +12,6 @@ from typing import Any
 import typer
 
 LONG = 500  # rows of a table that are still laid out to the width of the screen
-WIDE = 240  # columns of a table that goes to a file or a pipe
 TEXT_WIDE = 100  # columns of running text
 
 
@@ -39,25 +38,24 @@ def as_json(value: Any) -> None:
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
     """Print a table; the columns named in ``right`` are aligned to the right."""
     texts = [["" if value is None else str(value) for value in row] for row in rows]
-    if len(texts) > LONG:
-        _long_table(columns, texts, right)
+    if len(texts) > LONG or not sys.stdout.isatty():
+        _plain_table(columns, texts, right)
         return
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console() if sys.stdout.isatty() else Console(width=WIDE)
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         shown.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in texts:
         shown.add_row(*map(Text, row))
-    console.print(shown)
+    Console().print(shown)
 
 
-def _long_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:
-    """Print a table that is too long for a screen without rich, which takes milliseconds for a row."""
+def _plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:
+    """Print a table at its full width, for a file, a pipe or a long list; rich takes milliseconds for a row."""
     from rich.cells import cell_len
 
     widths = [max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True)]

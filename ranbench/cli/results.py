@@ -17,8 +17,7 @@ from ranbench.errors import UsageError
 from ranbench.records import Purpose
 
 if TYPE_CHECKING:
-    from ranbench.records import Attempt, RunRecord
-    from ranbench.spec import RunSpec
+    from ranbench.records import Attempt, Complexity, RunRecord
     from ranbench.store import Store
 
 _COMMANDS = {"result": "run command", "check": "'rerun --check'"}
@@ -69,23 +68,23 @@ def status(context: typer.Context, suite: SuiteFilter = None, json: Json = False
 
 def _state(record: RunRecord) -> str:
     """The stored state; a run whose process is gone is no longer running, though only the next claim writes that."""
-    from ranbench.environment import is_alive
-
     latest = record.latest
-    if record.state != "running" or latest is None or latest.owner is None or is_alive(latest.owner, latest.updated):
+    if record.state != "running" or latest is None or latest.owner is None:
         return record.state
-    return "interrupted"
+    from ranbench.environment.owner import is_alive
+
+    return record.state if is_alive(latest.owner, latest.updated) else "interrupted"
 
 
 def _progress(record: RunRecord, attempt: Attempt, points: dict[int, Any]) -> dict[str, Any]:
-    from ranbench.environment import is_alive
+    from ranbench.environment.owner import is_alive
 
     error = points.get(attempt.id, {}).get("test_error_pct")
     return {
         "fingerprint": record.fingerprint,
         "cell": _cell(record),
         "seed": record.seed,
-        "smoke": _smoke(record),
+        "smoke": record.smoke,
         "attempt": attempt.number,
         "purpose": attempt.purpose.value,
         "step": attempt.step,
@@ -158,7 +157,7 @@ def _row(record: RunRecord) -> tuple[object, ...]:
         record.spec["data"]["name"],
         f"{noise['rate']:g}" if noise else "",
         f"{record.spec['protocol']['iterations']:,}",
-        "smoke" if _smoke(record) else "",
+        "smoke" if record.smoke else "",
         record.seed,
         _state(record) + reason,
         "" if error is None or math.isnan(error) else f"{error:.2f} %",
@@ -237,14 +236,14 @@ def run_dict(record: RunRecord, store: Store | None = None) -> dict[str, Any]:
         "cell_id": record.cell_id,
         "seed": record.seed,
         "state": record.state,
-        "smoke": _smoke(record),
+        "smoke": record.smoke,
         "counted_attempt": record.counted.number if record.counted else None,
         "suites": list(record.suites),
         "spec": record.spec,
         "attempts": [_attempt_dict(attempt) for attempt in record.attempts],
     }
     if store is not None:
-        complexity = store.complexity(_spec(record).complexity_key)
+        complexity = _counts(record, store)
         whole["complexity"] = dataclasses.asdict(complexity) if complexity else None
         for attempt in whole["attempts"]:
             _add_details(attempt, store)
@@ -271,17 +270,13 @@ def _add_details(attempt: dict[str, Any], store: Store) -> None:
     ]
 
 
-def _spec(record: RunRecord) -> RunSpec:
+def _counts(record: RunRecord, store: Store) -> Complexity | None:
+    """Return the counts of the attempt that counts, else what was counted last of the net."""
+    if record.counted:
+        return store.complexity_of(record.counted.id)
     from ranbench.spec import RunSpec
 
-    return RunSpec.stored(record.fingerprint, record.spec)
-
-
-def _smoke(record: RunRecord) -> bool:
-    from ranbench.spec import is_smoke
-
-    spec = _spec(record)
-    return is_smoke(spec.protocol, spec.data)
+    return store.complexity(RunSpec.stored(record.fingerprint, record.spec).complexity_key)
 
 
 def _cell(record: RunRecord) -> str:

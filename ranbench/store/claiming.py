@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from sqlalchemy import Connection, Row, func, select, update
 from sqlalchemy import insert as plain_insert
 
 from ranbench.records import Environment, Owner, Purpose, State
-from ranbench.spec import RunSpec
 from ranbench.store.reading import environments, owner_of
 from ranbench.store.schema import AttemptRow, RunRow
 from ranbench.store.values import Claimed, Refused
 from ranbench.store.writing import NO_OWNER, add_environment, add_runs, now
+
+if TYPE_CHECKING:
+    from ranbench.spec import RunSpec
 
 IsAlive = Callable[[Owner, datetime], bool]
 

@@ -228,9 +228,23 @@ def predictions(connection: Connection, attempt_id: int) -> bytes | None:
 
 def complexity(connection: Connection, key: str) -> Complexity | None:
     """Read the size of a net as it was recorded last."""
-    columns = [ComplexityRow.__table__.columns[field.name] for field in dataclasses.fields(Complexity)]
     newest = (ComplexityRow.recorded.desc().nulls_last(), ComplexityRow.key)
-    row = connection.execute(select(*columns).where(ComplexityRow.net == key).order_by(*newest).limit(1)).one_or_none()
+    return _complexity(connection, _counts().where(ComplexityRow.net == key).order_by(*newest).limit(1))
+
+
+def complexity_of(connection: Connection, attempt_id: int) -> Complexity | None:
+    """Read the size of the net of an attempt."""
+    of_attempt = _counts().join(AttemptRow, AttemptRow.complexity_key == ComplexityRow.key)
+    return _complexity(connection, of_attempt.where(AttemptRow.id == attempt_id))
+
+
+def _counts() -> Select[*tuple[Any, ...]]:
+    columns = ComplexityRow.__table__.columns
+    return select(*(columns[field.name] for field in dataclasses.fields(Complexity)))
+
+
+def _complexity(connection: Connection, query: Select[*tuple[Any, ...]]) -> Complexity | None:
+    row = connection.execute(query).one_or_none()
     return None if row is None else Complexity(*row)
 
 

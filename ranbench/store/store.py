@@ -23,7 +23,6 @@ from ranbench.records import (
     RunRecord,
     State,
 )
-from ranbench.spec import RunSpec
 from ranbench.store import reading, writing
 from ranbench.store.claiming import IsAlive, Request, claim
 from ranbench.store.connection import make_engine, masked, translated, writing_engine
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ranbench.spec import RunSpec
     from ranbench.store.reading import Points
 
     Series = tuple[NDArray[np.int64], NDArray[np.float64]]
@@ -312,6 +312,11 @@ class Store:
         """Return the size of a net, or None where it was not counted yet."""
         with self._read() as connection:
             return reading.complexity(connection, key)
+
+    def complexity_of(self, attempt_id: int) -> Complexity | None:
+        """Return the size of the net of a done attempt, or None where none was recorded with it."""
+        with self._read() as connection:
+            return reading.complexity_of(connection, attempt_id)
 
     def suites(self) -> list[SuiteText]:
         """Return every recorded version of every suite, the one used last first."""

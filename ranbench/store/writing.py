@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, delete, select, update
 from sqlalchemy import insert as plain_insert
@@ -15,7 +15,6 @@ from sqlalchemy import insert as plain_insert
 from ranbench.errors import ClaimLost
 from ranbench.masking import mask
 from ranbench.records import Complexity, Environment, MetricPoint, Predictions, State
-from ranbench.spec import RunSpec, digest
 from ranbench.store.connection import execute_many, insert
 from ranbench.store.schema import (
     ArtefactRow,
@@ -31,6 +30,9 @@ from ranbench.store.schema import (
     SuiteRunRow,
 )
 from ranbench.store.values import Artefact
+
+if TYPE_CHECKING:
+    from ranbench.spec import RunSpec
 
 NO_OWNER: Mapping[str, Any] = {
     "owner_token": None,
@@ -167,6 +169,8 @@ def add_suite(
 
 def add_environment(connection: Connection, environment: Environment) -> int:
     """Write an environment, without secrets, unless its content is there already; return its id."""
+    from ranbench.spec import digest  # here, since whoever only reads needs no specs
+
     content = environment.as_dict()
     content["command"] = mask(environment.command)
     content["patch"] = None if environment.patch is None else mask(environment.patch)
@@ -177,6 +181,8 @@ def add_environment(connection: Connection, environment: Environment) -> int:
 
 def put_complexity(connection: Connection, key: str, complexity: Complexity) -> None:
     """Write the size of a net as some code counted it; what other code counted stays beside it."""
+    from ranbench.spec import digest
+
     content = {
         "net": key,
         "parameters": complexity.parameters,

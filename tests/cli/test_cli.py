@@ -98,7 +98,7 @@ def test_runs_json_and_show_json_give_every_field_under_a_documented_name(done: 
 
 
 # The keys below these are data: fields of specs, names of metrics, packages, modules, operators.
-OPEN = {"spec", "metrics", "series", "versions", "by_module", "uncounted"}
+OPEN = {"spec", "metrics", "series", "versions", "settings", "by_module", "uncounted"}
 
 
 def names(value: object) -> set[str]:
