@@ -352,11 +352,12 @@ def test_a_new_state_of_the_database_during_an_audit_is_not_seen(results: Path) 
     assert findings == []
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_database_on_a_read_only_medium_is_checked_too(results: Path) -> None:
     with Store.open(f"sqlite:///{results}/ranbench.db") as store:
         store.runs()
     results.chmod(0o500)
+    if os.access(results, os.W_OK):
+        pytest.skip("root may write everywhere")
 
     try:
         assert found(results) == []

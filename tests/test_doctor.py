@@ -173,9 +173,10 @@ def test_the_nearest_folder_that_is_there_is_judged(tmp_path: Path) -> None:
     assert rights("results", tmp_path / "a" / "b").text == f"{tmp_path}/a/b can be made"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
+    if os.access(tmp_path, os.W_OK):
+        pytest.skip("root may write everywhere")
 
     assert level(rights("results", tmp_path / "results")) == "problem"
 

@@ -32,7 +32,8 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         connection.close()
         log = path.with_name(f"{path.name}-wal")
-        if "unable to open" not in str(error) or log.exists() or os.access(path.parent, os.W_OK):
+        no_place = any(said in str(error) for said in ("readonly", "unable to open"))  # for those two files
+        if not no_place or log.exists() or os.access(path.parent, os.W_OK):
             raise
         return sqlite3.connect(f"{place}?immutable=1", uri=True, isolation_level=None)
     except BaseException:
