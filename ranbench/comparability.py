@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from ranbench.records import Attempt, Environment, RunRecord
 from ranbench.spec import RunSpec, field_differences, is_smoke
 
 Answer = Literal["same run", "comparable", "not comparable"]
+StateOf = Callable[[RunRecord], str]
 
 # Why a field of the cell matters; the longest beginning of its path counts. A field of no part here fails a test.
 REASONS = {
@@ -59,8 +60,10 @@ class Comparability:
     beside: tuple[Difference, ...]
 
 
-def comparability(first: RunRecord, second: RunRecord) -> Comparability:
-    """Tell whether the results of two runs may be compared.
+def comparability(
+    first: RunRecord, second: RunRecord, state_of: StateOf = lambda record: record.state
+) -> Comparability:
+    """Tell whether the results of two runs may be compared; ``state_of`` tells a run's state as it is shown.
 
     Raises:
         SpecError: the stored spec of one cannot be read by this version.
@@ -70,7 +73,7 @@ def comparability(first: RunRecord, second: RunRecord) -> Comparability:
         return Comparability("same run", text, (), ())
     ours, theirs = (RunSpec.stored(record.fingerprint, record.spec) for record in (first, second))
     of_cell = tuple(_of_cell(ours, theirs))
-    forbidding = (*of_cell, *_of_fidelity(ours, theirs), *_of_results(first, second))
+    forbidding = (*of_cell, *_of_fidelity(ours, theirs), *_of_results(first, second, state_of))
     beside = tuple(_of_environment(first.counted, second.counted)) if first.counted and second.counted else ()
     seeds = f"one cell, seeds {ours.seed} and {theirs.seed}"
     if not forbidding:
@@ -107,10 +110,10 @@ def _of_fidelity(ours: RunSpec, theirs: RunSpec) -> Iterator[Difference]:
         yield Difference("fidelity", words[0], words[1], "the numbers of a smoke run mean nothing")
 
 
-def _of_results(first: RunRecord, second: RunRecord) -> Iterator[Difference]:
+def _of_results(first: RunRecord, second: RunRecord, state_of: StateOf) -> Iterator[Difference]:
     ours, theirs = first.counted, second.counted
     if ours is None or theirs is None:
-        yield Difference("state", first.state, second.state, "only a done attempt has a result")
+        yield Difference("state", state_of(first), state_of(second), "only a done attempt has a result")
     elif ours.code_id != theirs.code_id:
         why = "other sources made the numbers; 'ranbench run SUITE --rerun changed' trains the older again"
         yield Difference("code_id", ours.code_id[:12], theirs.code_id[:12], why)

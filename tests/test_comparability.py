@@ -146,6 +146,8 @@ def test_a_run_without_a_result_is_not_comparable_though_of_the_same_cell() -> N
 
     assert found.text == "not comparable, though of one cell, seeds 0 and 1"
     assert [(each.field, each.first, each.second) for each in found.forbidding] == [("state", "done", "interrupted")]
+    shown = comparability(record(first), failed, lambda _: "as shown").forbidding[0]
+    assert (shown.first, shown.second) == ("as shown", "as shown")
 
 
 def test_other_code_is_not_comparable() -> None:

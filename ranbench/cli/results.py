@@ -132,7 +132,7 @@ def runs(
 def _why_not(first: RunRecord, second: RunRecord, json: bool) -> None:
     from ranbench.comparability import comparability
 
-    found = comparability(first, second)
+    found = comparability(first, second, _state)
     if json:
         runs = {"first": first.fingerprint, "second": second.fingerprint}
         as_json({**runs, **dataclasses.asdict(found)})
