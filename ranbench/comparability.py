@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -133,12 +133,12 @@ def _of_environment(ours: Attempt, theirs: Attempt) -> Iterator[Difference]:
 
 
 def _places(ours: Environment, theirs: Environment) -> Iterator[tuple[str, Any, Any]]:
-    """Every field but provenance, libraries one by one."""
+    """Every field but provenance, libraries and settings one by one."""
     for field in dataclasses.fields(Environment):
         first, second = getattr(ours, field.name), getattr(theirs, field.name)
-        if field.name == "versions":
-            for package in dict.fromkeys((*first, *second)):
-                yield f"versions.{package}", first.get(package), second.get(package)
+        if isinstance(first, Mapping):
+            for name in dict.fromkeys((*first, *second)):
+                yield f"{field.name}.{name}", first.get(name), second.get(name)
         elif field.name not in PROVENANCE:
             yield field.name, first, second
 

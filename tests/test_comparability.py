@@ -174,6 +174,7 @@ CHANGED_PLACES: dict[str, Any] = {
     "python": "3.13.0",
     "platform": "another",
     "versions": {"torch": "2.12.0"},
+    "settings": {"OMP_NUM_THREADS": "4"},
 }
 
 
@@ -185,7 +186,8 @@ def test_what_differs_in_the_environment_is_told_and_forbids_nothing(name: str) 
     found = comparability(record(first), record(second, attempt(second, environment=elsewhere)))
 
     assert found.answer == "comparable"
-    assert [each.field for each in found.beside] == ["versions.torch" if name == "versions" else name]
+    inside = {"versions": "versions.torch", "settings": "settings.OMP_NUM_THREADS"}
+    assert [each.field for each in found.beside] == [inside.get(name, name)]
 
 
 def test_where_a_result_comes_from_is_no_difference() -> None:
