@@ -31,7 +31,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("catalogue",),
     ("spec", "records", "statistics"),
     ("suite", "environment", "counts", "models", "data", "store"),
-    ("complexity", "training", "claims", "regression"),
+    ("complexity", "training", "claims", "regression", "comparability", "selection", "doctor"),
     ("probes", "report", "execution"),
     ("runner",),
     ("cli",),
@@ -44,7 +44,10 @@ SUITE_ORDER = (
     *("document", "reading", "form", "values", "files", "reduction", "protocols", "cells", "statements", "load"),
 )
 
-LIGHT_PARTS = ("errors", "catalogue", "spec", "records", "statistics", "suite", "counts", "store", "claims", "report")
+LIGHT_PARTS = (
+    *("errors", "catalogue", "spec", "records", "statistics", "suite", "counts", "store", "claims", "report"),
+    *("comparability", "selection"),
+)
 NUMERIC_PARTS = ("models", "data", "complexity", "training")
 
 # What an import of a module may not bring along, measured in a fresh interpreter.

@@ -73,6 +73,15 @@ class Settings:
         with Path(self.db).open("rb") as file:
             return Path(self.db) if file.read(4) == ZIP_MAGIC else None
 
+    def refuse_bundle(self) -> None:
+        """Check that a database is named.
+
+        Raises:
+            UsageError: it is a bundle.
+        """
+        if self.bundle is not None:
+            raise UsageError(f"--db {self.bundle}: is a bundle, which is checked whenever it is read; name a database")
+
     @contextmanager
     def store(self, *, create: bool, write: bool = False) -> Iterator[Store]:
         """Open the database, or a bundle where nothing is to be made or written.
