@@ -49,7 +49,10 @@ class Kind(ABC):
     def execute_many(
         self, connection: Connection, statement: Insert, columns: Sequence[str], rows: list[tuple[Any, ...]]
     ) -> None:
-        """Execute an INSERT for many rows of plain values, past SQLAlchemy's handling of each."""
+        """Execute an INSERT for many rows of plain values, past SQLAlchemy's handling of each.
+
+        No two of the rows have the same key.
+        """
 
     @abstractmethod
     def explain(self, error: Any) -> str:

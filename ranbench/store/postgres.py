@@ -116,9 +116,15 @@ class Postgres(Kind):
     def execute_many(
         self, connection: Connection, statement: Insert, columns: Sequence[str], rows: list[tuple[Any, ...]]
     ) -> None:
-        """Execute an INSERT for many rows of plain values; the driver sends them without waiting for each answer."""
-        compiled = statement.compile(connection, column_keys=list(columns))
-        connection.exec_driver_sql(str(compiled), [dict(zip(columns, row, strict=True)) for row in rows])
+        """Execute an INSERT for many rows of plain values: one statement, with one array for each column."""
+        types = [
+            statement.table.columns[name].type.compile(connection.dialect).split(" COLLATE ")[0] for name in columns
+        ]
+        arrays = ", ".join(f"%s::{kind}[]" for kind in types)
+        single = str(statement.compile(connection, column_keys=list(columns)))
+        many, found = re.subn(r"VALUES \(.*?\)(?= ON CONFLICT|$)", f"SELECT * FROM unnest({arrays})", single)
+        assert found == 1
+        connection.exec_driver_sql(many, tuple(map(list, zip(*rows, strict=True))))
 
     def explain(self, error: Any) -> str:
         """Say what an error of the server means and what to do."""

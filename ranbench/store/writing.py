@@ -111,8 +111,8 @@ def append(connection: Connection, attempt_id: int, token: str, points: Sequence
     touch(connection, attempt_id, token, step=step)
     if not points:
         return
-    ordered = sorted(points, key=lambda point: (point.name, point.step))  # as the table is kept
-    rows = [(attempt_id, point.name, point.step, number_or_null(point.value)) for point in ordered]
+    last = {(point.name, point.step): point.value for point in points}  # a statement may write a row only once
+    rows = [(attempt_id, *key, number_or_null(value)) for key, value in sorted(last.items())]  # as the table is kept
     add = insert(connection, MetricPointRow)
     again = add.on_conflict_do_update(index_elements=list(POINT_KEY), set_={"value": add.excluded.value})
     execute_many(connection, again, (*POINT_KEY, "value"), rows)
