@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import random
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
 from ranbench.errors import StoreError, one_line
+from ranbench.masking import mask_url
 from ranbench.store.kind import Collision, Kind
 from ranbench.store.schema import Row
 from ranbench.store.sqlite import Sqlite
@@ -35,8 +35,7 @@ Result = TypeVar("Result")
 
 def masked(url: str) -> str:
     """Return a URL without its passwords, also where it cannot be parsed."""
-    url = re.sub(r"://([^:/@]*):.*@", r"://\1:***@", url)
-    return re.sub(r"(?i)\b((?:ssl)?password|passwd|pwd|token)=[^&]*", r"\1=***", url)
+    return mask_url(url)
 
 
 def parsed(url: str) -> URL:
