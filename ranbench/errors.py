@@ -52,6 +52,12 @@ class SpecError(RanbenchError):
     """A net, dataset or option that does not exist or does not fit."""
 
 
+class StoredSpecError(SpecError):
+    """A spec in a record that this version cannot read."""
+
+    exit_code = 7
+
+
 class StoreError(RanbenchError):
     """A database that cannot be used."""
 

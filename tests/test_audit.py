@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import random
 import sqlite3
 from contextlib import closing
 from datetime import datetime
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 from test_store import claimed, run
 
-from ranbench.errors import StoreError
+from ranbench.errors import NothingMeasured, StoreError
 from ranbench.records import MetricPoint, Owner
 from ranbench.store import Store
 from ranbench.store.audit import Finding, audit
@@ -135,6 +137,14 @@ def test_an_attempt_at_work_is_no_finding_and_a_dead_owner_is_a_note(results: Pa
             "constraints",
             "attempt: 1 row breaks the check ck_attempt_state_known",
         ),
+        (
+            "UPDATE attempt SET started = '2026-13-01' WHERE id = 1",
+            "values",
+            "attempt 1: column started is not a time",
+        ),
+        ("UPDATE metric SET value = 'x' WHERE name = 'loss'", "values", "metric 1: its value is 'x'"),
+        ("UPDATE attempt SET step = 'x' WHERE id = 2", "values", "attempt 2: its step is 'x'"),
+        ("UPDATE suite SET title = CAST(X'FF' AS TEXT)", "values", "Could not decode to UTF-8 column "),
         ("DROP INDEX ix_attempt_state", "tables", "the index on attempt (state) is lacking"),
         ("DROP TABLE prediction", "tables", "table prediction is lacking"),
         ("ALTER TABLE suite DROP COLUMN title", "tables", "column suite.title is lacking"),
@@ -363,3 +373,70 @@ def test_a_database_on_a_read_only_medium_is_checked_too(results: Path) -> None:
         assert found(results) == []
     finally:
         results.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("statement", "text"),
+    [
+        ("UPDATE attempt SET started = '2026-13-01' WHERE id = 1", "a record: '2026-13-01' is not a time in UTC"),
+        ("UPDATE attempt SET ended = 5 WHERE id = 1", "a record: '5' is not a time in UTC"),
+        ("UPDATE attempt SET state = 'dome', ended = NULL WHERE id = 1", f"run {DONE}, attempt 1: its state is 'dome'"),
+        ("UPDATE attempt SET purpose = 'x' WHERE id = 1", f"run {DONE}, attempt 1: its purpose is 'x'"),
+        ("UPDATE attempt SET step = 'x' WHERE id = 1", "attempt 1: its step is 'x'"),
+        ("UPDATE attempt SET error = CAST(X'FF' AS TEXT) WHERE id = 1", "holds text that is not UTF-8"),
+        ("UPDATE metric SET value = X'00' WHERE name = 'loss'", "metric 1: its value is b'\\x00'"),
+        ("UPDATE environment SET versions = '[]'", "environment 1: its versions is []"),
+        ("UPDATE environment SET versions = '{'", "a record that should be JSON is not: "),
+        ("DELETE FROM environment", f"run {DONE}, attempt 1: names an environment that is not there"),
+        ("UPDATE cell SET spec = '[]'", f"run {DONE}: its spec is []"),
+        (
+            "UPDATE cell SET spec = replace(spec, '\"batch\"', '\"batcj\"')",
+            f"cell {CELL}: its spec has no protocol.batch that can be read",
+        ),
+        ("ALTER TABLE attempt DROP COLUMN error", "no such column: attempt.error"),
+    ],
+)
+def test_a_damaged_record_is_refused_in_one_line_with_its_name(results: Path, statement: str, text: str) -> None:
+    change(results, statement)
+
+    with pytest.raises(StoreError) as caught, Store.open(f"sqlite:///{results}/ranbench.db") as store:
+        store.runs()
+
+    assert text in str(caught.value)
+    assert str(caught.value).startswith(f"sqlite:///{results}/ranbench.db: ")
+    assert "\n" not in str(caught.value)
+    assert [finding for finding in found(results) if finding.level == "fault"] != []
+
+
+def test_a_point_that_is_no_number_and_a_done_attempt_without_its_end_are_refused(results: Path) -> None:
+    change(results, "UPDATE metric_point SET value = 'x' WHERE attempt_id = 1 AND step = 50")
+    change(results, "UPDATE attempt SET ended = NULL WHERE id = 1")
+
+    with Store.open(f"sqlite:///{results}/ranbench.db") as store:
+        with pytest.raises(StoreError, match="attempt 1: its series 'train_loss' has a point that is no number"):
+            store.points([1])
+        with pytest.raises(StoreError, match=f"run {DONE}, attempt 1: is done and has no end"):
+            store.export(results / "x.zip")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_flipped_bit_is_harmless_or_refused(results: Path, seed: int) -> None:
+    url, copy = f"sqlite:///{results}/copy.db", results / "copy.db"
+    with closing(sqlite3.connect(results / "ranbench.db")) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+        target.execute("PRAGMA journal_mode = DELETE")
+    whole, chosen = copy.read_bytes(), random.Random(seed)
+    places = [place for place, byte in enumerate(whole) if byte]
+
+    for _ in range(20):
+        place = chosen.choice(places)
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << chosen.randrange(8)
+        for rest in results.glob("copy.db*"):
+            rest.unlink()
+        copy.write_bytes(flipped)
+        for look in (Store.runs, Store.suites, lambda store: store.export(results / "x.zip")):
+            with contextlib.suppress(StoreError, NothingMeasured), Store.open(url, create=False) as store:
+                look(store)
+        with contextlib.suppress(StoreError):
+            audit(url, results, alive)

@@ -212,8 +212,9 @@ def test_secrets_that_an_older_database_kept_are_in_no_export_and_not_in_the_fil
         f"INSERT INTO cell VALUES ('{spec.cell_id}', '{content}')",
         f"INSERT INTO run VALUES (1, '{spec.fingerprint}', '{spec.cell_id}', 0, '2026-01-01T00:00:00.000000+00:00')",
         *(
-            f"""INSERT INTO environment VALUES ({number}, '{number}', 'cpu', 'cpu', 'cpu', 1, 1, 1, 'eager', '3', 'Linux',
-            '{{}}', 'abc', 1, '+PASSWORD={secret}-{number}', 'here', 'me', 'ranbench run x --token {secret}-{number}')"""
+            f"""INSERT INTO environment VALUES ({number}, '{number}', 'cpu', 'cpu', 'cpu', 1, 1, 1, 'eager', '3',
+            'Linux', '{{}}', 'abc', 1, '+PASSWORD={secret}-{number}', 'here', 'me',
+            'ranbench run x --token {secret}-{number}')"""
             for number in (1, 2)
         ),
         *(

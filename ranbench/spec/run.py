@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from ranbench.errors import SpecError, one_line
+from ranbench.errors import SpecError, StoredSpecError, one_line
 from ranbench.spec.base import Spec, digest
 from ranbench.spec.data import DataSpec, NoiseSpec
 from ranbench.spec.model import ModelSpec
@@ -52,12 +52,12 @@ class RunSpec(Spec):
         """Read a spec back from a record.
 
         Raises:
-            SpecError: this version cannot read it.
+            StoredSpecError: this version cannot read it.
         """
         try:
             return cls.model_validate(dict(spec))
         except ValidationError as error:
-            raise SpecError(
+            raise StoredSpecError(
                 f"run {fingerprint[:12]}: this version cannot read its stored spec: {one_line(error)}"
             ) from None
 

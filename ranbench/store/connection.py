@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from ranbench.errors import StoreError, one_line
 from ranbench.masking import mask_url
 from ranbench.store.kind import Collision, Kind
-from ranbench.store.schema import Row
+from ranbench.store.schema import Row, Unreadable
 from ranbench.store.sqlite import Sqlite
 
 if TYPE_CHECKING:
@@ -129,8 +128,10 @@ def translated(engine: Engine, label: str) -> Iterator[None]:
         raise _explained(kind, label, error.orig) from error
     except kind.driver_error as error:
         raise _explained(kind, label, error) from error
-    except json.JSONDecodeError as error:
-        raise StoreError(f"{label}: holds a record that is not JSON: {one_line(error)}; restore a backup") from error
+    except UnicodeDecodeError as error:  # what SQLite says of a damaged schema quotes it
+        raise StoreError(f"{label}: holds text that is not UTF-8: it is damaged; restore a copy") from error
+    except Unreadable as error:
+        raise StoreError(f"{label}: is damaged: {error}; see 'ranbench db check', and restore a copy") from error
 
 
 def _explained(kind: Kind, label: str, error: Any) -> StoreError:

@@ -22,7 +22,8 @@ from ranbench.masking import mask
 from ranbench.records import Environment, State
 from ranbench.spec import digest
 from ranbench.store.bundle import Record, from_number, is_artefact
-from ranbench.store.reading import artefacts, chunks, environments, pairs, points
+from ranbench.store.reading import artefacts, chunks, environment_of, environments, name_of, pairs, points
+from ranbench.store.rows import fetched
 from ranbench.store.schema import (
     AttemptRow,
     CellRow,
@@ -32,6 +33,7 @@ from ranbench.store.schema import (
     RunRow,
     SuiteRow,
     SuiteRunRow,
+    Unreadable,
 )
 
 # Provenance of the machine that is nobody else's business.
@@ -141,17 +143,17 @@ class Export:
     def _runs(self) -> Iterator[Record]:
         for part in chunks(self.runs):
             query = select(RunRow.fingerprint, RunRow.cell_id, RunRow.seed).where(RunRow.fingerprint.in_(part))
-            for row in self.connection.execute(query.order_by(RunRow.fingerprint)):
+            for row in fetched(self.connection, query.order_by(RunRow.fingerprint)):
                 yield dict(row._mapping)
 
     def _suites(self) -> Iterator[Record]:
         linked: dict[int, list[str]] = defaultdict(list)
         for part in chunks(self.runs):
             query = select(SuiteRunRow.suite_id, SuiteRunRow.fingerprint).where(SuiteRunRow.fingerprint.in_(part))
-            for suite, fingerprint in self.connection.execute(query):
+            for suite, fingerprint in fetched(self.connection, query):
                 linked[suite].append(fingerprint)
-        for row in self.connection.execute(
-            select(*SuiteRow.__table__.columns).order_by(SuiteRow.name, SuiteRow.sha256)
+        for row in fetched(
+            self.connection, select(*SuiteRow.__table__.columns).order_by(SuiteRow.name, SuiteRow.sha256)
         ):
             if row.id in linked and (not self.suites or row.name in self.suites):
                 yield {
@@ -180,7 +182,7 @@ class Export:
         found: dict[str, Record] = {}
         for part in chunks(self._closed(AttemptRow.complexity_key) - {None}):
             query = select(*ComplexityRow.__table__.columns).where(ComplexityRow.key.in_(part))
-            for row in self.connection.execute(query):
+            for row in fetched(self.connection, query):
                 found |= {digest(content): content for content in [{name: getattr(row, name) for name in COUNTS}]}
         yield from _sorted(found)
 
@@ -191,12 +193,11 @@ class Export:
 
     def _attempts(self, uids: Sequence[str]) -> Iterator[Record]:
         columns = AttemptRow.__table__.columns
-        rows = self.connection.execute(select(*columns).where(AttemptRow.uid.in_(uids)).order_by(AttemptRow.uid)).all()
+        rows = fetched(self.connection, select(*columns).where(AttemptRow.uid.in_(uids)).order_by(AttemptRow.uid))
         ids = [row.id for row in rows]
         metrics: dict[int, dict[str, Any]] = defaultdict(dict)
-        for attempt, name, value in self.connection.execute(
-            select(MetricRow.attempt_id, MetricRow.name, MetricRow.value).where(MetricRow.attempt_id.in_(ids))
-        ):
+        values = select(MetricRow.attempt_id, MetricRow.name, MetricRow.value).where(MetricRow.attempt_id.in_(ids))
+        for attempt, name, value in fetched(self.connection, values):
             metrics[attempt][name] = from_number(value)
         seen = select(PredictionRow.attempt_id, PredictionRow.classes).where(PredictionRow.attempt_id.in_(ids))
         classes = pairs(self.connection, seen)
@@ -209,7 +210,9 @@ class Export:
         places = environments(self.connection, {row.environment_id for row in rows})
         counts = self._counts({row.complexity_key for row in rows} - {None})
         for row in rows:
-            place = places[row.environment_id]
+            place = environment_of(row, places)
+            if row.ended is None:
+                raise Unreadable(f"{name_of(row)}: is {row.state} and has no end")
             yield {
                 "run": row.fingerprint,
                 **{name: getattr(row, name) for name in COPIED},
@@ -228,9 +231,8 @@ class Export:
         """Return the names of counts in bundles by their keys here, which older schemas made otherwise."""
         found = {}
         for part in chunks(keys):
-            for row in self.connection.execute(
-                select(*ComplexityRow.__table__.columns).where(ComplexityRow.key.in_(part))
-            ):
+            query = select(*ComplexityRow.__table__.columns).where(ComplexityRow.key.in_(part))
+            for row in fetched(self.connection, query):
                 found[row.key] = digest({name: getattr(row, name) for name in COUNTS})
         return found
 

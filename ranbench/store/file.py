@@ -19,14 +19,23 @@ BUSY_SECONDS = 60.0
 SHOWN = 100  # faults that SQLite is asked for
 
 
-def open_to_read(path: Path) -> sqlite3.Connection:
+def on_read_only_medium(path: Path) -> bool:
+    """Tell whether nobody can write to the file, whatever its rights: its file system is mounted so."""
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except (OSError, AttributeError):  # not there, or no such question on this system
+        return False
+
+
+def open_to_read(path: Path, *, check_same_thread: bool = True) -> sqlite3.Connection:
     """Open a file so that nothing can be written to it; on a medium that is read-only as well.
 
     Where a write-ahead log is used, SQLite keeps its two files beside the database open for that, and may leave them
     there, empty.
     """
     place = path.resolve().as_uri()
-    connection = sqlite3.connect(f"{place}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    how: dict[str, Any] = {"uri": True, "isolation_level": None, "check_same_thread": check_same_thread}
+    connection = sqlite3.connect(f"{place}?mode=ro", timeout=BUSY_SECONDS, **how)
     try:
         connection.execute("SELECT count(*) FROM sqlite_master")
     except sqlite3.OperationalError as error:
@@ -35,7 +44,7 @@ def open_to_read(path: Path) -> sqlite3.Connection:
         no_place = any(said in str(error) for said in ("readonly", "unable to open"))  # for those two files
         if not no_place or log.exists() or os.access(path.parent, os.W_OK):
             raise
-        return sqlite3.connect(f"{place}?immutable=1", uri=True, isolation_level=None)
+        return sqlite3.connect(f"{place}?immutable=1", **how)
     except BaseException:
         connection.close()
         raise

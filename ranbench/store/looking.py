@@ -13,6 +13,7 @@ from sqlalchemy.pool import NullPool
 from ranbench.store.connection import make_engine, masked, translated
 from ranbench.store.file import bytes_lacking, integrity, journal_mode, open_to_read
 from ranbench.store.kind import missing
+from ranbench.store.rows import loads
 from ranbench.store.upgrade import version_of
 
 
@@ -28,7 +29,9 @@ def looking(url: str) -> Iterator[Connection]:
     if engine.dialect.name == "sqlite":
         path = Path(str(engine.url.database))
         engine.dispose()
-        engine = create_engine("sqlite://", creator=lambda: open_to_read(path), poolclass=NullPool)
+        engine = create_engine(
+            "sqlite://", creator=lambda: open_to_read(path), poolclass=NullPool, json_deserializer=loads
+        )
     else:
         engine = engine.execution_options(postgresql_readonly=True)
     try:

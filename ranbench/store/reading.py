@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from math import nan
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from sqlalchemy.orm import aliased
 
 from ranbench.errors import UsageError
 from ranbench.records import Attempt, Complexity, Environment, MetricPoint, Owner, Purpose, Reason, RunRecord, State
+from ranbench.store.rows import check_spec, fetched, known
 from ranbench.store.schema import (
     ArtefactRow,
     AttemptRow,
@@ -27,6 +28,7 @@ from ranbench.store.schema import (
     RunRow,
     SuiteRow,
     SuiteRunRow,
+    Unreadable,
 )
 from ranbench.store.values import Artefact, SuiteText
 
@@ -48,7 +50,7 @@ def chunks(values: Iterable[T]) -> Iterator[list[T]]:
 
 def pairs(connection: Connection, query: Select[Any, Any]) -> dict[Any, Any]:
     """Return the rows of a query for two columns as a mapping."""
-    return {row[0]: row[1] for row in connection.execute(query)}
+    return {row[0]: row[1] for row in fetched(connection, query)}
 
 
 def runs(connection: Connection, fingerprints: Collection[str] | None, suite: str | None) -> list[RunRecord]:
@@ -65,6 +67,9 @@ def _part(connection: Connection, fingerprints: list[str] | None, suite: str | N
     where = and_(True, *inside)
     columns = (RunRow.fingerprint, RunRow.cell_id, RunRow.seed, CellRow.spec)
     query = select(*columns).join(CellRow, CellRow.cell_id == RunRow.cell_id).where(where).order_by(RunRow.id)
+    rows = fetched(connection, query)
+    for cell_id, spec in {row.cell_id: row.spec for row in rows}.items():
+        check_spec(cell_id, spec)
     attempts, suites = _attempts(connection, where), _suites_of(connection, where)
     found = {
         row.fingerprint: RunRecord(
@@ -75,7 +80,7 @@ def _part(connection: Connection, fingerprints: list[str] | None, suite: str | N
             attempts=tuple(attempts.get(row.fingerprint, ())),
             suites=tuple(suites.get(row.fingerprint, ())),
         )
-        for row in connection.execute(query)
+        for row in rows
     }
     return [found[name] for name in (found if fingerprints is None else fingerprints) if name in found]
 
@@ -84,16 +89,16 @@ def _attempts(connection: Connection, where: ColumnElement[bool]) -> dict[str, l
     of_runs = (RunRow, RunRow.fingerprint == AttemptRow.fingerprint)
     query = select(*AttemptRow.__table__.columns).join(*of_runs).where(where)
     # By the time and not by the number: that of an attempt from a bundle depends on when the bundle was merged.
-    rows = connection.execute(query.order_by(AttemptRow.started, AttemptRow.number)).all()
+    rows = fetched(connection, query.order_by(AttemptRow.started, AttemptRow.number))
     metrics: dict[int, dict[str, float]] = defaultdict(dict)
     of_attempts = (AttemptRow, AttemptRow.id == MetricRow.attempt_id)
     values = select(MetricRow.attempt_id, MetricRow.name, MetricRow.value).join(*of_attempts).join(*of_runs)
-    for attempt_id, name, value in connection.execute(values.where(where).order_by(MetricRow.name)):
+    for attempt_id, name, value in fetched(connection, values.where(where).order_by(MetricRow.name)):
         metrics[attempt_id][name] = _number(value)
     places = environments(connection, {row.environment_id for row in rows})
     result: dict[str, list[Attempt]] = defaultdict(list)
     for row in rows:
-        result[row.fingerprint].append(_attempt(row, places[row.environment_id], metrics[row.id]))
+        result[row.fingerprint].append(_attempt(row, environment_of(row, places), metrics[row.id]))
     return result
 
 
@@ -102,8 +107,8 @@ def _attempt(row: Row[Any], environment: Environment, metrics: dict[str, float])
         id=row.id,
         fingerprint=row.fingerprint,
         number=row.number,
-        state=State(row.state),
-        reason=None if row.reason is None else Reason(row.reason),
+        state=known(State, row.state, name_of(row)),
+        reason=None if row.reason is None else known(Reason, row.reason, name_of(row)),
         error=row.error,
         code_id=row.code_id,
         step=row.step,
@@ -116,11 +121,27 @@ def _attempt(row: Row[Any], environment: Environment, metrics: dict[str, float])
         owner=owner_of(row),
         environment=environment,
         metrics=metrics,
-        purpose=Purpose(row.purpose),
+        purpose=known(Purpose, row.purpose, name_of(row)),
         uid=row.uid,
         seconds=row.seconds,
         bundle=row.bundle,
     )
+
+
+def name_of(row: Row[Any]) -> str:
+    """Name an attempt as messages do."""
+    return f"run {row.fingerprint[:12]}, attempt {row.number}"
+
+
+def environment_of(row: Row[Any], places: Mapping[int, Environment]) -> Environment:
+    """Return where an attempt ran.
+
+    Raises:
+        Unreadable: its environment is not there.
+    """
+    if row.environment_id not in places:
+        raise Unreadable(f"{name_of(row)}: names an environment that is not there")
+    return places[row.environment_id]
 
 
 def owner_of(row: Row[Any]) -> Owner | None:
@@ -135,9 +156,8 @@ def environments(connection: Connection, ids: Collection[int]) -> dict[int, Envi
     fields = [getattr(EnvironmentRow, field.name) for field in dataclasses.fields(Environment)]
     result: dict[int, Environment] = {}
     for part in chunks(ids):
-        for identity, *values in connection.execute(
-            select(EnvironmentRow.id, *fields).where(EnvironmentRow.id.in_(part))
-        ):
+        query = select(EnvironmentRow.id, *fields).where(EnvironmentRow.id.in_(part))
+        for identity, *values in fetched(connection, query):
             result[identity] = Environment(*values)
     return result
 
@@ -149,7 +169,7 @@ def _suites_of(connection: Connection, where: ColumnElement[bool]) -> dict[str, 
         .join(RunRow, RunRow.fingerprint == SuiteRunRow.fingerprint)
     )
     result: dict[str, list[str]] = defaultdict(list)
-    for fingerprint, name in connection.execute(query.where(where).distinct().order_by(SuiteRow.name)):
+    for fingerprint, name in fetched(connection, query.where(where).distinct().order_by(SuiteRow.name)):
         result[fingerprint].append(name)
     return result
 
@@ -180,7 +200,10 @@ def find(connection: Connection, prefix: str) -> RunRecord:
     if len(found) > 1:
         several = ", ".join(name[:12] for name in found[:4]) + (", ..." if len(found) > 4 else "")
         raise UsageError(f"run {prefix!r}: several fingerprints begin so: {several}; give more digits")
-    return runs(connection, found, None)[0]
+    records = runs(connection, found, None)
+    if not records:
+        raise Unreadable(f"run {found[0][:12]}: names a cell that is not there")
+    return records[0]
 
 
 def points(
@@ -196,6 +219,8 @@ def points(
         wanted = query.where(point.attempt_id.in_(part)).order_by(point.attempt_id, point.name, point.step)
         for key, group in groupby(connection.execute(wanted), key=lambda row: (row[0], row[1])):
             steps, values = zip(*((row[2], _number(row[3])) for row in group), strict=True)
+            if set(map(type, steps)) != {int} or not set(map(type, values)) <= {int, float}:
+                raise Unreadable(f"attempt {key[0]}: its series {key[1]!a} has a point that is no number")
             result[key] = (list(steps), list(values))
     return result
 
@@ -216,6 +241,8 @@ def last_points(
         query = select(AttemptRow.id, point.step, point.value).join(point, seek)
         for part in chunks(attempt_ids):
             for attempt_id, step, value in connection.execute(query.where(AttemptRow.id.in_(part))):
+                if type(step) is not int or type(_number(value)) not in (int, float):
+                    raise Unreadable(f"attempt {attempt_id}: its series {name} has a point that is no number")
                 result[attempt_id][name] = MetricPoint(name, step, _number(value))
     return dict(result)
 
@@ -223,7 +250,7 @@ def last_points(
 def predictions(connection: Connection, attempt_id: int) -> bytes | None:
     """Read the predicted classes of an attempt."""
     query = select(PredictionRow.classes).where(PredictionRow.attempt_id == attempt_id)
-    return connection.execute(query).scalar_one_or_none()
+    return next((row[0] for row in fetched(connection, query)), None)
 
 
 def complexity(connection: Connection, key: str) -> Complexity | None:
@@ -244,15 +271,14 @@ def _counts() -> Select[*tuple[Any, ...]]:
 
 
 def _complexity(connection: Connection, query: Select[*tuple[Any, ...]]) -> Complexity | None:
-    row = connection.execute(query).one_or_none()
-    return None if row is None else Complexity(*row)
+    return next((Complexity(*row) for row in fetched(connection, query)), None)
 
 
 def suites(connection: Connection) -> list[SuiteText]:
     """Read the texts of all suites, the one used last first."""
     fields = [getattr(SuiteRow, field.name) for field in dataclasses.fields(SuiteText)]
     query = select(*fields).order_by(SuiteRow.used.desc(), SuiteRow.id.desc())
-    return [SuiteText(*row) for row in connection.execute(query)]
+    return [SuiteText(*row) for row in fetched(connection, query)]
 
 
 def artefacts(connection: Connection, attempt_ids: Collection[int]) -> list[Artefact]:
@@ -262,7 +288,7 @@ def artefacts(connection: Connection, attempt_ids: Collection[int]) -> list[Arte
     for part in chunks(sorted(attempt_ids)):
         query = select(*fields).where(ArtefactRow.attempt_id.in_(part))
         ordered = query.order_by(ArtefactRow.attempt_id, ArtefactRow.kind, ArtefactRow.path)
-        result += [Artefact(*row) for row in connection.execute(ordered)]
+        result += [Artefact(*row) for row in fetched(connection, ordered)]
     return result
 
 

@@ -27,11 +27,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from ranbench.errors import StoreError
+
 # The Alembic revision that these mappings describe, and the table that names the revision of a database.
 VERSION = "0005"
 VERSION_TABLE = "ranbench_version"
 
 SHA256 = String(64)
+
+
+class Unreadable(StoreError):
+    """A record that is damaged; the message begins with its name where that is known."""
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -46,7 +52,15 @@ class UtcTime(TypeDecorator[datetime]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:
         """Read text as an aware moment."""
-        return None if value is None else datetime.fromisoformat(value)
+        if value is None:
+            return None
+        try:
+            moment: datetime | None = datetime.fromisoformat(value)
+        except (TypeError, ValueError):
+            moment = None
+        if moment is None or moment.tzinfo is None:
+            raise Unreadable(f"a record: {ascii(value)[:60]} is not a time in UTC")
+        return moment
 
 
 class Row(DeclarativeBase):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,9 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from ranbench.errors import StoreError, one_line
+from ranbench.store.file import on_read_only_medium, open_to_read
 from ranbench.store.kind import Kind, missing
+from ranbench.store.rows import loads
 from ranbench.store.schema import Row
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ _REMEDIES = (
     ("readonly", "cannot be written; check the rights of the file and its folder"),
     ("unable to open", "cannot be opened; check the rights of the file and its folder"),
     ("malformed", _DAMAGED),
+    ("decode to UTF-8", "is damaged: holds text that is not UTF-8; see 'ranbench db check', and restore a copy"),
     ("not a database", "is not a SQLite database; name another file"),
 )
 
@@ -76,7 +79,10 @@ class Sqlite(Kind):
         except (OSError, ValueError) as error:
             raise StoreError(f"{label}: cannot be opened: {one_line(error)}") from None
         location = URL.create("sqlite", database=str(path))
-        engine = create_engine(location, connect_args={"timeout": BUSY_SECONDS})
+        arguments: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}, "json_deserializer": loads}
+        if not create and on_read_only_medium(path):
+            arguments["creator"] = lambda: open_to_read(path, check_same_thread=False)
+        engine = create_engine(location, **arguments)
         event.listen(engine, "connect", _set_up)
         event.listen(engine, "begin", _begin)
         return engine
@@ -155,6 +161,10 @@ class Sqlite(Kind):
             return partial.replace(target)
         except OSError as error:
             raise StoreError(f"{path}: cannot be copied before the upgrade: {one_line(error)}") from None
+        finally:  # nothing is left of a copy that did not come to its end, on a full disk for instance
+            for rest in (partial, partial.with_name(f"{partial.name}-journal")):
+                with suppress(OSError):
+                    rest.unlink(missing_ok=True)
 
     def finish_schema(self, connection: Connection) -> None:
         """Do nothing: the migrations say everything."""

@@ -5,6 +5,7 @@ Alembic is loaded only where a database must be made or upgraded.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,15 +82,16 @@ def version_of(connection: Connection, label: str) -> str | None:
     if VERSION_TABLE not in tables:
         shown = ", ".join(tables[:3])
         raise StoreError(f"{label}: is not a database of ranbench (it has tables {shown}); name another one")
-    found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar_one_or_none()
-    if found is None:
+    versions = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalars().all()
+    if len(versions) != 1 or versions[0] is None:
         raise StoreError(f"{label}: has no schema version; restore it from a copy")
-    if not found.isdigit() or int(found) > int(VERSION):
+    found = str(versions[0])
+    if not re.fullmatch(r"[0-9]{1,9}", found) or int(found) > int(VERSION):
         raise StoreError(
             f"{label}: has schema {found}, newer than {VERSION} of this ranbench {ranbench.__version__}; "
             "'pip install --upgrade ranbench' helps"
         )
-    return str(found)
+    return found
 
 
 def migrate(connection: Connection, label: str) -> None:

@@ -7,18 +7,19 @@ from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, NoSuchTableError
 
+from ranbench.errors import one_line
 from ranbench.store.audit.files import files
 from ranbench.store.audit.finding import Finding, fault, note
 from ranbench.store.audit.identity import identity
-from ranbench.store.audit.rows import IsAlive, attempts, constraints, json_columns, orphans
+from ranbench.store.audit.rows import IsAlive, attempts, constraints, json_columns, orphans, values
 from ranbench.store.audit.tables import tables
 from ranbench.store.connection import masked
 from ranbench.store.file import bytes_lacking, integrity
 from ranbench.store.kind import missing
 from ranbench.store.looking import looking
-from ranbench.store.schema import VERSION
+from ranbench.store.schema import VERSION, Unreadable
 from ranbench.store.upgrade import version_of
 
 __all__ = ["Finding", "audit"]
@@ -50,6 +51,7 @@ def audit(url: str, results: Path, is_alive: IsAlive) -> list[Finding]:
             "constraints": constraints,
             "orphans": orphans,
             "JSON": json_columns,
+            "values": values,
             "identity": identity,
             "attempts": partial(attempts, is_alive=is_alive),
             "files": partial(files, results=results),
@@ -58,7 +60,14 @@ def audit(url: str, results: Path, is_alive: IsAlive) -> list[Finding]:
             try:
                 with connection.begin_nested():  # a server's transaction does not outlive an error, a savepoint does
                     found += check(connection)
-            except DBAPIError:  # a table or column is lacking, or its pages cannot be read
+            except Unreadable as error:
+                found.append(fault(about, f"could not be checked to its end: {error}"))
+            except (DBAPIError, NoSuchTableError) as error:
+                said = one_line(getattr(error, "orig", None) or error)
+                if "decode to UTF-8" in said:
+                    found.append(fault(about, f"could not be checked to its end: {said!a}"))
+                    continue
+                # a table or column is lacking, or its pages cannot be read
                 if not any(finding.level == "fault" for finding in found):
                     raise
                 found.append(note(about, "could not be checked, because of the faults above"))

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Text, cast, select
 from ranbench.errors import SpecError
 from ranbench.spec import RunSpec
 from ranbench.store.audit.finding import Finding, fault, note
+from ranbench.store.rows import checked
 from ranbench.store.schema import AttemptRow, CellRow, RunRow
 
 
@@ -26,13 +27,13 @@ def identity(connection: Connection) -> Iterator[Finding]:
         if cell_id not in named:
             yield note("identity", f"cell {cell_id[:12]}: has no run")
     iterations: dict[str, int] = {}
-    for fingerprint, cell_id, seed in connection.execute(select(RunRow.fingerprint, RunRow.cell_id, RunRow.seed)):
+    for fingerprint, cell_id, seed in checked(connection, select(RunRow.fingerprint, RunRow.cell_id, RunRow.seed)):
         of_cell = specs.get(cell_id)
         if isinstance(of_cell, RunSpec):
             iterations[fingerprint] = of_cell.protocol.iterations
             yield from _run(fingerprint, seed, of_cell)
     asked = select(AttemptRow.fingerprint, AttemptRow.number, AttemptRow.iterations)
-    for fingerprint, number, count in connection.execute(asked):
+    for fingerprint, number, count in checked(connection, asked):
         expected = iterations.get(fingerprint, count)
         if count != expected:
             name = f"run {fingerprint[:12]}, attempt {number}"

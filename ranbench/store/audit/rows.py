@@ -15,7 +15,8 @@ from ranbench.records import Owner, State
 from ranbench.store import file
 from ranbench.store.audit.finding import Finding, fault, note
 from ranbench.store.reading import owner_of
-from ranbench.store.schema import AttemptRow, MetricPointRow, MetricRow, Row
+from ranbench.store.rows import checked
+from ranbench.store.schema import AttemptRow, MetricPointRow, MetricRow, Row, Unreadable, UtcTime
 
 IsAlive = Callable[[Owner, datetime], bool]
 
@@ -57,7 +58,7 @@ def _orphans(connection: Connection) -> dict[tuple[str, str], int]:
 
 
 def json_columns(connection: Connection) -> Iterator[Finding]:
-    """Find JSON that cannot be read. A server reads it when it is written, SQLite does not."""
+    """Find JSON that cannot be read, or is no object. A server reads it when it is written, SQLite does not."""
     for table in Row.metadata.sorted_tables:
         for column in table.columns:
             if isinstance(column.type, JSON):
@@ -67,14 +68,34 @@ def json_columns(connection: Connection) -> Iterator[Finding]:
                         yield fault("JSON", f"{table.name} {str(name)[:12]}: column {column.name} is not JSON")
 
 
+def values(connection: Connection) -> Iterator[Finding]:
+    """Find values that are not of their column's kind, the first of each table. A server takes none."""
+    if connection.dialect.name != "sqlite":
+        return
+    for table in Row.metadata.sorted_tables:
+        key = next(iter(table.primary_key.columns))
+        for column in table.columns:
+            if isinstance(column.type, UtcTime):
+                for name, stored in connection.execute(select(key, cast(column, Text))):
+                    try:
+                        column.type.process_result_value(stored, connection.dialect)
+                    except Unreadable:
+                        yield fault("values", f"{table.name} {str(name)[:12]}: column {column.name} is not a time")
+        plain = [column for column in table.columns if not isinstance(column.type, (UtcTime, JSON))]
+        try:
+            for _row in checked(connection, select(key, *plain)):
+                pass
+        except Unreadable as error:
+            yield fault("values", str(error))
+
+
 def _is_json(text: str | None, *, optional: bool) -> bool:
     if text is None:
         return optional
     try:
-        json.loads(text)
-    except ValueError:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
         return False
-    return True
 
 
 def attempts(connection: Connection, is_alive: IsAlive) -> Iterator[Finding]:
@@ -82,7 +103,7 @@ def attempts(connection: Connection, is_alive: IsAlive) -> Iterator[Finding]:
     metrics = _final_metrics(connection)
     beyond = _beyond(connection)
     columns = AttemptRow.__table__.columns
-    for row in connection.execute(select(*columns).order_by(AttemptRow.fingerprint, AttemptRow.number)):
+    for row in checked(connection, select(*columns).order_by(AttemptRow.fingerprint, AttemptRow.number)):
         name = f"run {row.fingerprint[:12]}, attempt {row.number}"
         if row.state == State.DONE.value:
             lacking = [metric for metric in FINAL_METRICS if metrics[row.id].get(metric) is None]
@@ -117,4 +138,6 @@ def _beyond(connection: Connection) -> dict[int, tuple[int, str]]:
         .where(point.step > AttemptRow.step)
         .group_by(point.attempt_id)
     )
-    return {attempt_id: (step, name) for attempt_id, step, name in connection.execute(query)}
+    # a last step that is no number is told with the values
+    found = connection.execute(query)
+    return {attempt_id: (step, name) for attempt_id, step, name in found if isinstance(step, int)}
