@@ -12,6 +12,7 @@ import sys
 import zipfile
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -26,7 +27,7 @@ import ranbench
 from ranbench.errors import StoreError
 from ranbench.records import Complexity, Purpose
 from ranbench.spec import digest
-from ranbench.store import Store, upgrade
+from ranbench.store import Store, file, sqlite, upgrade
 from ranbench.store.schema import VERSION, VERSION_TABLE, Row
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "database.md"
@@ -420,6 +421,44 @@ def test_a_place_that_cannot_be_used_is_refused_in_one_line_without_passwords(ur
 
     assert "\n" not in str(caught.value)
     assert "ret" not in str(caught.value).replace("directory", "")
+
+
+def test_a_copy_that_cannot_be_finished_leaves_nothing(path: Path, later: pytest.MonkeyPatch) -> None:
+    def full(_source: Path, target: Path) -> None:
+        target.touch()
+        raise sqlite3.OperationalError("database or disk is full")
+
+    later.setattr(sqlite, "_copy", full)
+    with pytest.raises(StoreError, match="the disk is full; free some space"):
+        Store.open(f"sqlite:///{path}")
+
+    assert list(path.parent.glob("*.partial*")) == []
+
+
+def test_a_database_on_a_read_only_medium_is_read_without_its_log(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "on_read_only_medium", lambda _path: True)
+    real = sqlite3.connect
+
+    class Logless(sqlite3.Connection):
+        """There is no place for the two files of the log."""
+
+        def execute(self, *_: Any) -> sqlite3.Cursor:
+            raise sqlite3.OperationalError("unable to open database file")
+
+    def connect(place: str, **how: Any) -> sqlite3.Connection:
+        return real(place, **how) if "immutable=1" in place else real(place, factory=Logless, **how)
+
+    monkeypatch.setattr(file.os, "access", lambda *_: False)
+    monkeypatch.setattr(file.sqlite3, "connect", connect)
+    for log in path.parent.glob("*.db-*"):
+        log.unlink()
+
+    with Store.open(f"sqlite:///{path}", create=False) as store:
+        suites = store.suites()
+        with pytest.raises(StoreError, match="cannot be written"):
+            store.record_suite("s", "S", "", "a" * 64, [])
+
+    assert [suite.name for suite in suites] == ["table9"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

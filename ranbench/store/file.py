@@ -35,7 +35,7 @@ def open_to_read(path: Path, *, check_same_thread: bool = True) -> sqlite3.Conne
     """
     place = path.resolve().as_uri()
     how: dict[str, Any] = {"uri": True, "isolation_level": None, "check_same_thread": check_same_thread}
-    connection = sqlite3.connect(f"{place}?mode=ro", timeout=BUSY_SECONDS, **how)
+    connection: sqlite3.Connection = sqlite3.connect(f"{place}?mode=ro", timeout=BUSY_SECONDS, **how)
     try:
         connection.execute("SELECT count(*) FROM sqlite_master")
     except sqlite3.OperationalError as error:
@@ -44,7 +44,7 @@ def open_to_read(path: Path, *, check_same_thread: bool = True) -> sqlite3.Conne
         no_place = any(said in str(error) for said in ("readonly", "unable to open"))  # for those two files
         if not no_place or log.exists() or os.access(path.parent, os.W_OK):
             raise
-        return sqlite3.connect(f"{place}?immutable=1", **how)
+        connection = sqlite3.connect(f"{place}?immutable=1", **how)
     except BaseException:
         connection.close()
         raise

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from sqlalchemy import JSON, Boolean, Connection, Double, Integer, LargeBinary, Row, Select, String
+from sqlalchemy import JSON, Boolean, Connection, Double, Integer, LargeBinary, Select, String
 
 from ranbench.errors import one_line
 from ranbench.store.schema import Unreadable, UtcTime
@@ -37,7 +37,7 @@ _SPEC: Mapping[str, Mapping[str, type]] = {
 }
 
 
-def fetched(connection: Connection, query: Select[Any, Any]) -> list[Any]:
+def fetched(connection: Connection, query: Select[*tuple[Any, ...]]) -> list[Any]:
     """Return the rows of a query for columns of tables.
 
     Raises:
@@ -46,7 +46,7 @@ def fetched(connection: Connection, query: Select[Any, Any]) -> list[Any]:
     return list(checked(connection, query))
 
 
-def checked(connection: Connection, query: Select[Any, Any]) -> Iterator[Any]:
+def checked(connection: Connection, query: Select[*tuple[Any, ...]]) -> Iterator[Any]:
     """Give the same rows one by one."""
     columns = [(column, _allowed(column)) for column in query.selected_columns]
     for row in connection.execute(query):
@@ -56,7 +56,7 @@ def checked(connection: Connection, query: Select[Any, Any]) -> Iterator[Any]:
         yield row
 
 
-def _name(column: Any, query: Select[Any, Any], row: Row[Any]) -> str:
+def _name(column: Any, query: Select[*tuple[Any, ...]], row: Any) -> str:
     """Name the record of a value by its own key where that was read, else by what the row begins with."""
     names = [(one.table.name, one.name) for one in query.selected_columns]
     key = (column.table.name, next(iter(column.table.primary_key.columns)).name)
