@@ -607,14 +607,23 @@ def test_a_read_sees_one_state_while_others_write(made: str) -> None:
 
 # Bundles.
 
+FINAL = {"error_pct": 5.0, "loss": 0.25, "best_error_pct": 4.5, "best_iteration": 50.0}
+
+
+def finished(store: Store) -> None:
+    """Leave a done attempt that a bundle takes."""
+    attempt = claimed(store, code_id="c" * 64)
+    store.append(attempt, "me", [], run().protocol.iterations)
+    store.finish(attempt, "me", FINAL)
+
 
 def test_a_bundle_has_the_same_bytes_from_either_kind_of_database(made: str, tmp_path: Path) -> None:
     first, second, third = (tmp_path / f"{name}.zip" for name in ("first", "second", "third"))
-    odd = dict(zip(["a_b", "aB", "a-b", "É"], [math.nan, math.inf, -0.0, 5e-324], strict=True))
+    odd = FINAL | dict(zip(["a_b", "aB", "a-b", "É"], [math.nan, math.inf, -0.0, 5e-324], strict=True))
     with Store.open(f"sqlite:///{tmp_path}/ranbench.db") as file, Store.open(made) as server:
         for seed in range(3):
-            attempt = claimed(file, spec=run(seed))
-            file.append(attempt, "me", LOSSES, 30)
+            attempt = claimed(file, spec=run(seed), code_id="c" * 64)
+            file.append(attempt, "me", LOSSES, run().protocol.iterations)
             file.record_artefact(attempt, "me", kind="weights", path=f"artefacts/{seed}", sha256="0" * 64, size=2**40)
             file.finish(attempt, "me", odd, Predictions(b"\0\1\xff"))
         file.record_suite("s", "S", "text", hashlib.sha256(b"text").hexdigest(), [run(2), run(0)])
@@ -634,7 +643,7 @@ def test_a_bundle_has_the_same_bytes_from_either_kind_of_database(made: str, tmp
 def test_a_bundle_that_two_merge_at_once_is_there_once(made: str, beside: Engine, tmp_path: Path) -> None:
     path = tmp_path / "bundle.zip"
     with Store.open(f"sqlite:///{tmp_path}/ranbench.db") as file:
-        file.finish(claimed(file), "me", {"error_pct": 5.0})
+        finished(file)
         file.export(path)
     with Store.open(made) as store:
         with beside.begin() as other, opened(path) as bundle:
@@ -655,7 +664,7 @@ def test_a_bundle_and_a_claim_of_one_run_wait_for_each_other(
 ) -> None:
     path = tmp_path / "bundle.zip"
     with Store.open(f"sqlite:///{tmp_path}/ranbench.db") as file:
-        file.finish(claimed(file), "me", {"error_pct": 5.0})
+        finished(file)
         file.export(path)
     with Store.open(made) as store:
         store.record_suite("s", "S", "", "a" * 64, [run()])

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from ranbench.errors import StoreError, UsageError, nearest, one_line
-from ranbench.masking import mask
-from ranbench.records import Environment, State
-from ranbench.spec import digest
+from ranbench.records import State
+from ranbench.spec import RunSpec, digest
 from ranbench.store.bundle import Record, from_number, is_artefact
+from ranbench.store.checking import FORMS, Checked, told
+from ranbench.store.form import Form
+from ranbench.store.public import public, without_paths, without_secrets
 from ranbench.store.reading import artefacts, chunks, environments, pairs, points
 from ranbench.store.schema import (
+    ArtefactRow,
     AttemptRow,
     CellRow,
     ComplexityRow,
@@ -34,8 +37,6 @@ from ranbench.store.schema import (
     SuiteRunRow,
 )
 
-# Provenance of the machine that is nobody else's business.
-PRIVATE = ("host", "user", "command", "patch")
 CLOSED = (State.DONE.value, State.FAILED.value)
 COPIED = (
     "uid",
@@ -50,19 +51,6 @@ COPIED = (
     "purpose",
 )
 COUNTS = ("net", "parameters", "macs", "by_module", "uncounted", "convention", "depth", "backward_macs", "code_id")
-
-_QUOTED_PATH = re.compile(r"([\"'])(?:[A-Za-z]:)?[/\\](?:[^\"'\n]*[/\\])?([^\"'/\\\n]+)\1")
-_PATH = re.compile(r"(?<![\w/.:*~<])(?:[A-Za-z]:\\|/)(?:[^\s/\\'\":,;]+[/\\])*([^\s/\\'\":,;]+)")
-
-
-def public(environment: Environment) -> dict[str, Any]:
-    """Return what a bundle says of an environment."""
-    return {name: value for name, value in environment.as_dict().items() if name not in PRIVATE}
-
-
-def without_paths(text: str) -> str:
-    """Return ``text`` with absolute paths cut down to their last part, and without secrets."""
-    return mask(_PATH.sub(r"\1", _QUOTED_PATH.sub(r"\1\2\1", text)))
 
 
 class Export:
@@ -91,8 +79,16 @@ class Export:
                     f"(there is: {', '.join(known) or 'none'})"
                 )
 
-    def parts(self) -> dict[str, Iterator[Record]]:
-        """Return the records of every part of a bundle."""
+    def parts(self, label: str) -> dict[str, Iterator[Record]]:
+        """Return the records of every part of a bundle, to be taken in the order of parts.
+
+        Raises:
+            StoreError: one of them is not what a merge takes; ``label`` names the database.
+        """
+        checked, parts = Checked(), self._parts()
+        return {part: _checked(checked, f"{label}: {part}", FORMS[part], parts[part]) for part in parts}
+
+    def _parts(self) -> dict[str, Iterator[Record]]:
         return {
             "cells": self._cells(),
             "runs": self._runs(),
@@ -108,8 +104,9 @@ class Export:
         for part in chunks(self.runs):
             query = select(CellRow.cell_id, CellRow.spec).join(RunRow, RunRow.cell_id == CellRow.cell_id)
             found.update(pairs(self.connection, query.where(RunRow.fingerprint.in_(part))))
-        for cell, spec in sorted(found.items()):
-            yield {"cell_id": cell, "spec": spec}
+        for cell, stored in sorted(found.items()):
+            spec = RunSpec.stored(cell, {**stored, "seed": 0})  # an older version may have stored fewer fields
+            yield {"cell_id": cell, "spec": spec.model_dump(mode="json", exclude={"seed"})}
 
     def _runs(self) -> Iterator[Record]:
         for part in chunks(self.runs):
@@ -123,9 +120,8 @@ class Export:
             query = select(SuiteRunRow.suite_id, SuiteRunRow.fingerprint).where(SuiteRunRow.fingerprint.in_(part))
             for suite, fingerprint in self.connection.execute(query):
                 linked[suite].append(fingerprint)
-        for row in self.connection.execute(
-            select(*SuiteRow.__table__.columns).order_by(SuiteRow.name, SuiteRow.sha256)
-        ):
+        rows = self.connection.execute(select(*SuiteRow.__table__.columns)).all()
+        for row in sorted(rows, key=lambda row: (row.name, row.sha256)):
             if row.id in linked and (not self.suites or row.name in self.suites):
                 yield {
                     "name": row.name,
@@ -164,7 +160,10 @@ class Export:
 
     def _attempts(self, uids: Sequence[str]) -> Iterator[Record]:
         columns = AttemptRow.__table__.columns
-        rows = self.connection.execute(select(*columns).where(AttemptRow.uid.in_(uids)).order_by(AttemptRow.uid)).all()
+        rows = self.connection.execute(
+            select(*columns).where(AttemptRow.uid.in_(uids), AttemptRow.state.in_(CLOSED))
+        ).all()
+        rows = sorted(rows, key=lambda row: row.uid)
         ids = [row.id for row in rows]
         metrics: dict[int, dict[str, Any]] = defaultdict(dict)
         for attempt, name, value in self.connection.execute(
@@ -193,8 +192,8 @@ class Export:
                 "complexity": counts.get(row.complexity_key),
                 "metrics": metrics[row.id],
                 "predictions": base64.b64encode(classes[row.id]).decode() if row.id in classes else None,
-                "artefacts": files[row.id],
-                **({"patch": place.patch} if self.with_patch and place.patch else {}),
+                "artefacts": sorted(files[row.id], key=lambda file: (file["kind"], file["path"])),
+                **({"patch": without_secrets(place.patch)} if self.with_patch and place.patch else {}),
             }
 
     def _counts(self, keys: Collection[str]) -> dict[str, str]:
@@ -210,36 +209,57 @@ class Export:
     def series(self, uids: Collection[str] | None = None) -> Iterator[Record]:
         """Return the series of the same attempts, in the order of attempts and names."""
         for part in chunks(sorted(self._closed(AttemptRow.uid) if uids is None else uids)):
-            query = select(AttemptRow.id, AttemptRow.uid).where(AttemptRow.uid.in_(part)).order_by(AttemptRow.uid)
-            for identity, uid in self.connection.execute(query).all():
+            query = select(AttemptRow.uid, AttemptRow.id).where(AttemptRow.uid.in_(part))
+            for uid, identity in sorted(pairs(self.connection, query).items()):
                 found = points(self.connection, [identity], None)
                 for (_, name), (steps, values) in sorted(found.items()):
                     yield {"attempt": uid, "name": name, "steps": steps, "values": list(map(from_number, values))}
 
-    def files(self) -> dict[str, str]:
-        """Return the hashes of the files of the exported attempts by their paths."""
-        files = artefacts(self.connection, self._closed(AttemptRow.id))
-        return {file.path: file.sha256 for file in files if is_artefact(file.path)}
+    def files(self, results: Path) -> tuple[dict[str, Path], int]:
+        """Return where the files of the attempts are, by their names in a bundle, and how many others do not count.
+
+        Those do not count that are not here as they were recorded, and belong to attempts out of bundles only: bundles
+        come without weights as well.
+
+        Raises:
+            StoreError: one that was made here is missing, or has another hash than was recorded.
+        """
+        merged: dict[tuple[str, str], bool] = {}
+        for part in chunks(self._closed(AttemptRow.id)):
+            query = select(ArtefactRow.path, ArtefactRow.sha256, AttemptRow.bundle)
+            of_attempts = query.join(AttemptRow, AttemptRow.id == ArtefactRow.attempt_id)
+            for path, sha256, bundle in self.connection.execute(of_attempts.where(AttemptRow.id.in_(part))):
+                if is_artefact(path):
+                    merged[path, sha256] = merged.get((path, sha256), True) and bundle is not None
+        found, left_out = {}, 0
+        for (name, sha256), elsewhere in sorted(merged.items()):
+            wrong = _wrong(results / name, sha256)
+            if wrong is None:
+                found[name] = results / name
+            elif elsewhere:
+                left_out += 1
+            else:
+                raise StoreError(f"{results / name}: {wrong}; export without weights")
+        return found, left_out
 
 
-def whole_files(results: Path, files: Mapping[str, str]) -> dict[str, Path]:
-    """Return where the files of attempts are, by their names in a bundle.
+def _wrong(path: Path, sha256: str) -> str | None:
+    try:
+        with path.open("rb") as content:
+            whole = hashlib.file_digest(content, "sha256").hexdigest() == sha256
+    except OSError as error:
+        return f"cannot be read: {one_line(error)}"
+    return None if whole else "does not have the hash that was recorded"
 
-    Raises:
-        StoreError: one is missing, or has another hash than was recorded.
-    """
-    found = {}
-    for name, sha256 in files.items():
-        path = results / name
-        try:
-            with path.open("rb") as content:
-                whole = hashlib.file_digest(content, "sha256").hexdigest() == sha256
-        except OSError as error:
-            raise StoreError(f"{path}: cannot be read: {one_line(error)}; export without weights") from None
-        if not whole:
-            raise StoreError(f"{path}: does not have the hash that was recorded; export without weights")
-        found[name] = path
-    return found
+
+def _checked(checked: Checked, where: str, form: type[Form], records: Iterator[Record]) -> Iterator[Record]:
+    for number in count(1):
+        with told(f"{where}: record {number} cannot be exported", "'ranbench db check' looks for more"):
+            record = next(records, None)
+            if record is None:
+                return
+            checked.take(form, record)
+        yield record
 
 
 def _sorted(found: dict[str, Any]) -> Iterator[Record]:

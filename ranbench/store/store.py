@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 from sqlalchemy import Connection, Engine
 
 from ranbench.errors import NothingMeasured, StoreError
+from ranbench.masking import mask
 from ranbench.records import (
     Complexity,
     Environment,
@@ -195,9 +196,9 @@ class Store:
 
     @repeated
     def fail(self, attempt_id: int, token: str, reason: Reason, error: str) -> None:
-        """Close the attempt as failed."""
+        """Close the attempt as failed; secrets in the error are not kept."""
         with self._write() as connection:
-            writing.close(connection, attempt_id, token, State.FAILED, reason=reason.value, error=error)
+            writing.close(connection, attempt_id, token, State.FAILED, reason=reason.value, error=mask(error))
 
     @repeated
     def interrupt(self, attempt_id: int, token: str) -> None:
@@ -235,17 +236,19 @@ class Store:
         Raises:
             UsageError: a suite is not in the database.
             NothingMeasured: there is no closed attempt.
-            StoreError: the file cannot be written, or weights are missing or damaged.
+            StoreError: the file cannot be written, or weights of attempts that were made here are missing or damaged,
+                or a record is not what a bundle may hold.
         """
         from ranbench.store.bundle import write
-        from ranbench.store.exporting import Export, whole_files
+        from ranbench.store.exporting import Export
 
         with self._read() as connection:
             export = Export(connection, suites, with_patch=with_patch)
             if not export.runs:
                 raise NothingMeasured(f"{self.url}: there is no done or failed run to export")
-            files = {} if weights is None else whole_files(weights, export.files())
-            return Exported(write(path, export.parts(), files), len(export.runs), len(files), path.stat().st_size)
+            files, left_out = ({}, 0) if weights is None else export.files(weights)
+            identity = write(path, export.parts(self.url), files)
+            return Exported(identity, len(export.runs), len(files), path.stat().st_size, left_out)
 
     @repeated
     def merge(self, path: Path, results: Path | None = None) -> Merged:
@@ -264,7 +267,7 @@ class Store:
 
         with opened(path) as bundle:
             with self._write() as connection:
-                merged = merge(connection, bundle)
+                merged = merge(connection, bundle, results)
             if results is not None:
                 take_files(bundle, results)
             return merged

@@ -34,12 +34,16 @@ class Refused:
 
 @dataclass(frozen=True)
 class Exported:
-    """A bundle that was written: its identity, the runs and files in it, its size in bytes."""
+    """A bundle that was written: its identity, the runs and files in it, its size in bytes.
+
+    ``left_out``: files that were wanted and are not here, of attempts that came out of bundles.
+    """
 
     bundle: str
     runs: int
     files: int
     size: int
+    left_out: int = 0
 
 
 @dataclass(frozen=True)

@@ -101,8 +101,8 @@ def _counts_of(connection: Connection, attempt_id: int, net: str) -> str:
 
 
 def number_or_null(value: float) -> float | None:
-    """Return what is stored for a value: NULL for not-a-number, on every database alike (SQLite has no other way)."""
-    value = float(value)
+    """Return what every database keeps for a value, as SQLite does: NULL for not-a-number, 0.0 for -0.0."""
+    value = float(value) + 0.0
     return value if value == value else None  # noqa: PLR0124
 
 
@@ -171,11 +171,20 @@ def add_suite(
 
 def add_environment(connection: Connection, environment: Environment) -> int:
     """Write an environment, without secrets, unless its content is there already; return its id."""
-    from ranbench.spec import digest  # here, since whoever only reads needs no specs
-
     content = environment.as_dict()
     content["command"] = mask(environment.command)
     content["patch"] = None if environment.patch is None else mask(environment.patch)
+    return _put_environment(connection, content)
+
+
+def add_given_environment(connection: Connection, environment: Environment) -> int:
+    """Write an environment as a bundle says it: what is secret here has no part in what was recorded elsewhere."""
+    return _put_environment(connection, environment.as_dict())
+
+
+def _put_environment(connection: Connection, content: dict[str, Any]) -> int:
+    from ranbench.spec import digest  # here, since whoever only reads needs no specs
+
     sha256 = digest(content)
     add_missing(connection, EnvironmentRow, [{**content, "sha256": sha256}])
     return connection.execute(select(EnvironmentRow.id).where(EnvironmentRow.sha256 == sha256)).scalar_one()
