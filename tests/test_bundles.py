@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 import math
+import sqlite3
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +28,9 @@ from ranbench.spec import (
     RunSpec,
 )
 from ranbench.store import Claimed, Store
-from ranbench.store.bundle import MANIFEST, VERSION, line
+from ranbench.store import bundle as bundles
+from ranbench.store.bundle import MANIFEST, VERSION, line, opened
+from ranbench.store.writing import number_or_null
 
 HERE = Environment(
     device="cpu",
@@ -326,6 +329,30 @@ def put(name: str, content: bytes) -> Callable[[Members], None]:
     return lambda members: members.update({name: content})
 
 
+def twice(part: str) -> Callable[[Members], None]:
+    """Let the first record of a part stand there again."""
+
+    def change(members: Members) -> None:
+        first, *rest = members[f"{part}.jsonl"].splitlines(keepends=True)
+        members[f"{part}.jsonl"] = b"".join([first, first, *rest])
+
+    return change
+
+
+def spelled(text: bytes, other: bytes) -> Callable[[Members], None]:
+    """Write a text of the suites in another way."""
+
+    def change(members: Members) -> None:
+        assert text in members["suites.jsonl"]
+        members["suites.jsonl"] = members["suites.jsonl"].replace(text, other, 1)
+
+    return change
+
+
+DONE = {"state": "done", "reason": None, "metrics": FINAL}
+FILE = {"kind": "w", "path": "artefacts/a", "sha256": "1" * 64, "size": 1}
+
+
 def refuses(database: Opened, path: Path, told: str) -> None:
     """Check that a bundle is refused in one line that names it, and that nothing of it is kept."""
     store = database("refusing")
@@ -375,6 +402,43 @@ def refuses(database: Opened, path: Path, told: str) -> None:
         ),
         (rewrite("series", attempt="unknown"), "series.jsonl:1: does not hold: its attempt is not in the bundle"),
         (rewrite("series", steps=[20, 10]), "series.jsonl:1: does not hold: its steps do not ascend"),
+        (rewrite("series", steps=[10, 101]), "series.jsonl:1: does not hold: has a point at 101, beyond the step 100"),
+        (rewrite("series", steps=[], values=[]), "series.jsonl:1: does not hold: has no point"),
+        (rewrite("series", values=[10**400, 1.0]), "series.jsonl:1: does not hold: values.0: is a number out of range"),
+        (rewrite("attempts", seconds=10**400), "attempts.jsonl:1: does not hold: seconds: is a number out of range"),
+        (rewrite("attempts", started="0001-01-01T00:00:00+23:59"), "attempts.jsonl:1: .*: started: is out of range"),
+        (rewrite("attempts", ended="2026-01-01T02:00:00+02:00"), "attempts.jsonl:1: .*: ended: is not in UTC"),
+        (rewrite("attempts", ended="2026-01-01T02:00:00Z"), "attempts.jsonl:1: .*: ended: is not in UTC"),
+        (rewrite("attempts", ended="2026-01-01T02:00:00.000000+00:00"), "attempts.jsonl:1: .*: ended: is not in UTC"),
+        (
+            rewrite("attempts", state="failed", reason="error", metrics={}, iterations=99, step=0),
+            "attempts.jsonl:1: .*: is of 99 iterations, its spec of 100",
+        ),
+        (rewrite("attempts", predictions="AAB="), "attempts.jsonl:1: .*: is not base64 in its canonical form"),
+        (rewrite("attempts", code_id="me"), "attempts.jsonl:1: .*: code_id: is not a sha256 in hexadecimal"),
+        (rewrite("attempts", resumes=2**31), "attempts.jsonl:1: .*: resumes: Input should be less than"),
+        (rewrite("attempts", **DONE, step=99), "attempts.jsonl:1: .*: is done at iteration 99 of 100"),
+        (
+            rewrite("attempts", **{**DONE, "metrics": {**FINAL, "error_pct": None}}),
+            "attempts.jsonl:1: .* done without error",
+        ),
+        (
+            rewrite("attempts", state="failed", reason="error", metrics=FINAL),
+            "attempts.jsonl:1: .*: has a result, and is failed",
+        ),
+        (rewrite("attempts", artefacts=[FILE, FILE]), "attempts.jsonl:1: .*: its artefacts do not ascend"),
+        (rewrite("suites", name="a\x1b[31m"), "suites.jsonl:1: does not hold: name: holds a control character"),
+        (rewrite("suites", title="a\0"), "suites.jsonl:1: does not hold: title: holds a NUL"),
+        (rewrite("environments", cpu="a\u202e"), "environments.jsonl:1: .*: cpu: holds a control character"),
+        (rewrite("environments", settings={"a": ["\x07"]}), "environments.jsonl:1: .*: settings: holds a control"),
+        (twice("attempts"), "attempts.jsonl:2: does not hold: stands twice"),
+        (twice("series"), "series.jsonl:2: does not hold: stands twice"),
+        (spelled(b'"title":"A', b'"title":"\\ud800'), "suites.jsonl:1: is not in canonical form"),
+        (spelled(b'"name":', b'"name": '), "suites.jsonl:1: is not in canonical form"),
+        (spelled(b'"title":"A table"', b'"title":NaN'), "suites.jsonl:1: is not JSON: NaN is no number of JSON"),
+        (put("runs.jsonl", b"[" * 100_000), "runs.jsonl:1: is not JSON: maximum recursion"),
+        (put("artefacts/x", b"evil"), "'artefacts/x' is not a file that an attempt of the bundle names"),
+        (put("artefacts/0.x", b"evil"), "'artefacts/0.x' is not a file that an attempt of the bundle names"),
         (rewrite("series", steps=[10]), "series.jsonl:1: does not hold: has 1 steps and 2 values"),
         (put("runs.jsonl", b"{"), "runs.jsonl:1: is not JSON"),
         (put("runs.jsonl", b"[]\n"), "runs.jsonl:1: is no JSON object"),
@@ -405,6 +469,18 @@ def test_a_bundle_whose_records_do_not_hold_is_refused_whole(
             put(MANIFEST, line({"format": "ranbench bundle", "version": VERSION + 1, "members": {}})),
             f"is a bundle of version {VERSION + 1}, newer than {VERSION} of this ranbench; 'pip install --upgrade",
         ),
+        *[
+            (
+                put(MANIFEST, b'{"format":"ranbench bundle","version":%s,"members":{}}' % version),
+                "is not a bundle of ranbench: its manifest.json does not hold: .* (is not a whole|is no) number",
+            )
+            for version in (b"0", b"1.9", b"true", b'"1"', b"Infinity", b"1e400")
+        ],
+        (
+            put(MANIFEST, b'{"format":"ranbench bundle","version":1,"members":{"a":{"sha256":"","bytes":1e400}}}'),
+            "its manifest.json does not hold: 'inf' is not a whole number from 0",
+        ),
+        (put(MANIFEST, b"[" * 100_000), "its manifest.json does not hold: maximum recursion"),
     ],
 )
 def test_a_bundle_that_is_not_what_its_manifest_says_is_refused(
@@ -470,3 +546,156 @@ def test_a_bundle_that_lacks_a_run_of_a_merged_suite_leaves_its_link(bundle: Pat
     store.merge(bundle)
 
     assert {found.seed for found in store.runs(suite="table9")} == {0, 1, 5}
+
+
+def with_weights(database: Opened, tmp_path: Path, content: bytes) -> Path:
+    """Return a bundle with one file, ``artefacts/some.x``."""
+    store, out = database(content.decode()), tmp_path / f"{content.decode()}.zip"
+    attempt = begin(store, 0)
+    sha256 = hashlib.sha256(content).hexdigest()
+    store.record_artefact(attempt, "me", kind="weights", path="artefacts/some.x", sha256=sha256, size=len(content))
+    store.append(attempt, "me", [], 100)
+    store.finish(attempt, "me", FINAL)
+    (tmp_path / "made" / "artefacts").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "made" / "artefacts" / "some.x").write_bytes(content)
+    store.export(out, weights=tmp_path / "made")
+    return out
+
+
+def test_a_file_of_a_bundle_never_replaces_another_that_may_be_good(database: Opened, tmp_path: Path) -> None:
+    good, evil = (with_weights(database, tmp_path, content) for content in (b"good", b"evil"))
+    store, folder = database("second"), tmp_path / "there"
+    store.merge(good, folder)
+
+    with pytest.raises(StoreError, match=r"evil.zip: 'artefacts/some.x' is another file in the database; nothing was"):
+        store.merge(evil, folder)
+    with pytest.raises(StoreError, match=r"evil.zip: 'artefacts/some.x' is another file than .*some.x, which is there"):
+        database("third").merge(evil, folder)  # another database with the same folder
+
+    assert (folder / "artefacts" / "some.x").read_bytes() == b"good"
+    assert database("third").runs() == []
+
+
+def test_a_damaged_file_is_mended_by_a_bundle_that_has_it(database: Opened, tmp_path: Path) -> None:
+    good, store, folder = with_weights(database, tmp_path, b"good"), database("second"), tmp_path / "there"
+    store.merge(good, folder)
+    (folder / "artefacts" / "some.x").write_bytes(b"goo")
+
+    store.merge(good, folder)
+
+    assert (folder / "artefacts" / "some.x").read_bytes() == b"good"
+
+
+def test_a_line_that_is_too_long_is_refused_before_it_is_read(
+    bundle: Path, database: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = altered(bundle, put("cells.jsonl", b" " * 2**20), honest=True)
+    monkeypatch.setattr(bundles, "LONGEST_LINE", 2**16)
+
+    refuses(database, path, "cells.jsonl:1: is longer than 65,536 bytes")
+
+
+def test_an_export_that_cannot_be_written_says_why(database: Opened, tmp_path: Path) -> None:
+    store = database("first")
+    train(store, 0)
+    (tmp_path / "file").touch()
+
+    with pytest.raises(StoreError, match=r"out.zip: cannot be written: .*Not a directory"):
+        store.export(tmp_path / "file" / "out.zip")  # whose partial file cannot be deleted either
+
+
+def test_zero_has_one_form(bundle: Path, database: Opened, tmp_path: Path) -> None:
+    path = altered(bundle, rewrite("series", values=[-0.0, 1.0]), honest=True)
+    store = database("second")
+
+    store.merge(path)
+
+    assert store.merge(path).added == 0
+    store.export(tmp_path / "out.zip")
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        assert b"-0.0" not in archive.read("series.jsonl")
+    assert math.copysign(1, number_or_null(-0.0) or 0.0) == 1
+
+
+def test_an_export_and_a_merge_do_not_depend_on_the_variables_of_who_does_it(
+    database: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, first, second, third = database("first"), *(tmp_path / f"{number}.zip" for number in range(3))
+    train(store, 0, environment=dataclasses.replace(HERE, patch="+ extraordinary"))
+    store.fail(begin(store, 1), "me", Reason.ERROR, "an extraordinary error")
+    store.export(first, with_patch=True)
+
+    monkeypatch.setenv("SOME_TOKEN", "extraordinary")
+    store.export(second, with_patch=True)
+    other = database("second")
+    other.merge(first)
+    other.export(third, with_patch=True)
+
+    assert first.read_bytes() == second.read_bytes() == third.read_bytes()
+    store.fail(begin(store, 2), "me", Reason.ERROR, "an extraordinary error")
+    assert store.find(run(2).fingerprint).attempts[0].error == "an *** error"
+
+
+@pytest.mark.parametrize("text", ["see /home/me/x", "/C:\\C: password)'hunter22a", "--token abcdefgh", "a\0b"])
+def test_a_text_that_an_export_would_change_is_changed_when_it_comes(
+    text: str, database: Opened, tmp_path: Path
+) -> None:
+    store, path = database("first"), tmp_path / "out.zip"
+    store.fail(begin(store, 0), "me", Reason.ERROR, "it")
+    store.export(path)
+    path = altered(path, rewrite("attempts", error=text, patch=text), honest=True)
+    other = database("second")
+    other.merge(path)
+
+    assert other.merge(path).known == 1
+    other.export(tmp_path / "first.zip", with_patch=True)
+    database("third").merge(tmp_path / "first.zip")
+    database("third").export(tmp_path / "second.zip", with_patch=True)
+    assert (tmp_path / "first.zip").read_bytes() == (tmp_path / "second.zip").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("UPDATE cell SET spec = '{}'", "cells: record 1 cannot be exported: run .*: this version cannot read its"),
+        ("UPDATE attempt SET purpose = 'fun'", "attempts: record 1 cannot be exported: purpose: Input should be"),
+        ("UPDATE attempt SET step = 99", "attempts: record 1 cannot be exported: is done at iteration 99 of 100"),
+        ("DELETE FROM metric", "attempts: record 1 cannot be exported: is done without error_pct, loss"),
+    ],
+)
+def test_what_a_merge_would_refuse_is_not_exported(change: str, told: str, database: Opened, tmp_path: Path) -> None:
+    store = database("first")
+    train(store, 0)
+    altering = sqlite3.connect(store.url.removeprefix("sqlite:///"))
+    altering.execute("PRAGMA ignore_check_constraints = ON")
+    altering.execute(change)
+    altering.commit()
+    altering.close()
+
+    with pytest.raises(StoreError, match=told) as caught:
+        store.export(tmp_path / "out.zip")
+
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.glob("*.zip*")) == []
+
+
+def test_an_attempt_that_is_under_way_here_is_told(database: Opened, tmp_path: Path) -> None:
+    store, path = database("first"), tmp_path / "out.zip"
+    train(store, 0)
+    store.export(path)
+    other = database("second")
+    begin(other, 0)
+    altering = sqlite3.connect(other.url.removeprefix("sqlite:///"))
+    altering.execute("UPDATE attempt SET uid = ?", [store.runs()[0].attempts[0].uid])
+    altering.commit()
+    altering.close()
+
+    with pytest.raises(StoreError, match=r"attempts.jsonl:1: has the name of an attempt that is not closed here"):
+        other.merge(path)
+
+
+def test_errors_of_whoever_uses_a_bundle_are_not_called_damage(bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="disk"), opened(bundle):
+        raise OSError("disk")
+    with pytest.raises(StoreError, match=r"none.zip: cannot be read: No such file"), opened(tmp_path / "none.zip"):
+        pass
