@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ranbench.cli.options import Db, Factor, Json, Protocol, Seeds, settings, suite_of
+from ranbench.cli.options import Db, Factor, Json, Protocol, Seeds, one_of, settings, suite_of
 from ranbench.cli.output import answer, as_json, note
 from ranbench.errors import SuiteError, UsageError
 
@@ -33,6 +33,9 @@ def report(
     protocol: Protocol = None,
     factor: Factor = None,
     seeds: Seeds = None,
+    formats: Annotated[
+        str, typer.Option("--format", metavar="LIST", help="Of md, html, tex, csv and json, with commas between.")
+    ] = "md",
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the pages go.")] = Path("reports"),
     json: Json = False,
     db: Db = None,
@@ -41,6 +44,7 @@ def report(
     import ranbench.report as reporting
     from ranbench.errors import one_line
 
+    chosen = _chosen(formats)
     tables = []
     missing = 0
     with settings(context, db).store(create=False) as store:
@@ -58,8 +62,9 @@ def report(
                 continue
             records, measured = _records(store, suite), _measured(store, suite)
             _say_other_code(suite, records, measured)
+            built = reporting.tables(suite, records, measured, compare=compare)
             if json:
-                tables.append(reporting.tables(suite, records, measured, compare=compare).as_dict())
+                tables.append(reporting.Report(suite, built, {}, compare).as_dict())
                 continue
             attempts = [record.counted.id for record in records if record.counted]
             series = {
@@ -67,14 +72,29 @@ def report(
                 for key, (steps, values) in store.series(attempts, CURVES).items()
             }
             try:
-                page = reporting.report(suite, records, series, measured, out=out, compare=compare)
+                files = reporting.write(reporting.Report(suite, built, series, compare), out, chosen)
             except OSError as error:
                 raise UsageError(f"--out {out}: cannot be written: {one_line(error)}") from None
-            answer(str(page))
+            for file in files:
+                answer(str(file))
     if json:
         as_json(tables)
     if missing:
         raise typer.Exit(2)
+
+
+def _chosen(formats: str) -> tuple[str, ...]:
+    """Return the formats that are named, each once.
+
+    Raises:
+        UsageError: one is not known, or none is named.
+    """
+    from ranbench.report import FORMATS
+
+    names = tuple(dict.fromkeys(name.strip() for name in formats.split(",")))
+    for name in names:
+        one_of("--format", name, tuple(FORMATS))
+    return names
 
 
 def _say_other_code(suite: Suite, records: Sequence[RunRecord], measured: Mapping[str, Recorded]) -> None:

@@ -29,13 +29,17 @@ _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of a table: ``anchor`` names it for links, ``link`` leads to an anchor, ``notes`` go beneath."""
+    """One entry of a table: ``anchor`` names it for links, ``link`` leads to an anchor, ``notes`` go beneath.
+
+    ``runs`` is the anchor of the runs that a number rests on; formats where links do not disturb reading lead there.
+    """
 
     text: str
     code: bool = False
     link: str | None = None
     anchor: str | None = None
     notes: tuple[str, ...] = ()
+    runs: str | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,17 @@ class Grid:
     rows: tuple[tuple[Entry, ...], ...]
 
 
+def one_line(value: str) -> str:
+    """Put words on one line, without characters that cannot be seen, as every format shows them."""
+    return " ".join("".join(ch if ch.isprintable() else " " for ch in value).split())
+
+
+def letter(index: int) -> str:
+    """Count a, b, ..., z, aa, ab, ..."""
+    rest, last = divmod(index, 26)
+    return (letter(rest - 1) if rest else "") + chr(ord("a") + last)
+
+
 def number(value: float | None, unit: str, *, signed: bool = False) -> str:
     """Write a value with the digits of its unit, and a dash for None; a rounded zero has no sign."""
     if value is None:
@@ -68,6 +83,11 @@ def spread(value: Summary, unit: str) -> str:
     """Write ``mean ± half interval``; without a half interval the mean alone."""
     mean = number(value.mean, unit)
     return mean if value.half_interval is None else f"{mean} ± {number(value.half_interval, unit)}"
+
+
+def verdict_mark(row: VerdictRow) -> str:
+    """Write a verdict with its mark."""
+    return f"{MARKS[row.outcome]} {row.outcome}{' (scaled)' if row.fidelity == 'scaled' else ''}"
 
 
 def verdict_grid(rows: Sequence[VerdictRow]) -> Grid:
@@ -106,12 +126,14 @@ def effect(row: VerdictRow) -> str:
     return f"{text} {_SHORT_UNITS.get(row.unit, row.unit)}"
 
 
-def result_grid(results: Results, prefix: str = "cell") -> Grid:
+def result_grid(results: Results, prefix: str = "cell", marks: Mapping[int, str] | None = None) -> Grid:
     """Lay out a results table; n links to the rows of ``run_grid`` with the same ``prefix``.
 
     Columns that no row fills are left out: the paper's for a suite without published values, best-on-test for other
-    metrics, wrong labels without noise, fidelity where all is full.
+    metrics, wrong labels without noise, fidelity where all is full. ``marks``: the verdict on a cell's value, where a
+    claim is about it, with its mark.
     """
+    marks = marks or {}
     unit = METRICS[results.metric].unit
     head = f" ({'%' if unit == 'percent' else unit})"
     rows = results.rows
@@ -122,11 +144,13 @@ def result_grid(results: Results, prefix: str = "cell") -> Grid:
         columns.append((Column("fidelity"), lambda row: Entry(row.fidelity)))
     if any(row.published is not None for row in rows):
         columns.append((Column(f"paper{head}", "right"), lambda row: Entry(number(row.published, unit))))
-    columns.append((Column(f"{ours}{head}", "right"), lambda row: _ours(row, unit)))
+    columns.append((Column(f"{ours}{head}", "right"), lambda row: _rests(row, prefix, _ours(row, unit))))
     columns.append((Column("n", "right"), lambda row: _count(row, prefix)))
     columns.append((Column("sd", "right"), lambda row: Entry(number(row.ours.sd if row.ours else None, unit))))
     if any(row.published is not None for row in rows):
-        columns.append((Column("ours − paper", "right"), lambda row: Entry(number(row.difference, unit, signed=True))))
+        columns.append((Column("ours − paper", "right"), lambda row: _rests(row, prefix, _difference(row, unit))))
+    if any(row.cell in marks for row in rows):
+        columns.append((Column("verdict"), lambda row: Entry(marks.get(row.cell, NONE))))
     if any(row.best_on_test for row in rows):
         columns.append((Column(f"best on test{head}", "right"), lambda row: _spread_entry(row.best_on_test, unit)))
     if any("noise" in row.axes or row.wrong_labels for row in rows):
@@ -279,6 +303,15 @@ def _ours(row: ResultRow, unit: str) -> Entry:
     elif row.ours.half_interval is None:
         notes = ("all seeds have the same value: no interval can be formed", *notes)
     return Entry(spread(row.ours, unit), notes=notes)
+
+
+def _difference(row: ResultRow, unit: str) -> Entry:
+    return Entry(number(row.difference, unit, signed=True))
+
+
+def _rests(row: ResultRow, prefix: str, entry: Entry) -> Entry:
+    """Lead from a number to its runs."""
+    return replace(entry, runs=f"{prefix}-{row.cell}" if row.ours else None)
 
 
 def _count(row: ResultRow, prefix: str) -> Entry:

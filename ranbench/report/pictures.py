@@ -38,8 +38,7 @@ def draw(tables: Tables, series: Series, folder: Path) -> tuple[Picture, ...]:
     Returns:
         The pictures in reading order; none where no run is done.
     """
-    found = [_curves(tables, series), _seeds(tables), *_claims(tables)]
-    wanted = [made for made in found if made is not None]
+    wanted = pictures(tables, series)
     for stale in {*_FILES, *(path.name for path in folder.glob("claims-*.png"))} - {p.file for p, _ in wanted}:
         (folder / stale).unlink(missing_ok=True)
     if wanted:
@@ -50,6 +49,12 @@ def draw(tables: Tables, series: Series, folder: Path) -> tuple[Picture, ...]:
 
 
 Made = tuple[Picture, Callable[[], "Figure"]]
+
+
+def pictures(tables: Tables, series: Series) -> tuple[Made, ...]:
+    """Return the pictures that the runs allow, in reading order, each with what draws it."""
+    found = [_curves(tables, series), _seeds(tables), *_claims(tables)]
+    return tuple(made for made in found if made is not None)
 
 
 def _curves(tables: Tables, series: Series) -> Made | None:

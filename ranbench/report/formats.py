@@ -1,0 +1,120 @@
+"""The files of a report, in every format. Each is made from the same tables, so that the numbers are the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ranbench.counts import Counts
+from ranbench.records import RunRecord
+from ranbench.report import web
+from ranbench.report.composing import compose
+from ranbench.report.document import Block
+from ranbench.report.inlining import inlined
+from ranbench.report.pages import commands, page
+from ranbench.report.pictures import Made, Series, draw, pictures
+from ranbench.report.style import svg
+from ranbench.report.tables import tables
+from ranbench.report.values import Tables
+from ranbench.suite import Suite
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the files of one suite's report are made from."""
+
+    suite: Suite
+    tables: Tables
+    series: Series
+    compare: bool
+
+    @cached_property
+    def pictures(self) -> tuple[Made, ...]:
+        """The pictures that the runs allow, each with what draws it."""
+        return pictures(self.tables, self.series)
+
+    @cached_property
+    def document(self) -> tuple[Block, ...]:
+        """The page without a format."""
+        shown = [picture for picture, _ in self.pictures]
+        return compose(self.suite, self.tables, shown, compare=self.compare)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the tables as plain JSON values, with the commands that make them again."""
+        return {**self.tables.as_dict(), "commands": list(commands(self.suite, compare=self.compare))}
+
+
+def write(report: Report, out: Path, formats: Sequence[str] = ("md",)) -> tuple[Path, ...]:
+    """Write ``out/NAME.FORMAT`` and what belongs to it, in ``out/NAME/``. Equal records give equal bytes.
+
+    Args:
+        report: what is written.
+        out: folder, made if it is not there.
+        formats: of ``FORMATS``.
+
+    Returns:
+        The files that a reader opens, in the order of ``formats``.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    return tuple(path for name in formats for path in FORMATS[name](report, out))
+
+
+def report(
+    suite: Suite,
+    records: Sequence[RunRecord],
+    series: Series,
+    measured: Mapping[str, Counts] | None = None,
+    *,
+    out: Path,
+    compare: bool = True,
+) -> Path:
+    """Write ``out/NAME.md`` and its pictures ``out/NAME/*.png``. Equal records give equal bytes.
+
+    Args:
+        suite: what is reported on.
+        records: all runs of the suite's cells, whatever their protocol.
+        series: (attempt id, metric) -> iterations and values; ``test_error_pct`` is drawn.
+        measured: counts of nets by ``complexity_key``; a net that is not among them is looked up in counts.json.
+        out: folder, made if it is not there.
+        compare: set the paper's values beside ours and judge the claims.
+
+    Returns:
+        The path of the markdown file.
+
+    Raises:
+        SpecError: a stored spec that this version cannot read.
+    """
+    built = tables(suite, records, measured, compare=compare)
+    (path,) = write(Report(suite, built, series, compare), out)
+    return path
+
+
+def _markdown(report: Report, out: Path) -> list[Path]:
+    shown = draw(report.tables, report.series, out / report.suite.name)
+    text = page(report.suite, report.tables, shown, compare=report.compare)
+    return [_written(out / f"{report.suite.name}.md", text)]
+
+
+def _html(report: Report, out: Path) -> list[Path]:
+    drawings = {
+        picture.file: inlined(svg(make()), f"picture-{number}", picture.title)
+        for number, (picture, make) in enumerate(report.pictures, 1)
+    }
+    return [_written(out / f"{report.suite.name}.html", web.page(report.document, drawings))]
+
+
+def _json(report: Report, out: Path) -> list[Path]:
+    text = json.dumps(report.as_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+    return [_written(out / f"{report.suite.name}.json", f"{text}\n")]
+
+
+def _written(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8", newline="\n")
+    return path
+
+
+FORMATS: Mapping[str, Callable[[Report, Path], list[Path]]] = {"md": _markdown, "html": _html, "json": _json}
