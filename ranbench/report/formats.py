@@ -11,13 +11,13 @@ from typing import Any
 
 from ranbench.counts import Counts
 from ranbench.records import RunRecord
-from ranbench.report import web
+from ranbench.report import latex, sheets, web
 from ranbench.report.composing import compose
-from ranbench.report.document import Block
+from ranbench.report.document import Block, Table
 from ranbench.report.inlining import inlined
 from ranbench.report.pages import commands, page
 from ranbench.report.pictures import Made, Series, draw, pictures
-from ranbench.report.style import svg
+from ranbench.report.style import pdf, svg
 from ranbench.report.tables import tables
 from ranbench.report.values import Tables
 from ranbench.suite import Suite
@@ -112,9 +112,41 @@ def _json(report: Report, out: Path) -> list[Path]:
     return [_written(out / f"{report.suite.name}.json", f"{text}\n")]
 
 
+def _latex(report: Report, out: Path) -> list[Path]:
+    folder = out / report.suite.name
+    folder.mkdir(exist_ok=True)
+    tables_ = {f"{block.name}.tex": latex.table(block) for block in report.document if isinstance(block, Table)}
+    drawings = {picture.file: Path(picture.file).with_suffix(".pdf").name for picture, _ in report.pictures}
+    for picture, make in report.pictures:
+        (folder / drawings[picture.file]).write_bytes(pdf(make()))
+    for old in folder.glob("*.tex"):
+        if old.name not in tables_ and latex.is_table(old.read_text(encoding="utf-8", errors="replace")):
+            old.unlink()
+    for name, text in tables_.items():
+        _written(folder / name, text)
+    page_ = latex.page(report.document, drawings, report.suite.name)
+    return [_written(out / f"{report.suite.name}.tex", page_)]
+
+
+def _csv(report: Report, out: Path) -> list[Path]:
+    folder = out / report.suite.name
+    folder.mkdir(exist_ok=True)
+    texts = sheets.sheets(report.tables)
+    for name in sheets.NAMES:
+        if name not in texts:
+            (folder / f"{name}.csv").unlink(missing_ok=True)
+    return [_written(folder / f"{name}.csv", text) for name, text in texts.items()]
+
+
 def _written(path: Path, text: str) -> Path:
-    path.write_text(text, encoding="utf-8", newline="\n")
+    path.write_text(text, encoding="utf-8", newline="")
     return path
 
 
-FORMATS: Mapping[str, Callable[[Report, Path], list[Path]]] = {"md": _markdown, "html": _html, "json": _json}
+FORMATS: Mapping[str, Callable[[Report, Path], list[Path]]] = {
+    "md": _markdown,
+    "html": _html,
+    "tex": _latex,
+    "csv": _csv,
+    "json": _json,
+}

@@ -208,7 +208,8 @@ def _json(value: Any) -> Any:
     if isinstance(value, Protocol):
         return value.model_dump(mode="json")
     if isinstance(value, Mapping):
-        return {str(key): _json(part) for key, part in value.items()}
+        # An attempt's id is a row of one database; a report is the same from any that holds its runs.
+        return {str(key): _json(part) for key, part in value.items() if key != "attempt_id"}
     if isinstance(value, list | tuple):
         return [_json(part) for part in value]
     if isinstance(value, float) and not math.isfinite(value):
