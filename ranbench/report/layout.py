@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Literal, TypeVar
 
 from ranbench.records import METRICS, SIZE_METRICS
+from ranbench.report.against import BesideRow, ResultSet
 from ranbench.report.collect import EnvironmentRow, RunRow
 from ranbench.report.values import CostRow, ResultRow, Results, Size, SizeRow, Tables, VerdictRow
 from ranbench.statistics import Summary
@@ -158,6 +159,46 @@ def result_grid(results: Results, prefix: str = "cell", marks: Mapping[int, str]
     return _grid(columns, rows)
 
 
+def set_grid(rows: Sequence[ResultSet]) -> Grid:
+    """Lay out what each set of results was made with."""
+    columns: list[tuple[Column, Callable[[ResultSet], Entry]]] = [
+        (Column("results"), lambda row: Entry(row.name)),
+        (Column("runs done", "right"), lambda row: Entry(f"{row.done} of {row.planned}")),
+        (Column("code"), lambda row: Entry(", ".join(row.code) or NONE)),
+        (Column("device"), lambda row: Entry(", ".join(row.devices) or NONE)),
+        (Column("torch"), lambda row: Entry(", ".join(row.torch) or NONE)),
+        (Column("commit"), lambda row: Entry(", ".join(row.commits) or NONE)),
+    ]
+    return _grid(columns, rows)
+
+
+def beside_grid(rows: Sequence[BesideRow], unit: str) -> Grid:
+    """Lay out one metric of our cells beside those of other sets: one line per cell and set."""
+    head = f" ({'%' if unit == 'percent' else unit})"
+    columns: list[tuple[Column, Callable[[BesideRow], Entry]]] = _axis_columns(rows)
+    columns += [
+        (Column("beside"), lambda row: Entry(row.name)),
+        (Column(f"ours{head}", "right"), lambda row: _spread_entry(row.ours, unit)),
+        (Column("n", "right"), lambda row: Entry(str(row.ours.n if row.ours else 0))),
+        (Column(f"theirs{head}", "right"), lambda row: _spread_entry(row.theirs, unit)),
+        (Column("their n", "right"), lambda row: Entry(str(row.theirs.n if row.theirs else 0))),
+        (Column("ours − theirs (bounds)", "right"), lambda row: Entry(_bounded(row, unit))),
+        (
+            Column("p", "right"),
+            lambda row: Entry(NONE if row.p is None else "< 0.001" if row.p < 0.001 else f"{row.p:.3f}"),
+        ),
+        (Column("can the data tell"), lambda row: Entry(row.answer)),
+    ]
+    return _grid(columns, rows)
+
+
+def _bounded(row: BesideRow, unit: str) -> str:
+    text = number(row.difference, unit, signed=True)
+    if row.low is None or row.high is None:
+        return text
+    return f"{text} ({number(row.low, unit, signed=True)} to {number(row.high, unit, signed=True)})"
+
+
 def run_grid(tables: Tables, runs: Sequence[RunRow], metrics: Sequence[str], prefix: str = "cell") -> Grid:
     """Lay out every run with its raw values: one line per cell and seed."""
     labels = {row.cell: row.label for row in tables.results[0].rows}
@@ -283,13 +324,13 @@ def _grid(columns: Sequence[tuple[Column, Callable[[_T], Entry]]], rows: Sequenc
 
 
 def _axis_columns(
-    rows: Sequence[ResultRow] | Sequence[CostRow] | Sequence[SizeRow],
+    rows: Sequence[ResultRow] | Sequence[CostRow] | Sequence[SizeRow] | Sequence[BesideRow],
 ) -> list[tuple[Column, Callable[[Any], Entry]]]:
     axes = dict.fromkeys(axis for row in rows for axis in row.axes)
     return [(Column(axis), partial(_axis_entry, axis)) for axis in axes]
 
 
-def _axis_entry(axis: str, row: ResultRow | CostRow | SizeRow) -> Entry:
+def _axis_entry(axis: str, row: ResultRow | CostRow | SizeRow | BesideRow) -> Entry:
     value = row.axes.get(axis)
     return Entry(NONE if value is None else f"{value:g}" if isinstance(value, float) else str(value))
 

@@ -11,15 +11,18 @@ from typing import Any, TypeAlias
 
 from ranbench.catalogue import dataset_info
 from ranbench.counts import PASSES_OF_A_STEP
-from ranbench.records import ALL_METRICS, METRICS
+from ranbench.records import ALL_METRICS, METRICS, Metric
 from ranbench.report import markdown
+from ranbench.report.against import OURS
 from ranbench.report.layout import (
     MARKS,
     Grid,
+    beside_grid,
     cost_grid,
     environment_grid,
     result_grid,
     run_grid,
+    set_grid,
     size_grid,
     verdict_grid,
     verdict_mark,
@@ -106,8 +109,16 @@ def content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare
         "passes": PASSES_OF_A_STEP,
         "environments": environment_grid(built.environments),
         "others": [_section(built, section, index) for index, section in enumerate(built.others, 1)],
-        "commands": commands(suite, compare=compare),
+        "sets": set_grid(built.sets),
+        "beside": _beside(built),
+        "commands": commands(suite, built, compare=compare),
     }
+
+
+def _beside(built: Tables) -> list[tuple[Metric, Grid]]:
+    names = dict.fromkeys(row.metric for row in built.beside)
+    rows = {name: [row for row in built.beside if row.metric == name] for name in names}
+    return [(METRICS[name], beside_grid(rows[name], METRICS[name].unit)) for name in names]
 
 
 def _marks(suite: Suite, built: Tables, metric: str) -> dict[int, str]:
@@ -198,7 +209,7 @@ def _source(suite: Suite) -> str:
     return ", ".join([f"arXiv {suite.paper.arxiv}", *(f"{kind} {n}" for kind, n in places if n is not None)])
 
 
-def commands(suite: Suite, *, compare: bool) -> tuple[str, ...]:
+def commands(suite: Suite, built: Tables, *, compare: bool) -> tuple[str, ...]:
     """The commands that make this report again; a suite outside the working folder is named without its folder."""
     path = Path(suite.file)
     if path.is_absolute():
@@ -208,5 +219,6 @@ def commands(suite: Suite, *, compare: bool) -> tuple[str, ...]:
         argument = path.as_posix()
     named = shlex.quote(" ".join(argument.split()))
     report = f"ranbench report {named}{suite.options}{' --compare' if compare else ''}"
+    report += "".join(f" --against {shlex.quote(one.name)}" for one in built.sets if one.name != OURS)
     trust = " --trust-imports" if _has_own_code(suite) else ""
     return (f"ranbench run {named}{suite.options}{trust}", report)

@@ -13,6 +13,7 @@ from ranbench.catalogue import dataset_info, is_foreign
 from ranbench.claims import Verdict, judge
 from ranbench.counts import Counts, lookup
 from ranbench.records import SIZE_METRICS, RunRecord
+from ranbench.report.against import beside, result_sets
 from ranbench.report.collect import NOT_RUN, Collected, EnvironmentRow, RunRow, cell_fidelity, collect
 from ranbench.report.notes import mixed, row_notes
 from ranbench.report.sizes import cited_rows, size_rows
@@ -33,6 +34,7 @@ def tables(
     measured: Mapping[str, Counts] | None = None,
     *,
     compare: bool = True,
+    against: Mapping[str, Sequence[RunRecord]] | None = None,
 ) -> Tables:
     """Build every table of the report of ``suite``.
 
@@ -40,6 +42,7 @@ def tables(
         records: all runs of the suite's cells, whatever their protocol; others are ignored.
         measured: counts of nets by ``complexity_key``; a net that is not among them is looked up in counts.json.
         compare: also set the paper's values beside ours and judge the claims.
+        against: the runs of other result sets, by their names, which are set beside ours.
 
     Raises:
         SpecError: a stored spec that this version cannot read.
@@ -69,6 +72,8 @@ def tables(
         deviations=_deviations(suite),
         environments=found.environments,
         others=_others(suite, found),
+        sets=result_sets(suite, found.records, against or {}) if suite.trains else (),
+        beside=beside(suite, _metrics(suite), found.records, against or {}) if suite.trains else (),
     )
 
 

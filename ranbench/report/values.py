@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ranbench.report.against import BesideRow, ResultSet
 from ranbench.report.collect import EnvironmentRow, RunRow
 from ranbench.spec import Fidelity, Protocol
 from ranbench.statistics import Summary
@@ -198,6 +199,8 @@ class Tables:
     deviations: tuple[DeviationRow, ...]
     environments: tuple[EnvironmentRow, ...]
     others: tuple[Section, ...]
+    sets: tuple[ResultSet, ...] = ()
+    beside: tuple[BesideRow, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values; what is not finite becomes null."""

@@ -117,7 +117,7 @@ def test_every_format_shows_a_suite_without_any_run(name: str, load: Load, tmp_p
 
     together = "".join(file.read_text(encoding="utf-8") for file in [*files, *tmp_path.rglob("*.tex")])
     assert "not run" in together
-    assert not re.search(r"\bnan\b", together, re.IGNORECASE)
+    assert not re.search(r"\bnan\b", together.partition("<script>")[0], re.IGNORECASE)
 
 
 def test_a_thousand_runs_are_written_in_every_format(load: Load, recorder: Recorder, tmp_path: Path) -> None:
