@@ -16,6 +16,7 @@ from ranbench.suite.form import Reduction
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+REPORTS = (ROOT / "docs" / "reports.md").read_text(encoding="utf-8")
 COMMANDS = (
     *(
         "list",
@@ -42,9 +43,10 @@ COMMANDS = (
 
 
 def documented() -> list[str]:
-    """Every ranbench command line of the README, from code blocks and inline code, without placeholders."""
+    """Every ranbench command line of the README, from code blocks and inline code, without placeholders; of reports."""
     inside = re.findall(r"`(ranbench [^`\n]+)`", README)
-    blocks = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+    text = README + REPORTS
+    blocks = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
     lines = [line.split("#")[0].strip() for line in blocks if line.startswith("ranbench")]
     return list(dict.fromkeys(lines + inside))
 
@@ -130,6 +132,17 @@ def test_the_suite_for_a_net_of_one_s_own_can_be_pasted_and_run(tmp_path: Path) 
     assert ended[0].stdout == "mysuite.yaml: valid: 2 cells, 6 runs, 1 claim\n"
     assert ended[1].stderr.splitlines()[-1] == "ranbench: 2 runs (fidelity: smoke): 2 trained, 0 done already"
     assert ended[2].stdout == "reports/mysuite.md\n"
+
+
+def test_every_option_of_a_report_is_documented() -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", "ranbench", "report", "--help"], capture_output=True, text=True, check=True
+    )
+
+    options = set(re.findall(r"^\s*(--[a-z]+)", found.stdout, re.MULTILINE)) - {"--help", "--db"}
+
+    assert {"--format", "--against", "--verify"} <= options
+    assert sorted(option for option in options if f"`{option}" not in REPORTS) == []
 
 
 def test_every_link_of_the_documents_leads_somewhere() -> None:
