@@ -19,7 +19,16 @@ from ranbench.data import ImageSet
 from ranbench.data.noise import flip_labels
 from ranbench.data.streams import global_stream
 from ranbench.environment import energy_joules, peak_device_memory_bytes, peak_memory_bytes, reset_peak_memory
-from ranbench.errors import CheckpointError, ClaimLost, Divergence, RanbenchError, TimedOut, one_line
+from ranbench.errors import (
+    CheckpointError,
+    ClaimLost,
+    Divergence,
+    RanbenchError,
+    TimedOut,
+    chain,
+    forget_frames,
+    one_line,
+)
 from ranbench.masking import mask
 from ranbench.models import build
 from ranbench.records import Environment, MetricPoint, Owner, Reason, State
@@ -131,6 +140,7 @@ class Attempt:
         text = one_line(error) if isinstance(error, RanbenchError) else _trace(error)
         self.place.store.fail(self.claimed.attempt_id, self.token, reason, text)
         self.place.observer.failed(self.spec, self.label, reason, one_line(error))
+        forget_frames(error)
         return State.FAILED
 
     def interrupt(self) -> State:
@@ -312,11 +322,8 @@ def lacks_memory(error: BaseException | None) -> bool:
 
     An error counts too that was raised while such a one was handled, as at the end of a recording.
     """
-    while error is not None:
-        if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    kinds = torch.OutOfMemoryError | MemoryError
+    return any(isinstance(each, kinds) or "can't allocate memory" in str(each) for each in chain(error))
 
 
 def _reason(error: Exception) -> Reason:

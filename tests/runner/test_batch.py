@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +24,7 @@ from ranbench.environment import new_owner
 from ranbench.records import Reason, RunRecord, State
 from ranbench.runner import How, Observer, Stop, Summary, run
 from ranbench.runner.attempt import Attempt
+from ranbench.runner.batch import Batch
 from ranbench.spec import RunSpec
 from ranbench.store import Claimed, Store
 from ranbench.suite import Suite, load_suite
@@ -314,6 +317,76 @@ def test_a_run_that_lacks_memory_while_it_is_opened_beside_another_waits_as_well
     assert (summary.trained, summary.failed) == (2, 0)
     assert told.notes == ["naive, seed 1 (smoke): out of memory beside another run; 1 at once from here on"]
     assert weights(store) == {name: expected[name] for name in weights(store)}
+
+
+@pytest.fixture
+def alive(monkeypatch: pytest.MonkeyPatch) -> Iterator[weakref.WeakSet[Training]]:
+    """The trainings that are there, where no garbage is collected: they go once nothing refers to them."""
+    found: weakref.WeakSet[Training] = weakref.WeakSet()
+    begin = Training.__init__
+
+    def init(training: Training, *arguments: Any, **options: Any) -> None:
+        found.add(training)
+        begin(training, *arguments, **options)
+
+    monkeypatch.setattr(Training, "__init__", init)
+    monkeypatch.setattr("ranbench.runner.batch.give_back_memory", lambda: None)
+    gc.collect()
+    gc.disable()
+    yield found
+    gc.enable()
+
+
+@pytest.mark.parametrize(("at_once", "when"), [(1, 3), (2, 6), (3, 9)])
+@pytest.mark.parametrize("bytes_more", [2**50, None], ids=["lacking memory", "any other error"])
+def test_a_run_whose_step_raised_is_gone_before_the_next_one_joins(
+    suite: Suite,
+    execute: Execute,
+    alive: weakref.WeakSet[Training],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    at_once: int,
+    when: int,
+    bytes_more: int | None,
+) -> None:
+    """The error comes from within a step, whose frames hold the net, its activations and its gradients."""
+    losses, loss, fill = [], torch.nn.functional.cross_entropy, Batch._fill
+    left_over: list[int] = []
+
+    def swelling(logits: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
+        losses.append(logits.requires_grad)
+        if logits.requires_grad and sum(losses) == when:
+            try:
+                torch.empty(bytes_more or 1)
+                raise RuntimeError("of another kind")
+            except RuntimeError as error:
+                raise ValueError("raised while another was handled") from error
+        return loss(logits, *arguments, **options)
+
+    def counted(batch: Batch, *arguments: Any) -> bool:
+        left_over.append(len(alive) - len(batch.open))
+        return fill(batch, *arguments)
+
+    monkeypatch.setattr(torch.nn.functional, "cross_entropy", swelling)
+    monkeypatch.setattr(Batch, "_fill", counted)
+
+    summary = execute(suite, how=How(at_once=at_once, threads=1))
+
+    waits = bytes_more is not None and at_once > 1
+    assert (summary.trained, summary.failed) == ((4, 0) if waits else (3, 1))
+    assert set(left_over) == {0}
+
+
+def test_memory_of_the_host_is_given_back_before_a_run_that_lacked_it_is_tried_again(
+    suite: Suite, execute: Execute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, given = Told(), []
+    monkeypatch.setattr("ranbench.runner.batch.give_back_memory", lambda: given.append(list(told.order)))
+    Lacking(monkeypatch, lambda training: training.step == 2 and len(told.open) > 1, MemoryError)
+
+    execute(suite, only={"learning": "naive"}, how=TWO, observer=told)
+
+    assert [[event for _, event in before] for before in given] == [["from 0", "from 0"]]
 
 
 @pytest.mark.parametrize("at_once", [1, 2])
