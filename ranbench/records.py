@@ -235,3 +235,11 @@ class RunRecord:
         if self.counted:
             return State.DONE.value
         return self.latest.state.value if self.latest else "planned"
+
+
+def checkpoint_folders(fingerprint: str, uid: str, number: int) -> tuple[str, str]:
+    """Name an attempt's folder of checkpoints, and the one that earlier versions gave it.
+
+    Several databases may share a folder of results: the older name is not of one attempt alone.
+    """
+    return f"{fingerprint[:16]}-{uid[:12]}", f"{fingerprint[:16]}-{number}"

@@ -98,6 +98,18 @@ def test_an_interrupted_attempt_is_resumed_by_the_same_code_only(store: Store) -
     assert other == Claimed(2, number=2, resume=False, step=0, environment=HERE)
 
 
+def test_a_claim_names_the_attempt_as_every_database_does_also_when_it_is_resumed(store: Store) -> None:
+    first = claim(store, "old")
+
+    again = claim(store, "new", is_alive=dead)
+    other = claim(store, "new", is_alive=dead, code_id="code-2")
+
+    uids = [attempt.uid for attempt in store.find(run().fingerprint).attempts]
+    claims = [answer.uid for answer in (first, again, other) if isinstance(answer, Claimed)]
+    assert claims == [uids[0], uids[0], uids[1]]
+    assert len(set(uids)) == 2
+
+
 def test_a_dead_owners_attempt_of_other_code_is_marked_interrupted(store: Store) -> None:
     claimed(store, "old")
 

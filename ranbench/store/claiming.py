@@ -78,7 +78,7 @@ def _newest(connection: Connection, request: Request) -> Row[Any] | None:
 
 
 def _open(connection: Connection, request: Request) -> Claimed:
-    moment = now()
+    moment, uid = now(), uuid4().hex
     of_run = AttemptRow.fingerprint == request.spec.fingerprint
     number = (connection.execute(select(func.max(AttemptRow.number)).where(of_run)).scalar() or 0) + 1
     values = {
@@ -93,13 +93,13 @@ def _open(connection: Connection, request: Request) -> Claimed:
         "resumed_inexactly": False,
         "started": moment,
         "updated": moment,
-        "uid": uuid4().hex,
+        "uid": uid,
         "seconds": 0.0,
         "environment_id": add_environment(connection, request.environment),
         **_owned_by(request.owner),
     }
     added = connection.execute(plain_insert(AttemptRow).values(values).returning(AttemptRow.id))
-    return Claimed(added.scalar_one(), number, resume=False, step=0, environment=request.environment)
+    return Claimed(added.scalar_one(), number, resume=False, step=0, environment=request.environment, uid=uid)
 
 
 def _take_over(connection: Connection, request: Request, newest: Row[Any]) -> Claimed:
@@ -107,7 +107,7 @@ def _take_over(connection: Connection, request: Request, newest: Row[Any]) -> Cl
     taken = update(AttemptRow).where(AttemptRow.id == newest.id).values(**values, **_owned_by(request.owner))
     connection.execute(taken)
     began_in = environments(connection, [newest.environment_id])[newest.environment_id]
-    return Claimed(newest.id, newest.number, resume=True, step=newest.step, environment=began_in)
+    return Claimed(newest.id, newest.number, resume=True, step=newest.step, environment=began_in, uid=newest.uid)
 
 
 def _abandon(connection: Connection, attempt_id: int) -> None:

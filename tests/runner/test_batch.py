@@ -28,7 +28,7 @@ from ranbench.runner.batch import Batch
 from ranbench.spec import RunSpec
 from ranbench.store import Claimed, Store
 from ranbench.suite import Suite, load_suite
-from ranbench.training import Training
+from ranbench.training import Checkpoints, Training
 
 TWO = How(at_once=2, threads=1)
 
@@ -558,6 +558,122 @@ def test_a_resume_that_cannot_keep_the_recorded_path_says_so_and_is_marked(
     ]
     assert (first.resumed_inexactly, second.resumed_inexactly) == (True, False)
     assert {first.state, second.state} == {State.DONE}
+
+
+def stopping_after(step: int) -> dict[str, Any]:
+    """Options with which every run is left, with a checkpoint, once one has done so many steps."""
+    stop = Stop()
+    return {
+        "observer": Told(lambda _spec, now: stop.request(signal.SIGINT) if now == step else None),
+        "stop": stop,
+    }
+
+
+def starts(told: Told) -> list[str]:
+    return [event for _, event in told.order if event.startswith("from")]
+
+
+def test_two_databases_in_one_folder_do_not_take_each_others_checkpoints(
+    suite: Suite, store: Store, execute: Execute, expected: dict[str, str], tmp_path: Path
+) -> None:
+    """Their attempts have one fingerprint and one number."""
+    alone, one, two = {"only": {"learning": "naive"}, "how": TWO}, Told(), Told()
+
+    with Store.open(f"sqlite:///{tmp_path}/results/other.db") as other:
+        there = Execute(other, tmp_path)
+        execute(suite, **alone, **stopping_after(2))
+        there(suite, **alone, **stopping_after(4))
+        execute(suite, **alone, observer=one)
+        there(suite, **alone, observer=two)
+        found = weights(other)
+
+    assert (starts(one), starts(two)) == (["from 2"] * 2, ["from 4"] * 2)
+    assert one.notes + two.notes == []
+    assert weights(store) == found == {name: expected[name] for name in found}
+    assert list((tmp_path / "results" / "checkpoints").iterdir()) == []
+
+
+def test_an_attempt_whose_checkpoints_have_an_older_name_goes_on_from_them(
+    suite: Suite, store: Store, execute: Execute, expected: dict[str, str], tmp_path: Path
+) -> None:
+    alone, told = {"only": {"learning": "naive"}, "how": TWO}, Told()
+    execute(suite, **alone, **stopping_after(2))
+    for folder in (tmp_path / "results" / "checkpoints").iterdir():
+        folder.rename(folder.with_name(f"{folder.name[:16]}-1"))
+
+    execute(suite, **alone, observer=told)
+
+    assert (starts(told), told.notes) == (["from 2"] * 2, [])
+    assert weights(store) == {name: expected[name] for name in weights(store)}
+    assert list((tmp_path / "results" / "checkpoints").iterdir()) == []
+
+
+def test_a_checkpoint_beyond_what_is_recorded_is_passed_over_in_one_line(
+    suite: Suite, store: Store, execute: Execute, expected: dict[str, str], tmp_path: Path
+) -> None:
+    """As where the database was set back to an older copy."""
+    alone, told = {"only": {"learning": "naive"}, "how": How(at_once=1, threads=1)}, Told()
+    execute(suite, **alone, **stopping_after(4))
+    attempt, seed_0 = store.runs()[0].attempts[0], suite.runs({"learning": "naive"})[0]
+    store.forget_after(attempt.id, take_over(store, seed_0) and "another", 2)
+    store.interrupt(attempt.id, "another")
+
+    execute(suite, **alone, observer=told)
+
+    assert starts(told) == ["from 0"] * 2
+    assert [note.partition(": ")[2] for note in told.notes] == [
+        "holds iteration 4, beyond the 2 that are recorded; training begins anew"
+    ]
+    assert weights(store) == {name: expected[name] for name in weights(store)}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "beside", "peak", "share"),
+    [(1, 1, 1.0, 900.0, 900.0), (2, 1, 2.0, None, 450.0), (1, 2, 2.0, None, 900.0), (2, 2, 2.0, None, 450.0)],
+)
+def test_a_resumed_run_keeps_the_most_that_all_its_commands_took(  # noqa: PLR0917 - a row of the table
+    suite: Suite,
+    store: Store,
+    execute: Execute,
+    monkeypatch: pytest.MonkeyPatch,
+    first: int,
+    second: int,
+    beside: float,
+    peak: float | None,
+    share: float,
+) -> None:
+    """The first command finds a peak of 900 bytes, the second one of 300."""
+    only = {"learning": "naive"}
+    for bytes_taken, at_once, options in ((900, first, stopping_after(2)), (300, second, {})):
+        monkeypatch.setattr("ranbench.runner.attempt.peak_memory_bytes", lambda bytes_taken=bytes_taken: bytes_taken)
+        monkeypatch.setattr(
+            "ranbench.runner.attempt.peak_device_memory_bytes", lambda _device, bytes_taken=bytes_taken: bytes_taken
+        )
+        execute(suite, only=only, how=How(at_once=at_once, threads=1), **options)
+
+    record = store.runs()[0]
+    found = [metric(record, name) for name in ("runs_at_once", "peak_memory_bytes", "peak_device_memory_bytes")]
+    assert record.attempts[0].resumes == 1
+    assert found == [beside, peak, share]
+
+
+def test_of_a_run_begun_by_a_version_that_kept_no_measurements_its_memory_is_not_known(
+    suite: Suite, store: Store, execute: Execute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Checkpoints.write
+
+    def as_before(checkpoints: Checkpoints, tensors: Any, values: dict[str, Any]) -> Path:
+        return write(checkpoints, tensors, {name: value for name, value in values.items() if name != "measured"})
+
+    with monkeypatch.context() as before:
+        before.setattr(Checkpoints, "write", as_before)
+        execute(suite, only={"learning": "naive"}, how=How(at_once=1, threads=1), **stopping_after(2))
+
+    execute(suite, only={"learning": "naive"}, how=How(at_once=1, threads=1))
+
+    resumed, fresh = store.runs()
+    assert [metric(record, "runs_at_once") for record in (resumed, fresh)] == [1.0, 1.0]
+    assert [metric(record, "peak_memory_bytes") is None for record in (resumed, fresh)] == [True, False]
 
 
 MYNET = """\
