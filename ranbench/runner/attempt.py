@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
 import threading
@@ -38,6 +39,7 @@ from ranbench.spec import RunSpec
 from ranbench.store import Claimed, Store
 from ranbench.training import Checkpoints, EnginePath, Finished, Outcome, Record, Stepped, Training
 from ranbench.training.checkpoint import weights_bytes, write_whole
+from ranbench.training.compiler import compiler_fault
 
 HEARTBEAT_SECONDS = 20.0
 EXACT_FIELDS = ("device", "device_name", "cpu", "engine_path")  # and the version of torch; threads are kept
@@ -104,7 +106,7 @@ class Attempt:
         self.peak_known = reset_peak_memory(place.device)
         self.energy = energy_joules(place.device)
         began = EnginePath.parse(claimed.environment.engine_path)
-        self.path = began if began.possible_on(place.device) else EnginePath.parse(place.environment.engine_path)
+        self.path = began if _is_usable(began, place.device) else EnginePath.parse(place.environment.engine_path)
         self.heartbeat = Heartbeat(lambda: place.store.heartbeat(claimed.attempt_id, self.token))
 
     def open(self, images: ImageSet) -> Training:
@@ -332,7 +334,17 @@ def lacks_memory(error: BaseException | None) -> bool:
     An error counts too that was raised while such a one was handled, as at the end of a recording.
     """
     kinds = torch.OutOfMemoryError | MemoryError
-    return any(isinstance(each, kinds) or "can't allocate memory" in str(each) for each in chain(error))
+    return any(
+        isinstance(each, kinds)
+        or (isinstance(each, OSError) and each.errno == errno.ENOMEM)
+        or "can't allocate memory" in str(each)
+        for each in chain(error)
+    )
+
+
+def _is_usable(path: EnginePath, device: torch.device) -> bool:
+    """Tell whether this machine can go on the way that an attempt began with, perhaps elsewhere."""
+    return path.possible_on(device) and not (path.compiled and compiler_fault(device))
 
 
 def _reason(error: Exception) -> Reason:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import re
 import signal
 import sys
@@ -20,7 +21,7 @@ from ranbench.cli import main
 from ranbench.cli.options import seconds_of
 from ranbench.cli.progress import Lines
 from ranbench.data import ImageSet
-from ranbench.environment import new_owner
+from ranbench.environment import code_id, describe, new_owner
 from ranbench.records import Reason, RunRecord, State
 from ranbench.runner import How, Observer, Stop, Summary, run
 from ranbench.runner.attempt import Attempt
@@ -29,6 +30,7 @@ from ranbench.spec import RunSpec
 from ranbench.store import Claimed, Store
 from ranbench.suite import Suite, load_suite
 from ranbench.training import Checkpoints, Training
+from ranbench.training.compiler import compiler_fault
 
 TWO = How(at_once=2, threads=1)
 
@@ -686,7 +688,7 @@ def tiny(shape, num_classes):
 """
 
 
-def test_foreign_nets_are_trained_one_at_a_time(
+def test_foreign_nets_are_trained_one_at_a_time_with_all_threads(
     tiny_suite: Path, store: Store, execute: Execute, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They draw from generators that all threads of a process share."""
@@ -699,9 +701,10 @@ def test_foreign_nets_are_trained_one_at_a_time(
     )
     tiny_suite.write_text(text[: text.index("claims:")])
     told = Told()
+    torch.set_num_threads(4)
 
     try:
-        execute(load_suite(tiny_suite), how=replace(TWO, trust_imports=True), observer=told)
+        execute(load_suite(tiny_suite), how=How(at_once=2, trust_imports=True), observer=told)
     finally:
         sys.modules.pop("mynet", None)
 
@@ -710,6 +713,7 @@ def test_foreign_nets_are_trained_one_at_a_time(
     assert {record.counted.environment.engine_path for record in store.runs() if record.counted} == {
         "eager, contiguous"
     }
+    assert [record.counted.environment.threads for record in store.runs() if record.counted] == [4, 4]
 
 
 def test_progress_lines_of_two_open_runs_name_the_run(
@@ -778,6 +782,8 @@ def command(tiny_suite: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     [
         (("--at-once", "0"), 2, "--at-once 0: must be 1 or more"),
         (("--threads", "0"), 2, "--threads 0: must be 1 or more"),
+        (("--threads", "9"), 2, "--threads 9: this machine has 2 cores; at most 4 times as many are allowed"),
+        (("--at-once", "33"), 2, "--at-once 33: this machine has 2 cores; at most 16 times as many are allowed"),
         (
             ("--timeout", "soon"),
             2,
@@ -795,13 +801,127 @@ def command(tiny_suite: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_what_cannot_be_done_is_refused_in_one_line_before_a_database_is_made(
-    command: Command, options: tuple[str, ...], code: int, said: str
+    command: Command, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], code: int, said: str
 ) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+
     found, lines = command(*options)
 
     assert (found, len(lines)) == (code, 1)
     assert lines[0].startswith(f"ranbench: {said}")
     assert not Path("results").exists()
+
+
+def test_a_precision_that_the_device_has_not_is_refused_before_a_database_is_made(
+    command: Command, tiny_suite: Path
+) -> None:
+    protocol = tiny_suite.parent / "protocols" / "tiny.yaml"
+    protocol.write_text(protocol.read_text().replace("precision: float32", "precision: tf32"))
+
+    found, lines = command("--device", "cpu")
+
+    assert (found, lines) == (
+        7,
+        ["ranbench: precision tf32: only CUDA devices have it; use --device cuda, or a protocol of precision float32"],
+    )
+    assert not Path("results").exists()
+
+
+@pytest.fixture
+def no_compiler() -> Iterator[None]:
+    """A machine on which torch finds no C++ compiler."""
+    from torch._inductor import config
+    from torch._inductor.cpp_builder import cpp_compiler_search
+
+    compiler_fault.cache_clear()
+    cpp_compiler_search.cache_clear()
+    with config.patch({"cpp.cxx": (None, "no-such-compiler")}):
+        yield
+    compiler_fault.cache_clear()
+    cpp_compiler_search.cache_clear()
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_a_machine_without_a_compiler_is_told_once_before_anything_is_recorded(
+    command: Command, tmp_path: Path
+) -> None:
+    said = r"ranbench: --path compiled: nothing can be compiled on this machine \(.*compiler.*\); install a C\+\+ .*"
+
+    first = command("--path", "compiled")
+    made = (tmp_path / "results").exists()
+    with Store.open(f"sqlite:///{tmp_path}/results/ranbench.db") as store:
+        second = command("--path", "compiled")
+
+        assert (store.runs(), store.suites()) == ([], [])
+    assert not made
+    for found, lines in (first, second):
+        assert (found, len(lines)) == (7, 1)
+        assert re.fullmatch(said, lines[0])
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_an_attempt_begun_compiled_goes_on_another_way_where_there_is_no_compiler(
+    suite: Suite, store: Store, execute: Execute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, one = Told(), suite.runs({"learning": "naive"})[0]
+    here = describe(torch.device("cpu"), 1, "compiled, channels_last")
+    claimed = store.claim(one, code_id=code_id(), environment=here, owner=new_owner(), is_alive=lambda *_: True)
+    assert isinstance(claimed, Claimed)
+    paths: list[str] = []
+    take_step = Training.take_step
+
+    def look(training: Training) -> object:
+        paths.append(str(training.path))
+        return take_step(training)
+
+    monkeypatch.setattr("ranbench.runner.suite.is_alive", lambda *_: False)
+    monkeypatch.setattr(Training, "take_step", look)
+
+    execute(suite, only={"learning": "naive"}, observer=told)
+
+    assert store.runs()[0].attempts[0].resumes == 1
+    assert [state for state, _ in ends(store)] == ["done", "done"]
+    assert set(paths) == {"eager, channels_last"}
+
+
+LACKING_HOST_MEMORY = [
+    MemoryError(),
+    OSError(12, "Cannot allocate memory"),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 5 bytes"),
+]
+
+
+@pytest.mark.parametrize("error", LACKING_HOST_MEMORY, ids=lambda error: type(error).__name__)
+def test_lack_of_memory_for_a_dataset_is_one_line_and_nothing_is_recorded(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def swell(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("ranbench.runner.loading.load", swell)
+
+    found, (line,) = command()
+
+    assert found == 7
+    assert line.startswith("ranbench: dataset 'digits': not enough memory to load it (")
+    assert line.endswith("); free some and repeat the command")
+    with Store.open(f"sqlite:///{tmp_path}/results/ranbench.db") as store:
+        assert (store.runs(), store.suites()) == ([], [])
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a fault"), OSError(2, "No such file")])
+def test_any_other_error_of_a_dataset_stays_what_it_is(
+    suite: Suite, execute: Execute, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("ranbench.runner.loading.load", fail)
+
+    with pytest.raises(type(error)) as raised:
+        execute(suite)
+
+    assert raised.value is error
 
 
 def test_a_path_that_this_machine_has_not_is_refused_where_there_is_a_database_too(
