@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
 
 import torch
@@ -23,8 +23,7 @@ def main(options: Options) -> Result:
     ways: dict[str, Callable[[], float]] = {"own_s": seconds(own, shapes)}
     fault = compiler_fault(torch.device("cpu"))
     if fault is None:
-        compiled: list[nn.Module] = [torch.compile(net, dynamic=False) for net in own]
-        ways["compiled_s"] = seconds(compiled, shapes)
+        ways["compiled_s"] = seconds([torch.compile(net, dynamic=False) for net in own], shapes)
     samples = in_turns(ways, rounds=options.count(15, 1), warm=options.count(2, 1))
     pair = "own_s", "compiled_s"
     found = ratio(samples, *pair) if fault is None else None
@@ -44,7 +43,7 @@ def both(channels: int) -> nn.Module:
     return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU())
 
 
-def seconds(nets: list[nn.Module], shapes: tuple[tuple[int, ...], ...]) -> Callable[[], float]:
+def seconds(nets: Sequence[Callable[..., torch.Tensor]], shapes: tuple[tuple[int, ...], ...]) -> Callable[[], float]:
     """Return what takes the time of a forward and a backward pass of each net on images of its shape."""
     images = [torch.randn(shape).to(memory_format=torch.channels_last).requires_grad_() for shape in shapes]
     gradients = [torch.randn_like(each) for each in images]
