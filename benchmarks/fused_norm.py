@@ -51,7 +51,7 @@ def seconds(nets: Sequence[Callable[..., torch.Tensor]], shapes: tuple[tuple[int
     def measure() -> float:
         began = perf_counter()
         for net, each, gradient in zip(nets, images, gradients, strict=True):
-            net(each).backward(gradient)
+            net(each).backward(gradient)  # type: ignore[no-untyped-call]
         return perf_counter() - began
 
     return measure
