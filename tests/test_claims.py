@@ -177,7 +177,8 @@ def test_an_advantage_whose_bounds_enclose_the_smallest_that_counts_is_inconclus
     assert verdict.sentence == (
         "Inconclusive: the advantage of 'attention-164, residual' over 'attention-164, naive' in test error is "
         "+1 percentage points (95 % one-sided bounds +0.0702 to +1.93, n = 5 and 5, Welch t-test, "
-        "Holm-adjusted p = 0.17); 0.5 is not outside the bounds, which more seeds would bring closer together."
+        "Holm-adjusted p = 0.17); 0.5 is not outside the bounds; 27 more seeds per arm give 80 % power for "
+        "+1 percentage points, as seen here."
     )
 
 
@@ -217,7 +218,16 @@ def test_more_is_better_where_the_metric_says_so(suite_of):
             Outcome.INCONCLUSIVE,
             "Inconclusive: the mean test error of 'attention-56, naive' is +1 percentage points from the published 6 "
             "(95 % interval -0.963 to +2.96, n = 5, one-sample t-test, Holm-adjusted p = 1); "
-            "the interval lies neither inside nor outside the margin of 1, and more seeds would narrow it.",
+            "the interval lies neither inside nor outside the margin of 1, and no number of seeds would decide this "
+            "effect.",
+        ),
+        (
+            (4.5, 5.5, 6.5, 7.5, 8.5),
+            Outcome.INCONCLUSIVE,
+            "Inconclusive: the mean test error of 'attention-56, naive' is +0.5 percentage points from the published 6 "
+            "(95 % interval -1.46 to +2.46, n = 5, one-sample t-test, Holm-adjusted p = 1); "
+            "the interval lies neither inside nor outside the margin of 1; 75 more seeds give 80 % power for "
+            "+0.5 percentage points, as seen here.",
         ),
     ],
 )  # fmt: skip
