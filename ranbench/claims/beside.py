@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ranbench.catalogue import dataset_info
-from ranbench.claims.cases import Case
+from ranbench.claims.cases import ERRORS, Case
 from ranbench.claims.verdict import Beside, NetPair, NewRun, Sampled
 from ranbench.claims.wording import p_words
 from ranbench.records import METRICS
@@ -20,7 +20,6 @@ from ranbench.statistics import (
 )
 from ranbench.suite import Better, Ratio, Suite, Value
 
-ERRORS = ("error_pct", "best_error_pct")
 LAST_CLASS = 256  # predictions are kept as one byte each
 
 
@@ -131,7 +130,10 @@ def _nets(case: Case, predictions: Mapping[int, bytes]) -> NetPair | None:
         return None
     errors = [arm.values[arm.seeds.index(seed)] for arm in case.arms]
     wrong_a, wrong_b = (round(error * len(classes[0]) / 100) for error in errors)
-    return NetPair(seed, disagreement(classes[0], classes[1], wrong_a, wrong_b))
+    try:
+        return NetPair(seed, disagreement(classes[0], classes[1], wrong_a, wrong_b))
+    except ValueError:  # predictions that cannot have these errors: an altered bundle, for instance
+        return None
 
 
 def _nets_words(case: Case, nets: NetPair) -> str:

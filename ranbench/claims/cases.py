@@ -14,6 +14,7 @@ from ranbench.statistics import Estimate, contrast, log_ratio, one_sample, slope
 from ranbench.suite import Better, Cell, Ratio, Suite, Tested, Trend, Value
 
 MIN_SEEDS = 3
+ERRORS = ("error_pct", "best_error_pct")  # shares of the test images
 TESTS: Mapping[str, str] = {
     "better": "Welch t-test",
     "value": "one-sample t-test",

@@ -9,7 +9,7 @@ from ranbench.claims.beside import beside, common_nets
 from ranbench.claims.cases import TESTS, Case, ClaimCase, Refusal, claim_case
 from ranbench.claims.counting import judge_count
 from ranbench.claims.planning import need
-from ranbench.claims.sensitivity import with_failures
+from ranbench.claims.sensitivity import sensitivity_words, with_failures
 from ranbench.claims.verdict import Member, Outcome, Verdict
 from ranbench.claims.wording import change_words, effect_unit, tested_words, untested_words
 from ranbench.counts import Counts
@@ -123,6 +123,8 @@ class _Judged:
         elif not whole.refusal:
             refuted = outcome is Outcome.NOT_REPRODUCED
             blank = replace(blank, beside=beside(self.suite, whole.cases[0], level, self.predictions, refuted=refuted))
+        lines = (*blank.beside.lines, *sensitivity_words(blank.sensitivity, claim))
+        blank = replace(blank, lines=lines)
         return self._tested(blank, step) if step else self._untested(blank)
 
     def _decide(self) -> tuple[Outcome, HolmStep | None]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ranbench.catalogue import dataset_info
-from ranbench.claims.cases import Arm, Case, ClaimCase, Refusal
+from ranbench.claims.cases import ERRORS, Arm, Case, ClaimCase, Refusal
 from ranbench.claims.verdict import Outcome, Sensitivity
 from ranbench.records import METRICS
+from ranbench.suite import Tested
 
 
 def with_failures(whole: ClaimCase, level: float) -> Sensitivity | None:
@@ -32,9 +33,19 @@ def with_failures(whole: ClaimCase, level: float) -> Sensitivity | None:
     return Sensitivity(failed, worst, outcome)
 
 
+def sensitivity_words(found: Sensitivity | None, claim: Tested) -> tuple[str, ...]:
+    """Say it in a line, or in none."""
+    if found is None:
+        return ()
+    runs = "the failed run were" if found.failed == 1 else f"the {found.failed} failed runs were"
+    unit = METRICS[claim.metric].unit
+    worst = f"guessing ({found.worst:g} {unit})" if claim.metric in ERRORS else f"the worst, {found.worst:.4g} {unit}"
+    return (f"if {runs} counted as {worst}, it would be {found.outcome}",)
+
+
 def _worst(whole: ClaimCase) -> float | None:
     metric = METRICS[whole.claim.metric]
-    if metric.name in {"error_pct", "best_error_pct"}:
+    if metric.name in ERRORS:
         return max(100 * (1 - 1 / dataset_info(arm.cell.data.name).num_classes) for arm in whole.arms)
     values = [value for arm in whole.arms for value in arm.values]
     if not values:

@@ -119,7 +119,7 @@ class Verdict:
     directions', so that the bounds always agree with the outcome. ``p``: Holm-adjusted, of the decided direction, else
     of 'reproduced'. ``failed``: runs of all arms that failed or ended without a finite metric. ``reason``: why there is
     no test, else None. ``adaptive``: counted seeds beyond those that the suite plans. ``members``: the comparisons of a
-    claim that ranges over a matrix, which have their own ``beside``.
+    claim that ranges over a matrix, which have their own ``beside``. ``lines``: what stands beside it, in words.
     """
 
     claim: Claim
@@ -142,3 +142,4 @@ class Verdict:
     sensitivity: Sensitivity | None = None
     adaptive: tuple[int, ...] = ()
     members: tuple[Member, ...] = ()
+    lines: tuple[str, ...] = ()
