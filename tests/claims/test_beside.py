@@ -271,7 +271,7 @@ def test_a_plan_takes_the_papers_effect_and_a_stated_spread(suite_of):
     assert (better.seeds, better.level, better.effects, better.basis) == (
         expected,
         half,
-        (pytest.approx(2.0),),
+        (pytest.approx(1.2),),
         "paper",
     )
     assert (better.sds, better.spread, better.planned) == ((0.8, 0.8), "stated", 5)
