@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ranbench.claims import Beside, Member, Planned
+from ranbench.report import VerdictRow
 from ranbench.spec import Augmentation, Cosine, Evaluation, OneCycle, Optimizer, Protocol, Steps, WarmUp
 from ranbench.suite import find_suite, load_protocol, protocol_files
 from ranbench.suite.form import Reduction
@@ -83,6 +85,20 @@ def test_every_key_of_a_protocol_is_documented() -> None:
 
     assert sorted(keys - documented - {"of"}) == []
     assert [name for name in protocol_files(ROOT / "suites") if f"| `{name}` |" not in text] == []
+
+
+def test_every_name_in_the_json_of_claims_is_documented() -> None:
+    text = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
+    verdict, _, planned = text.partition("## A verdict")[2].partition("## Planned seeds")
+
+    lacking = [
+        name
+        for kind, part in ((VerdictRow, verdict), (Member, verdict), (Beside, verdict), (Planned, planned))
+        for name in kind.__dataclass_fields__
+        if f"`{name}`" not in part
+    ]
+
+    assert lacking == []
 
 
 def test_the_protocol_that_is_shown_is_the_papers(tmp_path: Path) -> None:
