@@ -226,7 +226,7 @@ def test_power_is_as_promised(row: Row) -> None:
 
     assert power == pytest.approx(row.numbers[0], abs=0.051)
     assert abs(measured - row.numbers[1]) <= tolerance(row.numbers[1], REPETITIONS, DOCUMENTED_REPETITIONS)
-    assert abs(row.numbers[0] - row.numbers[1]) <= (2.8 if row.claim.startswith("ratio") else 0.4)
+    assert abs(row.numbers[0] - row.numbers[1]) <= (2.8 if row.claim.startswith("ratio") else 0.45)
 
 
 # --- what is never decided
