@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ranbench.cli.evidence import measured_of, predictions_of, records_of
 from ranbench.cli.options import Db, Factor, Json, Protocol, Seeds, one_of, settings, suite_of
 from ranbench.cli.output import answer, as_json, note, plural
 from ranbench.errors import SuiteError, UsageError
@@ -94,10 +95,11 @@ def _made(store: Store, suite: Suite, others: Mapping[str, Store], *, compare: b
     """Make the report of a suite from a store, with those of other stores beside it."""
     import ranbench.report as reporting
 
-    records, measured = _records(store, suite), _measured(store, suite)
+    records, measured = records_of(store, suite), measured_of(store, suite)
+    predictions = predictions_of(store, suite, records) if compare else {}
     _say_other_code(suite, records, measured)
-    theirs = {label: _records(other, suite) for label, other in others.items()}
-    built = reporting.tables(suite, records, measured, compare=compare, against=theirs)
+    theirs = {label: records_of(other, suite) for label, other in others.items()}
+    built = reporting.tables(suite, records, measured, predictions, compare=compare, against=theirs)
     attempts = [record.counted.id for record in records if record.counted]
     series = {key: (steps.tolist(), values.tolist()) for key, (steps, values) in store.series(attempts, CURVES).items()}
     return reporting.Report(suite, built, series, compare)
@@ -205,20 +207,3 @@ def _say_other_code(suite: Suite, records: Sequence[RunRecord], measured: Mappin
     number = of_other_code(record for record in records if record.fingerprint in asked)
     if number:
         note(f"suite {suite.name}: {other_code_words(number)}; 'ranbench run SUITE --rerun changed' trains again")
-
-
-def _measured(store: Store, suite: Suite) -> dict[str, Recorded]:
-    """The recorded counts of the suite's nets, by their key."""
-    from ranbench.counts import Recorded
-    from ranbench.spec import complexity_key
-
-    keys = {complexity_key(cell.model, cell.data) for cell in suite.cells}
-    found = {key: store.complexity(key) for key in sorted(keys)}
-    return {key: Recorded(one.parameters, one.macs, one.depth, one.code_id) for key, one in found.items() if one}
-
-
-def _records(store: Store, suite: Suite) -> list[RunRecord]:
-    """All runs of the suite's cells: those it asks for now, and those that it was ever recorded with."""
-    asked = store.runs([spec.fingerprint for spec in suite.runs()])
-    known = {record.fingerprint for record in asked}
-    return asked + [record for record in store.runs(suite=suite.name) if record.fingerprint not in known]

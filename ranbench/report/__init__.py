@@ -5,7 +5,19 @@ once, in the markdown template; other formats render the document that ``composi
 """
 
 from ranbench.report.formats import FORMATS, Report, report, write
-from ranbench.report.tables import tables
-from ranbench.report.values import Tables
+from ranbench.report.layout import MARKS, member_words
+from ranbench.report.tables import tables, verdict_row
+from ranbench.report.values import Tables, VerdictRow
 
-__all__ = ["FORMATS", "Report", "Tables", "report", "tables", "write"]
+__all__ = [
+    "FORMATS",
+    "MARKS",
+    "Report",
+    "Tables",
+    "VerdictRow",
+    "member_words",
+    "report",
+    "tables",
+    "verdict_row",
+    "write",
+]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ranbench.report.document import (
@@ -18,6 +19,7 @@ from ranbench.report.document import (
     Heading,
     Illustration,
     Inline,
+    Item,
     Items,
     Listing,
     Paragraph,
@@ -27,7 +29,6 @@ from ranbench.report.document import (
     plain,
 )
 from ranbench.report.layout import Grid, one_line
-from ranbench.report.notes import seeds
 from ranbench.report.pages import Filters, content, rendered
 from ranbench.report.pictures import Picture
 from ranbench.report.values import Tables
@@ -48,7 +49,6 @@ def compose(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare
         "paragraph": values.text,
         "code": values.code,
         "table": values.table,
-        "seeds": seeds,
     }
     text = rendered(content(suite, built, pictures, compare=compare), filters, finalize=values.finalize)
     return _Reader(values, {picture.file: picture for picture in pictures}).blocks(text)
@@ -126,9 +126,11 @@ class _Reader:
             if line.startswith("```"):
                 found.append(Listing(tuple(self._listing(lines))))
             elif line.startswith("- "):
-                if not isinstance(last, Items):
-                    found.append(last := Items(()))
-                found[-1] = Items((*last.items, self._inlines(line[2:])))
+                item = Item(self._inlines(line[2:]))
+                found[-1:] = [Items((*last.items, item))] if isinstance(last, Items) else [*found[-1:], Items((item,))]
+            elif line.startswith("  - ") and isinstance(last, Items):
+                *items, item = last.items
+                found[-1] = Items((*items, replace(item, below=(*item.below, self._inlines(line[4:])))))
             elif line.strip():
                 block = self._block(line.strip())
                 if not _repeats_the_caption(block, last):

@@ -51,10 +51,18 @@ class Paragraph:
 
 
 @dataclass(frozen=True)
+class Item:
+    """One of a list, with what stands in a list below it."""
+
+    parts: tuple[Inline, ...]
+    below: tuple[tuple[Inline, ...], ...] = ()
+
+
+@dataclass(frozen=True)
 class Items:
     """A list without numbers."""
 
-    items: tuple[tuple[Inline, ...], ...]
+    items: tuple[Item, ...]
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ def report(
     records: Sequence[RunRecord],
     series: Series,
     measured: Mapping[str, Counts] | None = None,
+    predictions: Mapping[int, bytes] | None = None,
     *,
     out: Path,
     compare: bool = True,
@@ -87,6 +88,7 @@ def report(
         records: all runs of the suite's cells, whatever their protocol.
         series: (attempt id, metric) -> iterations and values; ``test_error_pct`` is drawn.
         measured: counts of nets by ``complexity_key``; a net that is not among them is looked up in counts.json.
+        predictions: predicted classes by attempt, of those that ``claims.compared`` names.
         out: folder, made if it is not there.
         compare: set the paper's values beside ours and judge the claims.
 
@@ -96,7 +98,7 @@ def report(
     Raises:
         SpecError: a stored spec that this version cannot read.
     """
-    built = tables(suite, records, measured, compare=compare)
+    built = tables(suite, records, measured, predictions, compare=compare)
     (path,) = write(Report(suite, built, series, compare), out)
     return path
 

@@ -186,8 +186,7 @@ def _block(block: Block, files: Mapping[str, str], folder: str) -> str:
     if isinstance(block, Paragraph):
         return inline(block.parts)
     if isinstance(block, Items):
-        items = "\n".join(rf"\item {inline(item)}" for item in block.items)
-        return f"\\begin{{itemize}}\n{items}\n\\end{{itemize}}"
+        return _items([f"{inline(one.parts)}{_items([*map(inline, one.below)])}" for one in block.items])
     if isinstance(block, Listing):
         lines = "\\\\\n".join(rf"\texttt{{{text(line)}}}" for line in block.lines)
         return f"\\begin{{quote}}\n\\raggedright\n{lines}\n\\end{{quote}}"
@@ -199,6 +198,12 @@ def _block(block: Block, files: Mapping[str, str], folder: str) -> str:
         rf"\includegraphics[width=0.75\linewidth]{{{folder}/{files[block.picture.file]}}}"
         f"\n\n\\small {text(block.picture.caption)}\n\\end{{center}}"
     )
+
+
+def _items(items: Sequence[str]) -> str:
+    """Write a list; nothing where it is empty."""
+    lines = [rf"\item {item}" for item in items]
+    return "\n".join(["", r"\begin{itemize}", *lines, r"\end{itemize}"]) if lines else ""
 
 
 def is_table(content: str) -> bool:

@@ -20,6 +20,7 @@ from ranbench.report.layout import (
     beside_grid,
     cost_grid,
     environment_grid,
+    member_words,
     result_grid,
     run_grid,
     set_grid,
@@ -53,7 +54,7 @@ class SectionGrids:
 def page(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare: bool = True) -> str:
     """Render the page of ``built`` as markdown."""
     escaping = {"text": markdown.text, "paragraph": markdown.paragraph, "code": markdown.code}
-    filters: Filters = {**escaping, "table": markdown.table, "seeds": seeds}
+    filters: Filters = {**escaping, "table": markdown.table}
     return rendered(content(suite, built, pictures, compare=compare), filters)
 
 
@@ -62,7 +63,7 @@ def rendered(
     filters: Filters,
     finalize: Callable[[Any], Any] | None = None,
 ) -> str:
-    """Fill the template of the page: every value passes one of ``filters``, which escape, and then ``finalize``."""
+    """Fill the template of the page: every value passes one of ``filters``, which escape, then ``finalize``."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     engine = Environment(
@@ -74,7 +75,7 @@ def rendered(
         keep_trailing_newline=True,
         finalize=finalize,
     )
-    engine.filters |= filters
+    engine.filters |= {"seeds": seeds, "member": member_words, **filters}
     return engine.get_template("report.md.j2").render(values)
 
 
@@ -110,14 +111,14 @@ def content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare
         "environments": environment_grid(built.environments),
         "others": [_section(built, section, index) for index, section in enumerate(built.others, 1)],
         "sets": set_grid(built.sets),
-        "beside": _beside(built),
+        "against": _against(built),
         "commands": commands(suite, built, compare=compare),
     }
 
 
-def _beside(built: Tables) -> list[tuple[Metric, Grid]]:
-    names = dict.fromkeys(row.metric for row in built.beside)
-    rows = {name: [row for row in built.beside if row.metric == name] for name in names}
+def _against(built: Tables) -> list[tuple[Metric, Grid]]:
+    names = dict.fromkeys(row.metric for row in built.against)
+    rows = {name: [row for row in built.against if row.metric == name] for name in names}
     return [(METRICS[name], beside_grid(rows[name], METRICS[name].unit)) for name in names]
 
 

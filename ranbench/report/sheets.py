@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -57,9 +58,13 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
         if isinstance(item, Mapping):
             yield from _flat(item, f"{prefix}{key}.")
         elif isinstance(item, list):
-            yield f"{prefix}{key}", "; ".join(map(str, item))
+            yield f"{prefix}{key}", "; ".join(map(_words, item))
         else:
             yield f"{prefix}{key}", item
+
+
+def _words(item: Any) -> str:
+    return json.dumps(item, ensure_ascii=False) if isinstance(item, dict | list) else str(item)
 
 
 def _text(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ranbench.claims import Beside, Member, Need, Sensitivity
 from ranbench.report.against import BesideRow, ResultSet
 from ranbench.report.collect import EnvironmentRow, RunRow
 from ranbench.spec import Fidelity, Protocol
@@ -52,7 +53,8 @@ class Results:
 class VerdictRow:
     """A verdict without its cells.
 
-    ``threshold`` is min_effect of a better claim, the margin of a value claim, the tolerance of a complexity claim.
+    ``threshold`` is min_effect of a better claim or a trend, the margin of a value claim, the bound of a ratio, the
+    tolerance of a complexity claim. The rest is as in ``claims.Verdict``.
     """
 
     id: str
@@ -75,6 +77,12 @@ class VerdictRow:
     fidelity: Fidelity | None
     sentence: str
     reason: str | None
+    need: Need | None
+    beside: Beside
+    sensitivity: Sensitivity | None
+    adaptive: tuple[int, ...]
+    members: tuple[Member, ...]
+    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -200,7 +208,7 @@ class Tables:
     environments: tuple[EnvironmentRow, ...]
     others: tuple[Section, ...]
     sets: tuple[ResultSet, ...] = ()
-    beside: tuple[BesideRow, ...] = ()
+    against: tuple[BesideRow, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values; what is not finite becomes null."""

@@ -24,7 +24,7 @@ def recorded(suite: Suite, *values: float, uid: str = "", **axes: str) -> list[R
 
 
 def rows(suite: Suite, ours: list[RunRecord], theirs: list[RunRecord]) -> list[BesideRow]:
-    return list(tables(suite, ours, against={"other.zip": theirs}).beside)
+    return list(tables(suite, ours, against={"other.zip": theirs}).against)
 
 
 RESIDUAL = {"model": "attention-56", "learning": "residual"}
