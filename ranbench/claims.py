@@ -208,7 +208,7 @@ def _case(suite: Suite, claim: Better | Value, found: Mapping[tuple[str, int], R
 def _arm(suite: Suite, cell: Cell, metric: str, found: Mapping[tuple[str, int], RunRecord]) -> _Arm:
     cell_id = cell.run(suite.protocol, 0).cell_id
     records = [found[cell_id, seed] for seed in suite.seeds if (cell_id, seed) in found]
-    done = [record.counted.metrics.get(metric, math.nan) for record in records if record.counted]
+    done = [record.counted.measured.get(metric, math.nan) for record in records if record.counted]
     values = tuple(value for value in done if math.isfinite(value))
     failed = sum(record.state == State.FAILED for record in records) + len(done) - len(values)
     return _Arm(f"'{suite.label(cell)}'", values, len(suite.seeds), failed)

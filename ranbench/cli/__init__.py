@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from ranbench import __version__
-from ranbench.cli import bench, bundles, complexity, data, reports, rerun, results, run, suites
+from ranbench.cli import bench, bundles, complexity, data, reports, rerun, response, results, run, suites
 from ranbench.cli.options import Data, Db
 from ranbench.cli.output import note
 from ranbench.errors import RanbenchError
@@ -59,6 +59,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "runs": results.runs,
     "show": results.show,
     "rerun": rerun.rerun,
+    "response": response.response,
     "report": reports.report,
     "export": bundles.export,
     "merge": bundles.merge,
