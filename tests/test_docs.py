@@ -26,6 +26,7 @@ COMMANDS = (
         "runs",
         "show",
         "rerun",
+        "response",
         "export",
         "merge",
         "report",
