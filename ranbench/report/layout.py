@@ -157,7 +157,10 @@ def response_grid(rows: Sequence[Response], prefix: str = "cell") -> Grid:
     columns.append((Column(f"relative, {ours}", "right"), _relative))
     columns.append((Column("n", "right"), lambda row: _measured_seeds(row, prefix)))
     columns.append(
-        (Column("sd", "right"), lambda row: Entry(number(row.relative.sd if row.relative else None, "ratio")))
+        (
+            Column("sd", "right"),
+            lambda row: Entry(number(row.relative.sd if row.relative and row.stage > 1 else None, "ratio")),
+        )
     )
     if any(row.published is not None for row in ends):
         columns.append(
