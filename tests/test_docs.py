@@ -32,8 +32,12 @@ COMMANDS = (
         "report",
         "complexity",
         "bench",
+        "doctor",
         "data fetch",
         "data verify",
+        "db check",
+        "db backup",
+        "db upgrade",
     ),
 )
 
