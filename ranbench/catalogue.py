@@ -19,6 +19,8 @@ LEARNING = ("residual", "naive")
 ATTENTION = ("mixed", "channel", "spatial")
 MASK = ("encoder-decoder", "local-convolutions")
 R_SCALES = ("both-ways", "way-down")
+SPATIAL_STD = ("biased", "unbiased")
+NOISE_DRAWN = ("once", "each-epoch")
 
 ATTENTION_OPTIONS: Mapping[str, tuple[str, ...]] = {"learning": LEARNING, "attention": ATTENTION, "mask": MASK}
 # Options on which the number of parameters and multiply-adds depends; the others change neither.
@@ -60,7 +62,8 @@ class NetInfo:
 
 
 def _attention(summary: str, *forms: Form, p: int = 1, t: int = 2, r: int = 1) -> NetInfo:
-    return NetInfo(summary, forms, {**ATTENTION_OPTIONS, "r_scales": R_SCALES}, {"p": p, "t": t, "r": r})
+    options = {**ATTENTION_OPTIONS, "r_scales": R_SCALES, "spatial_std": SPATIAL_STD}
+    return NetInfo(summary, forms, options, {"p": p, "t": t, "r": r})
 
 
 _RAN = "Residual Attention Network"

@@ -91,9 +91,9 @@ def _models() -> list[dict[str, object]]:
 
 
 def _model_notes() -> str:
-    from ranbench.catalogue import ATTENTION_OPTIONS, MAX_SIZE, R_SCALES
+    from ranbench.catalogue import ATTENTION_OPTIONS, MAX_SIZE, R_SCALES, SPATIAL_STD
 
-    choices = {**ATTENTION_OPTIONS, "r_scales": R_SCALES}
+    choices = {**ATTENTION_OPTIONS, "r_scales": R_SCALES, "spatial_std": SPATIAL_STD}
     options = "; ".join(f"{option}: {' | '.join(values)}" for option, values in choices.items())
     return (
         "also: attention-N of any N = 36m + 20 on cifar10, cifar100 and digits; timm:NAME, torchvision:NAME, and your "

@@ -73,10 +73,11 @@ def build(
     for option, value in options.items():
         check_option(name, option, value)
     check_images(name, form, shape, options)
-    sizes = {option: value for option, value in options.items() if option not in ATTENTION_OPTIONS}
+    of_modules = (*ATTENTION_OPTIONS, "spatial_std")
+    sizes = {option: value for option, value in options.items() if option not in of_modules}
     modules = attention_modules(name, form, **sizes)  # type: ignore[arg-type]
     if modules is None:
         return BASELINES[name](shape[0], num_classes)
-    chosen = {option: options.get(option, info.options[option][0]) for option in ATTENTION_OPTIONS}
+    chosen = {option: options.get(option, info.options[option][0]) for option in of_modules}
     units = UNITS[name.split("-", maxsplit=1)[0]]
     return ResidualAttentionNet(PLANS[form], modules, shape[0], num_classes, units=units, **chosen)

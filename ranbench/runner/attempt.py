@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -178,9 +179,13 @@ class Attempt:
     def _prepared(self, images: ImageSet) -> Training:
         """Build the net and the labels, and record what is known before the first step."""
         spec = self.spec
-        labels = images.train_labels
+        labels, redrawn = images.train_labels, None
         if spec.noise is not None:
-            noisy = flip_labels(labels.cpu(), spec.noise.rate, images.num_classes, spec.seed)
+            true, rate, classes, seed = labels.cpu(), spec.noise.rate, images.num_classes, spec.seed
+            if spec.noise.drawn == "each-epoch":
+                redrawn = _redrawn(true, rate, classes, seed)
+            # where every epoch has its own, what is recorded is that of the first; the share is the same in all
+            noisy = flip_labels(true, rate, classes, seed, 0 if redrawn else None)
             labels = noisy.labels
             self.extra["noise_realised_pct"] = noisy.changed_pct
             self.points += [
@@ -195,6 +200,7 @@ class Attempt:
             spec.protocol,
             seed=spec.seed,
             device=self.place.device,
+            redrawn=redrawn,
             foreign=is_foreign(spec.model.name),
             path=self.path,
             threads=self.claimed.environment.threads,
@@ -290,6 +296,15 @@ class Attempt:
         store.finish(attempt, self.token, metrics, finished.predictions, complexity_key=self.spec.complexity_key)
         self.place.observer.finished(self.spec, self.label, metrics["error_pct"], metrics["train_seconds"])
         self.checkpoints.clear()
+
+
+def _redrawn(true: torch.Tensor, rate: float, num_classes: int, seed: int) -> Callable[[int], np.ndarray]:
+    """Return what gives the noisy labels of an epoch, drawn for it alone."""
+
+    def labels(epoch: int) -> np.ndarray:
+        return flip_labels(true, rate, num_classes, seed, epoch).labels.numpy()
+
+    return labels
 
 
 def _same(path: Path, sha256: str) -> bool:

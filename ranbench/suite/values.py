@@ -13,9 +13,10 @@ from ranbench.suite.form import CitedEntry, DeviationEntry, Paper, Scalar
 
 Axes = Mapping[str, Scalar]
 # Axes that the name of a net implies; they tell cells apart only where a suite spells one of them out.
-IMPLIED_AXES = ("p", "t", "r", "r_scales")
+_WORDLESS = ("r_scales", "spatial_std")  # axes whose values say nothing alone
+IMPLIED_AXES = ("p", "t", "r", "r_scales", "spatial_std")
 MODEL_AXES = ("model", "learning", "attention", "mask", *IMPLIED_AXES)
-AXES = (*MODEL_AXES, "dataset", "input", "noise")
+AXES = (*MODEL_AXES, "dataset", "input", "noise", "noise_drawn")
 
 
 @dataclass(frozen=True)
@@ -252,7 +253,9 @@ def _axis_text(axis: str, value: Scalar) -> str:
         return f"{axis} = {value}"
     if axis in {"noise", "input"} and not isinstance(value, str):
         return f"{axis} {value:g}"
-    return f"r {value}" if axis == "r_scales" else str(value)
+    if axis == "noise_drawn":
+        return f"drawn {str(value).replace('-', ' ')}"
+    return f"{axis.split('_')[0 if axis == 'r_scales' else -1]} {value}" if axis in _WORDLESS else str(value)
 
 
 def words(axes: Axes) -> str:

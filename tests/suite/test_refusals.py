@@ -10,7 +10,7 @@ from ranbench.errors import SuiteError
 from ranbench.suite import load_suite
 
 PROTOCOLS = "(allowed: cifar-paper, cifar-scaled, digits, imagenet-paper, smoke, tiny)"
-AXES = "(allowed: model, learning, attention, mask, p, t, r, r_scales, dataset, input, noise)"
+AXES = "(allowed: model, learning, attention, mask, p, t, r, r_scales, spatial_std, dataset, input, noise, noise_drawn)"
 SUITE_KEYS = (
     "(allowed: name, title, about, paper, reference, protocol, factor, seeds, datasets, cells, published, cited, "
     "claims, deviations)"
@@ -349,6 +349,19 @@ SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
         "digits}",
         "digits, noise: x}",
         ["tiny.yaml:9:49: cells.fixed.noise: expected a share from 0 to below 1, got 'x'"],
+    ),
+    "noise drawn in another way": (
+        "digits}",
+        "digits, noise: 0.1, noise_drawn: each-epok}",
+        [
+            "tiny.yaml:9:61: cells.fixed.noise_drawn: 'each-epok' is not known; did you mean 'each-epoch'? "
+            "(allowed: once, each-epoch)"
+        ],
+    ),
+    "a deviation that spatial attention does not have": (
+        "digits}",
+        "digits, spatial_std: robust}",
+        ["tiny.yaml:9:49: cells.fixed.spatial_std: spatial_std 'robust' is not known (allowed: biased, unbiased)"],
     ),
     "noise that is no number": (
         "digits}",
