@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 
-from ranbench.counts import Counts, lookup
+from ranbench.counts import Counts, lookup, size_of
 from ranbench.records import METRICS, SIZE_METRICS, RunRecord, State
 from ranbench.spec import Fidelity, complexity_key, fidelity
 from ranbench.statistics import Estimate, HolmStep, holm, one_sample, summarise, welch
@@ -99,7 +99,7 @@ def _counted(suite: Suite, claim: Counted, measured: Mapping[str, Counts]) -> Ve
     cell = claim.cell
     recorded = measured.get(complexity_key(cell.model, cell.data))
     counts = recorded or lookup(cell.model, cell.data)
-    ours: int | None = getattr(counts, claim.metric) if counts else None
+    ours = size_of(claim.metric, counts, cell.model, cell.data)
     test = "exact count" if recorded else "stored count"
     verdict = partial(
         Verdict,

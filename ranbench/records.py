@@ -46,6 +46,17 @@ class Metric:
     lower_is_better: bool = True
 
 
+STAGES = 3  # with attention modules, on CIFAR and ImageNet
+
+
+def _modules(stage: int) -> Metric:
+    """A fact of the net's plan, which the paper's table 2 prints; a page shows it where a suite speaks of it."""
+    name, label = f"modules_{stage}", f"attention modules in stage {stage}"
+    return Metric(name, label, "modules", label)
+
+
+MODULE_METRICS: Mapping[str, Metric] = {metric.name: metric for metric in map(_modules, range(1, STAGES + 1))}
+
 # What is counted of a net itself, exactly, without training.
 SIZE_METRICS: Mapping[str, Metric] = {
     metric.name: metric
@@ -53,6 +64,15 @@ SIZE_METRICS: Mapping[str, Metric] = {
         Metric("parameters", "parameters", "parameters", "values that are trained, BatchNorm scale and shift included"),
         Metric("macs", "multiply-adds", "multiply-adds", "of convolutions and linear layers, forward, one image"),
         Metric("depth", "trunk depth", "layers", "weighted layers on the trunk, without masks and projections"),
+        *MODULE_METRICS.values(),
+    )
+}
+
+# What papers print and no run here measures yet: such numbers can be cited only.
+CITED_METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("top5_error_pct", "top-5 test error", "percent", "the class is not among the five likeliest"),
     )
 }
 

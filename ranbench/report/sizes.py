@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ranbench.claims import Verdict
-from ranbench.counts import Counts, Recorded, lookup
+from ranbench.counts import Counts, Recorded, lookup, size_of
 from ranbench.records import SIZE_METRICS
 from ranbench.report.values import CitedRow, Size, SizeRow
 from ranbench.spec import complexity_key
@@ -53,7 +53,7 @@ def _row(
     }
     sizes = {}
     for metric in SIZE_METRICS:
-        ours: int | None = getattr(counts, metric) if counts else None
+        ours = size_of(metric, counts, cell.model, cell.data)
         theirs = published[metric].value if metric in published else None
         off = 100 * (ours - theirs) / theirs if ours is not None and theirs else None
         digits = published[metric].digits if metric in published else None

@@ -86,6 +86,11 @@ class ModelSpec(Spec):
         modules = attention_modules(self.name, p=self.p, t=self.t)
         return modules.m[0] if modules else None
 
+    def modules(self, form: Form) -> tuple[int, ...]:
+        """Return the attention modules of each stage, nothing for a net without any."""
+        found = attention_modules(self.name, form, **options_of_modules(self.options))
+        return found.m if found else ()
+
     @property
     def factory(self) -> str | None:
         """The import path of a user's net, None for others."""

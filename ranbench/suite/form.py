@@ -112,10 +112,12 @@ class CitedEntry(Spec):
     """A number that the paper cites for a net which is not run here."""
 
     name: str
+    dataset: str | None = Field(None, description="the dataset that it is of, where the suite has several")
     metric: str
     value: float
     unit: str
     where: str
+    approximate: bool = Field(False, description="read off a plot")
     note: str | None = Field(None, description="why it is not run")
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ranbench.catalogue import has_known_depth
+from ranbench.catalogue import DATASETS, dataset_info, has_known_depth
 from ranbench.errors import Problem, nearest
-from ranbench.records import ALL_METRICS, SIZE_METRICS
+from ranbench.records import ALL_METRICS, CITED_METRICS, MODULE_METRICS, SIZE_METRICS
 from ranbench.suite.cells import unknown_axis
 from ranbench.suite.document import Document, Path_
 from ranbench.suite.form import (
@@ -71,8 +71,12 @@ class Statements:
     def cited(self) -> tuple[CitedEntry, ...]:
         """Return the cited numbers, in the order of the file."""
         for index, entry in enumerate(self.content.cited):
-            if self._metric(entry.metric, ("cited", index)):
-                self._unit(entry, ("cited", index))
+            place: Path_ = ("cited", index)
+            if entry.metric in CITED_METRICS or self._metric(entry.metric, place):
+                self._unit(entry, place)
+            if entry.dataset is not None and entry.dataset not in DATASETS:
+                text = f"dataset {entry.dataset!r} is not known{nearest(entry.dataset, DATASETS)}"
+                self._note((*place, "dataset"), f"{text} (allowed: {', '.join(DATASETS)})")
         return tuple(self.content.cited)
 
     def deviations(self) -> tuple[DeviationEntry, ...]:
@@ -112,6 +116,9 @@ class Statements:
         if entry.metric == "depth" and not has_known_depth(name):
             text = f"the depth of {name!r} cannot be counted, so no claim about it can be judged"
             self._note((*place, "metric"), f"{text} (parameters and macs can)")
+            return None
+        if entry.metric in MODULE_METRICS and not found.cell.model.modules(dataset_info(found.cell.data.name).form):
+            self._note((*place, "metric"), f"{name!r} has no attention modules, so their number cannot be judged")
             return None
         if found.value <= 0:
             self._note((*place, "cell"), f"the published {entry.metric} is {found.value:g}; a count must be above 0")
@@ -173,7 +180,7 @@ class Statements:
         return False
 
     def _unit(self, entry: PublishedEntry | CitedEntry, place: Path_) -> None:
-        unit = ALL_METRICS[entry.metric].unit
+        unit = {**ALL_METRICS, **CITED_METRICS}[entry.metric].unit
         if entry.unit != unit:
             self._note((*place, "unit"), f"{entry.metric} is in {unit}, got {entry.unit!r}")
 
