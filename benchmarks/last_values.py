@@ -38,7 +38,9 @@ def main(options: Options) -> Result:
 
 def in_both_ways(url: str, runs: int, rounds: int) -> Samples:
     """Time both, after a check that they find the same values."""
-    with Store.open(url, create=False) as store, closing(sqlite3.connect(database_file(url))) as driver:
+    file = database_file(url)
+    assert file is not None
+    with Store.open(url, create=False) as store, closing(sqlite3.connect(file)) as driver:
         attempts = [record.counted.id for record in store.runs() if record.counted]
 
         def by_store() -> dict[int, float]:

@@ -33,7 +33,7 @@ def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
         (re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END|\Z)", re.DOTALL), rf"\1{MASK}\2"),
         # A password in a URL may hold a slash, and an @ that was not escaped; a port is none.
         (re.compile(r"(://[^:/@\s]*:)(?!\d+/)[^\s]*@"), rf"\1{MASK}@"),
-        (re.compile(rf"([?&]{_NAMES}=)[^&\s'\"]+", re.IGNORECASE), after),
+        (re.compile(rf"([?&]\w*{_NAMES}=)[^&\s'\"]+", re.IGNORECASE), after),
         (
             re.compile(rf"(?<!\w)(--?[\w-]*{_NAMES}[\w-]*(?:\s+|=))('[^']*'|\"[^\"]*\"|[^\s'\"]+)", re.IGNORECASE),
             after,

@@ -7,9 +7,14 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from postgres import Cluster
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -76,3 +81,25 @@ def real_cifar10() -> Path:
         # files in place are checked and kept; each is put in place by a rename
         subprocess.run([sys.executable, str(restore), "cifar-10", str(root)], check=True, capture_output=True)
     return root
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A private PostgreSQL server, one for each test process; skips where its programs are not installed."""
+    import postgres as servers  # only here, for it needs psycopg
+
+    programs = servers.binaries()
+    if programs is None:
+        pytest.skip("POSTGRESQL NOT TESTED: no initdb in /usr/lib/postgresql or on PATH ('apt install postgresql')")
+    with servers.cluster(programs) as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The place of a database without a run: a file that is not there yet, or tables on a server."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'results' / 'ranbench.db'}"
+        return
+    with request.getfixturevalue("postgres").database("TEMPLATE migrated") as place:
+        yield place

@@ -31,8 +31,12 @@ COMMANDS = (
         "report",
         "complexity",
         "bench",
+        "doctor",
         "data fetch",
         "data verify",
+        "db check",
+        "db backup",
+        "db upgrade",
     ),
 )
 

@@ -31,7 +31,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("catalogue",),
     ("spec", "records", "statistics"),
     ("suite", "environment", "counts", "models", "data", "store"),
-    ("complexity", "training", "claims", "regression"),
+    ("complexity", "training", "claims", "regression", "comparability", "selection", "doctor"),
     ("probes", "report", "execution"),
     ("runner",),
     ("cli",),
@@ -44,7 +44,10 @@ SUITE_ORDER = (
     *("document", "reading", "form", "values", "files", "reduction", "protocols", "cells", "statements", "load"),
 )
 
-LIGHT_PARTS = ("errors", "catalogue", "spec", "records", "statistics", "suite", "counts", "store", "claims", "report")
+LIGHT_PARTS = (
+    *("errors", "catalogue", "spec", "records", "statistics", "suite", "counts", "store", "claims", "report"),
+    *("comparability", "selection"),
+)
 NUMERIC_PARTS = ("models", "data", "complexity", "training")
 
 # What an import of a module may not bring along, measured in a fresh interpreter.
@@ -52,11 +55,18 @@ LIGHT_IMPORTS: dict[str, tuple[str, ...]] = {
     "ranbench": ("torch", "sqlalchemy", "pandas", "pydantic"),
     "ranbench.cli": ("torch", "sqlalchemy", "pandas"),
     "ranbench.suite": ("torch", "sqlalchemy", "pandas"),
-    "ranbench.store": ("torch",),
+    "ranbench.store": ("torch", "psycopg", "sqlalchemy.dialects.postgresql"),
     "ranbench.claims": ("torch", "sqlalchemy"),
     "ranbench.report": ("torch", "sqlalchemy"),
 }
-ONLY_IN = {"sqlalchemy": {"store"}, "alembic": {"store"}, "ruamel": {"suite"}, "typer": {"cli"}, "rich": {"cli"}}
+ONLY_IN = {
+    "sqlalchemy": {"store"},
+    "alembic": {"store"},
+    "psycopg": {"store"},
+    "ruamel": {"suite"},
+    "typer": {"cli"},
+    "rich": {"cli"},
+}
 IMPORT_NAMES = {"ruamel.yaml": "ruamel", "scikit-learn": "sklearn", "nvidia-ml-py": "pynvml"}
 
 

@@ -13,6 +13,7 @@ from ranbench.masking import mask
         ("postgresql+psycopg://me:secret@host:5432/db", "postgresql+psycopg://me:***@host:5432/db"),
         ("--db postgresql://me:s%40:x@host/db --seeds 3", "--db postgresql://me:***@host/db --seeds 3"),
         ("--db 'postgresql://me:pass@word@host/db'", "--db 'postgresql://me:***@host/db'"),
+        ("postgresql://me@host/db?sslkey=a&sslpassword=secret", "postgresql://me@host/db?sslkey=a&sslpassword=***"),
         ("postgresql://host/db?user=me&password=secret&x=1", "postgresql://host/db?user=me&password=***&x=1"),
         ("redis://:secret@host", "redis://:***@host"),
         ("a://u:p@h b://v:q@i", "a://u:***@h b://v:***@i"),

@@ -17,7 +17,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine
 
 import ranbench
 from ranbench.errors import StoreError
@@ -109,16 +109,21 @@ def test_an_old_database_is_copied_and_then_upgraded_with_its_content(path: Path
 
 def old_database(path: Path, version: str, *statements: str) -> None:
     """Make a database of an older version that holds what the statements write."""
+    engine = create_engine(f"sqlite:///{path}")
+    migrate_to(engine, version, *statements)
+    engine.dispose()
+
+
+def migrate_to(engine: Engine, version: str, *statements: str) -> None:
+    """Make the tables of an older version, and what the statements write."""
     config = Config()
     config.set_main_option("script_location", str(upgrade.MIGRATIONS))
     config.set_main_option("path_separator", "os")
-    engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, version)
         for statement in statements:
             connection.exec_driver_sql(statement)
-    engine.dispose()
 
 
 def test_a_database_of_the_first_version_keeps_its_counts_and_takes_new_ones(tmp_path: Path) -> None:
@@ -343,7 +348,15 @@ def test_a_database_of_something_else_is_refused_and_left_alone(tmp_path: Path) 
         ("results/ranbench.db", "'results/ranbench.db': is not a URL"),
         ("", "'': is not a URL"),
         ("mysql://me:sec:ret@host/db", r"'mysql://me:\*\*\*@host/db': 'mysql' is not supported"),
-        ("postgresql://me@host/db?password=secret", r"\?password=\*\*\*': 'postgresql' is not supported"),
+        ("postgres://me@host/db?password=secret", r"\?password=\*\*\*': 'postgres' is not supported; expected sqlite:"),
+        ("postgresql+psycopg2://me@host/db", r"'postgresql\+psycopg2' is not supported"),
+        ("postgresql+psycopg://me:sec@ret@host/db", r"'postgresql\+psycopg://me:\*\*\*@host/db': write an @ inside"),
+        ("postgresql+psycopg://me:secret@host", r"me:\*\*\*@host': names no database"),
+        ("postgresql+psycopg://me:secret@host/", "names no database"),
+        ("postgresql+psycopg://me:secret@host:port/db", "is not a URL"),
+        ("postgresql+psycopg://me@host/db?autocommit=1", "'autocommit' is not an option of such a URL"),
+        ("postgresql+psycopg://me@host/db?sslmod=require", "'sslmod' is not an option .*; did you mean 'sslmode'"),
+        ("postgresql+psycopg://me@/db?host=a&port=x", "the port is not a number"),
         ("no url ://me:secret@host", r"://me:\*\*\*@host': is not a URL"),
         ("sqlite://", "names no plain file"),
         ("sqlite:///:memory:", "names no plain file"),

@@ -1,18 +1,16 @@
-"""What is written to the results database and read back, on real files; claims stand in test_store_claims."""
+"""What is written to the database and read back, on SQLite and on PostgreSQL; claims stand in test_store_claims."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
 from ranbench.errors import ClaimLost, UsageError
@@ -29,6 +27,7 @@ from ranbench.spec import (
     RunSpec,
 )
 from ranbench.store import Artefact, Claimed, Refused, Store, claiming, writing
+from ranbench.store.connection import make_engine, masked, writing_engine
 from ranbench.store.schema import VERSION
 
 HERE = Environment(
@@ -84,8 +83,11 @@ def claimed(store: Store, token: str = "me", spec: RunSpec | None = None, **chan
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'results' / 'ranbench.db'}"
+def beside(url: str) -> Iterator[Engine]:
+    """Another way to the database than the store."""
+    engine = writing_engine(make_engine(url, create=True))
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture
@@ -99,7 +101,7 @@ def test_opening_makes_the_folder_and_the_database_and_again_finds_it(url: str) 
         store.record_suite("table9", "A table", "name: table9", "ab" * 32, [run()])
 
     with Store.open(url, create=False) as store:
-        assert (store.url, store.schema_version(), store.backup) == (url, VERSION, None)
+        assert (store.url, store.schema_version(), store.backup) == (masked(url), VERSION, None)
         assert [record.fingerprint for record in store.runs(suite="table9")] == [run().fingerprint]
 
 
@@ -178,7 +180,7 @@ def test_every_attempt_has_a_name_of_its_own_and_counts_the_time_that_was_worked
     assert first.bundle is None
 
 
-def test_a_run_keeps_the_counts_of_the_code_that_trained_it(store: Store) -> None:
+def test_a_run_keeps_the_counts_of_the_code_that_trained_it(store: Store, beside: Engine) -> None:
     ours = Complexity(10, 20, {}, {}, "words", code_id="code-1")
     theirs = dataclasses.replace(ours, macs=21, code_id="code-2")
     attempt = claimed(store, code_id="code-1")
@@ -187,10 +189,13 @@ def test_a_run_keeps_the_counts_of_the_code_that_trained_it(store: Store) -> Non
 
     store.finish(attempt, "me", {"error_pct": 5.0}, complexity_key="net")
 
-    with closing(sqlite3.connect(store.url.removeprefix("sqlite:///"))) as other:
-        query = "SELECT macs FROM attempt JOIN complexity ON key = complexity_key"
-        assert other.execute(query).fetchall() == [(20,)]
-        assert other.execute("SELECT macs FROM complexity WHERE net = 'net' ORDER BY macs").fetchall() == [(20,), (21,)]
+    of_run = "SELECT macs FROM attempt JOIN complexity ON key = complexity_key"
+    with beside.connect() as other:
+        assert other.execute(text(of_run)).all() == [(20,)]
+        assert other.execute(text("SELECT macs FROM complexity WHERE net = 'net' ORDER BY macs")).all() == [
+            (20,),
+            (21,),
+        ]
 
 
 def test_a_failed_attempt_keeps_its_reason(store: Store) -> None:
@@ -315,15 +320,13 @@ def test_more_runs_than_a_statement_has_parameters_are_read_in_the_order_asked_f
     assert done == {known[1].fingerprint}
 
 
-def test_a_run_is_found_by_a_prefix_that_only_it_has(store: Store) -> None:
+def test_a_run_is_found_by_a_prefix_that_only_it_has(store: Store, beside: Engine) -> None:
     store.record_suite("s", "S", "", "a" * 64, [run(0)])
     fingerprint = run(0).fingerprint
-    with closing(sqlite3.connect(store.url.removeprefix("sqlite:///"))) as other:
-        twin = fingerprint[:6] + "x" * 58
-        other.execute(
-            "INSERT INTO run (fingerprint, cell_id, seed, added) SELECT ?, cell_id, 1, added FROM run", (twin,)
-        )
-        other.commit()
+    twin = fingerprint[:6] + "x" * 58
+    with beside.begin() as other:
+        copy = "INSERT INTO run (fingerprint, cell_id, seed, added) SELECT :twin, cell_id, 1, added FROM run"
+        other.execute(text(copy), {"twin": twin})
 
     assert store.find(fingerprint[:7]).fingerprint == fingerprint
     several = f"several fingerprints begin so: {fingerprint[:12]}, {twin[:12]}; give more digits"
@@ -337,7 +340,7 @@ def test_a_run_is_found_by_a_prefix_that_only_it_has(store: Store) -> None:
             store.find(prefix)
 
 
-def test_passwords_in_a_command_line_are_masked_and_an_environment_is_kept_once(store: Store) -> None:
+def test_passwords_in_a_command_line_are_masked_and_an_environment_is_kept_once(store: Store, beside: Engine) -> None:
     secret = dataclasses.replace(HERE, command="ranbench run x --db postgresql://me:pass@word@host/db --seeds 3")
     for seed in range(3):
         claimed(store, spec=run(seed), environment=secret)
@@ -345,8 +348,8 @@ def test_passwords_in_a_command_line_are_masked_and_an_environment_is_kept_once(
     (kept,) = {attempt.environment.command for record in store.runs() for attempt in record.attempts}
 
     assert kept == "ranbench run x --db postgresql://me:***@host/db --seeds 3"
-    with closing(sqlite3.connect(store.url.removeprefix("sqlite:///"))) as other:
-        assert other.execute("SELECT count(*) FROM environment").fetchone() == (1,)
+    with beside.connect() as other:
+        assert other.execute(text("SELECT count(*) FROM environment")).scalar() == 1
 
 
 @pytest.mark.parametrize(
@@ -364,10 +367,8 @@ def test_passwords_in_a_command_line_are_masked_and_an_environment_is_kept_once(
         "INSERT INTO run SELECT id + 1, fingerprint, cell_id, seed + 1, added FROM run",
     ],
 )
-def test_the_database_itself_refuses_what_cannot_be(store: Store, change: str) -> None:
+def test_the_database_itself_refuses_what_cannot_be(store: Store, beside: Engine, change: str) -> None:
     claimed(store)
 
-    with closing(sqlite3.connect(store.url.removeprefix("sqlite:///"))) as other:
-        other.execute("PRAGMA foreign_keys = ON")
-        with pytest.raises(sqlite3.IntegrityError):
-            other.execute(change)
+    with beside.connect() as other, pytest.raises(IntegrityError):
+        other.execute(text(change))

@@ -20,11 +20,11 @@ from test_store import HERE, LOSSES, claim, claimed, run
 
 from ranbench.errors import ClaimLost, StoreError
 from ranbench.records import MetricPoint, Owner, Purpose, Reason, State
-from ranbench.store import Claimed, Refused, Store, connection
+from ranbench.store import Claimed, Refused, Store, sqlite
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
+def file(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'results' / 'ranbench.db'}"
 
 
@@ -203,28 +203,28 @@ def test_an_open_check_of_the_same_code_is_resumed_and_after_a_closed_one_comes_
     assert answer == (Claimed(1, 1, True, 30, HERE) if resumed else Claimed(2, 2, False, 0, HERE))
 
 
-def test_a_full_disk_is_one_line_and_loses_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_one_line_and_loses_nothing(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     many = [MetricPoint("train_loss", step, 0.5) for step in range(100, 50_000)]
-    Store.open(url).close()
+    Store.open(file).close()
     with monkeypatch.context() as patched:
-        patched.setattr(connection, "PRAGMAS", (*connection.PRAGMAS, ("max_page_count", 60)))
-        with Store.open(url) as store:
+        patched.setattr(sqlite, "PRAGMAS", (*sqlite.PRAGMAS, ("max_page_count", 60)))
+        with Store.open(file) as store:
             attempt = claimed(store)
             store.append(attempt, "me", LOSSES, 30)
 
             with pytest.raises(StoreError) as caught:
                 store.append(attempt, "me", many, 50_000)
 
-    assert str(caught.value).startswith(f"{url}: the disk is full; free some space and repeat the command")
+    assert str(caught.value).startswith(f"{file}: the disk is full; free some space and repeat the command")
     assert "\n" not in str(caught.value)
-    with Store.open(url) as store:
+    with Store.open(file) as store:
         assert store.series([attempt], ["train_loss"])[attempt, "train_loss"][0].tolist() == [10, 20, 30]
         store.append(attempt, "me", many, 50_000)
 
 
-def test_a_database_that_another_process_holds_is_one_line(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "BUSY_SECONDS", 0.1)
-    with Store.open(url) as store, closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as other:
+def test_a_database_that_another_process_holds_is_one_line(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.1)
+    with Store.open(file) as store, closing(sqlite3.connect(file.removeprefix("sqlite:///"))) as other:
         other.execute("BEGIN IMMEDIATE")
 
         with pytest.raises(StoreError, match=r"another process has been writing for more than 0\.1 s"):
@@ -257,6 +257,36 @@ def test_processes_that_want_the_same_runs_make_one_database_and_get_each_run_on
         assert [len(record.attempts) for record in store.runs()] == [1] * 20
 
 
+def write_all(url: str, seed: int, transactions: int, start: Any, answers: Any) -> None:
+    """Write to a run of one's own as soon as all processes are there (runs in a process of its own)."""
+    start.wait()
+    with Store.open(url) as store:
+        attempt = claimed(store, spec=run(seed))
+        for step in range(1, transactions + 1):
+            store.append(attempt, "me", [MetricPoint("lr", step, step / 8), MetricPoint("loss", step, seed)], step)
+    answers.put((seed, attempt))
+
+
+@pytest.mark.parametrize("transactions", [10, pytest.param(100, marks=pytest.mark.slow)])
+def test_eight_processes_write_at_once_and_every_transaction_is_committed(url: str, transactions: int) -> None:
+    context = multiprocessing.get_context("spawn")
+    start, answers = context.Barrier(8), context.Queue()
+    workers = [context.Process(target=write_all, args=(url, seed, transactions, start, answers)) for seed in range(8)]
+    for worker in workers:
+        worker.start()
+
+    attempts = dict(answers.get(timeout=240) for _ in workers)
+
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0] * 8
+    with Store.open(url) as store:
+        series = store.series(attempts.values(), ["lr", "loss"])
+    committed = [len(series[attempt, name][0]) for attempt in attempts.values() for name in ("lr", "loss")]
+    assert committed == [transactions] * 16
+    assert {seed: set(series[attempt, "loss"][1]) for seed, attempt in attempts.items()} == {n: {n} for n in range(8)}
+
+
 WRITER = """
 import sys
 from test_store import Store, MetricPoint, claimed
@@ -286,5 +316,6 @@ def test_killing_a_writer_loses_no_point_that_it_was_told_is_written(url: str) -
     assert (taken.resume, taken.step in (last, last + 1)) == (True, True)
     assert series[1, "lr"][0].tolist() == series[1, "loss"][0].tolist() == list(range(1, taken.step + 1))
     assert series[1, "lr"][1].tolist() == [step / 8 for step in range(1, taken.step + 1)]
-    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as other:
-        assert other.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as other:
+            assert other.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -240,10 +239,11 @@ class Machine(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("examples", [12, pytest.param(200, marks=pytest.mark.slow)])
-def test_the_life_of_attempts_is_that_of_the_model(tmp_path: Path, examples: int) -> None:
+def test_the_life_of_attempts_is_that_of_the_model(url: str, examples: int) -> None:
     class Here(Machine):
-        url = f"sqlite:///{tmp_path}/ranbench.db"
+        pass
 
+    Here.url = url
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Here,

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from ranbench import __version__
-from ranbench.cli import bench, bundles, complexity, data, reports, rerun, results, run, suites
+from ranbench.cli import bench, bundles, complexity, data, db, doctor, reports, rerun, results, run, suites
 from ranbench.cli.options import Data, Db
 from ranbench.cli.output import note
 from ranbench.errors import RanbenchError
@@ -64,10 +64,12 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "merge": bundles.merge,
     "complexity": complexity.complexity,
     "bench": bench.bench,
+    "doctor": doctor.doctor,
 }
 for name, command in _COMMANDS.items():
     app.command(name)(command)
 app.add_typer(data.app, name="data")
+app.add_typer(db.app, name="db")
 
 # Typer brings its own copy of click; the base of its usage errors is found without naming either.
 _ClickError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")

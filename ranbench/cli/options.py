@@ -53,16 +53,17 @@ class Settings:
 
     @property
     def results(self) -> Path:
-        """Folder of checkpoints and artefacts: the one of the database."""
+        """Folder of checkpoints and artefacts: the one of the database's file, else ``results`` where we are."""
         from ranbench.store.connection import database_file
 
-        return database_file(self.db).parent
+        file = database_file(self.db)
+        return file.parent if file else Path("results")
 
     def exists(self) -> bool:
-        """Whether there is a database file, or a bundle."""
-        from ranbench.store.connection import database_file
+        """Whether there is a database, or a bundle."""
+        from ranbench.store import Store
 
-        return self.bundle is not None or database_file(self.db).exists()
+        return self.bundle is not None or Store.exists(self.db)
 
     @property
     def bundle(self) -> Path | None:
@@ -71,6 +72,15 @@ class Settings:
             return None
         with Path(self.db).open("rb") as file:
             return Path(self.db) if file.read(4) == ZIP_MAGIC else None
+
+    def refuse_bundle(self) -> None:
+        """Check that a database is named.
+
+        Raises:
+            UsageError: it is a bundle.
+        """
+        if self.bundle is not None:
+            raise UsageError(f"--db {self.bundle}: is a bundle, which is checked whenever it is read; name a database")
 
     @contextmanager
     def store(self, *, create: bool, write: bool = False) -> Iterator[Store]:
@@ -95,6 +105,11 @@ class Settings:
         with Store.open(self.db, create=create) as store:
             if store.backup is not None:
                 note(f"the database was upgraded; its old form is kept as {store.backup}")
+            elif store.upgrade is not None:
+                note(
+                    f"the database was upgraded from schema {store.upgrade.version} in one transaction; ranbench keeps "
+                    "no copy of a server's database: have a dump (pg_dump), and upgrade ranbench wherever it is used"
+                )
             yield store
 
 

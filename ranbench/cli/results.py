@@ -13,6 +13,7 @@ import typer
 
 from ranbench.cli.options import Db, Json, settings, suite_name
 from ranbench.cli.output import answer, as_json, duration, note, plural, table
+from ranbench.errors import UsageError
 from ranbench.records import Purpose
 
 if TYPE_CHECKING:
@@ -21,6 +22,16 @@ if TYPE_CHECKING:
 
 _COMMANDS = {"result": "run command", "check": "'rerun --check'"}
 
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where", metavar="KEY=VALUE", help="Only runs of which this holds, also !=, <, <=, >, >=; repeatable."
+    ),
+]
+WhyNot = Annotated[
+    tuple[str, str] | None,
+    typer.Option("--why-not", metavar="A B", help="Say what makes the results of two runs not comparable."),
+]
 SuiteFilter = Annotated[str | None, typer.Argument(metavar="[SUITE]", help="Only runs that this suite asked for.")]
 
 
@@ -87,13 +98,25 @@ def _progress(record: RunRecord, attempt: Attempt, points: dict[int, Any]) -> di
 def runs(
     context: typer.Context,
     suite: SuiteFilter = None,
+    where: Where = None,
+    why_not: WhyNot = None,
     json: Json = False,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write all runs as CSV to a file.")] = None,
     db: Db = None,
 ) -> None:
     """List the runs of the database, or of one suite, with their state and result."""
+    if why_not is not None and (suite or where or csv):
+        raise UsageError("--why-not: takes two runs, and goes with --json only")
     with settings(context, db).store(create=False) as store:
+        if why_not is not None:
+            _why_not(store.find(why_not[0]), store.find(why_not[1]), json)
+            return
         records = store.runs(suite=suite_name(suite) if suite else None)
+    if where:
+        from ranbench.selection import select
+
+        total, records = len(records), select(records, where, _state)
+        note(f"{len(records):,} of {plural(f'{total:,}', 'run')}")
     if csv is not None:
         from ranbench.report.frame import write_csv
 
@@ -104,6 +127,23 @@ def runs(
         return
     columns = ("run", "net", "dataset", "noise", "iterations", "", "seed", "state", "test error", "attempts", "suites")
     table(columns, [_row(record) for record in records], right=("iterations", "seed", "test error", "attempts"))
+
+
+def _why_not(first: RunRecord, second: RunRecord, json: bool) -> None:
+    from ranbench.comparability import comparability
+
+    found = comparability(first, second, _state)
+    if json:
+        runs = {"first": first.fingerprint, "second": second.fingerprint}
+        as_json({**runs, **dataclasses.asdict(found)})
+        return
+    answer(found.text)
+    columns = ("field", first.fingerprint[:12], second.fingerprint[:12], "why it matters")
+    for title, differences in (("", found.forbidding), ("forbids nothing, but differs:", found.beside)):
+        if differences:
+            if title:
+                answer(title)
+            table(columns, [(each.field, each.first, each.second, each.why) for each in differences])
 
 
 def _row(record: RunRecord) -> tuple[object, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeVar
 
-from ranbench.records import METRICS, MODULE_METRICS, SIZE_METRICS
+from ranbench.records import METRICS, SIZE_METRICS
 from ranbench.report.collect import EnvironmentRow, RunRow
 from ranbench.report.values import CostRow, ResultRow, Results, Size, SizeRow, Tables, VerdictRow
 from ranbench.statistics import Summary
@@ -163,13 +163,13 @@ def size_grid(rows: Sequence[SizeRow], *, with_code: bool = False) -> Grid:
     ``with_code``: say which code was counted.
     """
     columns: list[tuple[Column, Callable[[SizeRow], Entry]]] = _axis_columns(rows)
-    for metric in SIZE_METRICS:
+    for metric in dict.fromkeys(metric for row in rows for metric in row.sizes):
         heading = SIZE_METRICS[metric].label
         if any(row.sizes[metric].published is not None for row in rows):
             columns.append((Column(f"{heading}, paper", "right"), partial(_printed_size, metric)))
             columns.append((Column("ours", "right"), partial(_our_size, metric)))
             columns.append((Column("ours − paper (%)", "right"), partial(_size_difference, metric)))
-        elif metric not in MODULE_METRICS:
+        else:
             columns.append((Column(heading, "right"), partial(_our_size, metric)))
     if with_code:
         columns.append((Column("code"), lambda row: _code(row.code_id, 8)))
@@ -188,9 +188,7 @@ def _printed_size(metric: str, row: SizeRow) -> Entry:
 def _our_size(metric: str, row: SizeRow) -> Entry:
     ours = row.sizes[metric].ours
     if ours is None:  # a net that was counted may still have no depth that is known
-        return Entry(
-            NONE if any(row.sizes[name].ours for name in SIZE_METRICS if name not in MODULE_METRICS) else "not counted"
-        )
+        return Entry(NONE if any(row.sizes[name].ours for name in ("parameters", "macs")) else "not counted")
     return Entry(f"{ours:,}")
 
 

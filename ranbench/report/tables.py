@@ -19,7 +19,7 @@ from ranbench.report.sizes import cited_rows, size_rows
 from ranbench.report.values import CostRow, Dataset, DeviationRow, ResultRow, Results, Section, Tables, VerdictRow
 from ranbench.spec import Protocol, complexity_key
 from ranbench.statistics import Summary, summarise
-from ranbench.suite import Better, Cell, Claim, Counted, Published, Suite, words
+from ranbench.suite import Cell, Claim, Counted, Published, Ratio, Suite, Value, words
 
 RESULT = "error_pct"
 BEST = "best_error_pct"
@@ -194,7 +194,9 @@ def _verdict(verdict: Verdict) -> VerdictRow:
 def _threshold(claim: Claim) -> float:
     if isinstance(claim, Counted):
         return claim.tolerance_pct
-    return claim.min_effect if isinstance(claim, Better) else claim.margin
+    if isinstance(claim, Value):
+        return claim.margin
+    return claim.bound if isinstance(claim, Ratio) else claim.min_effect
 
 
 def _costs(suite: Suite, found: Collected, measured: Mapping[str, Counts]) -> tuple[CostRow, ...]:

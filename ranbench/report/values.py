@@ -113,13 +113,13 @@ class CitedRow:
     """A number that the paper cites for a net that is not run here."""
 
     name: str
-    dataset: str | None
     metric: str
     value: float
     unit: str
     where: str
-    approximate: bool
     note: str | None
+    dataset: str | None = None
+    approximate: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,17 @@ Nothing here knows of suites, devices or databases. A spec is checked when it is
 """
 
 from ranbench.spec.base import Count, Spec, canonical, digest
-from ranbench.spec.comparison import COMPARED, Fidelity, differences, fidelity, is_smoke
+from ranbench.spec.comparison import (
+    COMPARED,
+    Fidelity,
+    FieldDifference,
+    differences,
+    fidelity,
+    field_differences,
+    is_smoke,
+)
 from ranbench.spec.data import DataSpec, NoiseSpec
+from ranbench.spec.fields import SpecField, spec_fields
 from ranbench.spec.model import ModelSpec, options_of_modules
 from ranbench.spec.protocol import (
     Augmentation,
@@ -31,6 +40,7 @@ __all__ = [
     "DataSpec",
     "Evaluation",
     "Fidelity",
+    "FieldDifference",
     "ModelSpec",
     "NoiseSpec",
     "OneCycle",
@@ -39,6 +49,7 @@ __all__ = [
     "RunSpec",
     "Schedule",
     "Spec",
+    "SpecField",
     "Steps",
     "WarmUp",
     "canonical",
@@ -47,6 +58,8 @@ __all__ = [
     "differences",
     "digest",
     "fidelity",
+    "field_differences",
     "is_smoke",
     "options_of_modules",
+    "spec_fields",
 ]

@@ -1,7 +1,9 @@
-"""How far a protocol stands from another one, in words and in one word; computed, never typed by hand."""
+"""What differs between two specs, and how far a protocol stands from another one; computed, never typed by hand."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from ranbench.spec.base import Spec
@@ -21,21 +23,39 @@ COMPARED = (
 )
 
 
+@dataclass(frozen=True)
+class FieldDifference:
+    """One field that two specs have with other values, by its dotted path; parts of two kinds differ as a whole."""
+
+    path: str
+    first: Any
+    second: Any
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """Both values in words."""
+        return _show(self.path, self.first), _show(self.path, self.second)
+
+
+def field_differences(first: Spec, second: Spec, path: str = "") -> tuple[FieldDifference, ...]:
+    """List the fields in which two specs of one kind differ, in the order of the fields."""
+    return tuple(_between(path, first, second))
+
+
 def differences(protocol: Protocol, reference: Protocol) -> tuple[str, ...]:
     """Say in words where ``protocol`` differs from ``reference``; precision is a deviation of its own, not counted."""
-    return tuple(
-        text for name in COMPARED for text in _differences(name, getattr(protocol, name), getattr(reference, name))
-    )
+    found = (each for each in field_differences(protocol, reference) if each.path.split(".")[0] in COMPARED)
+    in_order = sorted(found, key=lambda each: COMPARED.index(each.path.split(".")[0]))
+    return tuple(f"{each.path} {each.words[0]} instead of {each.words[1]}" for each in in_order)
 
 
-def _differences(path: str, ours: Any, theirs: Any) -> list[str]:
+def _between(path: str, first: Any, second: Any) -> Iterator[FieldDifference]:
     """Compare key by key where both are of one kind, else as a whole."""
-    if isinstance(ours, Spec) and type(ours) is type(theirs):
-        keys = type(ours).model_fields
-        return [
-            text for key in keys for text in _differences(f"{path}.{key}", getattr(ours, key), getattr(theirs, key))
-        ]
-    return [] if ours == theirs else [f"{path} {_show(path, ours)} instead of {_show(path, theirs)}"]
+    if isinstance(first, Spec) and type(first) is type(second):
+        for key in type(first).model_fields:
+            yield from _between(f"{path}.{key}" if path else key, getattr(first, key), getattr(second, key))
+    elif first != second:
+        yield FieldDifference(path, first, second)
 
 
 def fidelity(protocol: Protocol, reference: Protocol, data: DataSpec) -> Fidelity:

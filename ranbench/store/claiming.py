@@ -70,11 +70,13 @@ def claim(connection: Connection, request: Request, is_alive: IsAlive) -> Claime
 
 def _newest(connection: Connection, request: Request) -> Row[Any] | None:
     fingerprint = request.spec.fingerprint
-    # SQLite has locked the whole database already; elsewhere the row of the run is the lock.
+    # SQLite has locked the whole database already; elsewhere the row of the run is the lock, and that of the attempt
+    # keeps its owner from closing it while we decide.
     connection.execute(select(RunRow.id).where(RunRow.fingerprint == fingerprint).with_for_update())
     columns = AttemptRow.__table__.columns
     mine = select(*columns).where(AttemptRow.fingerprint == fingerprint, AttemptRow.purpose == request.purpose.value)
-    return connection.execute(mine.order_by(AttemptRow.started.desc(), AttemptRow.number.desc()).limit(1)).one_or_none()
+    newest = mine.order_by(AttemptRow.started.desc(), AttemptRow.number.desc()).limit(1)
+    return connection.execute(newest.with_for_update()).one_or_none()
 
 
 def _open(connection: Connection, request: Request) -> Claimed:

@@ -1,213 +1,158 @@
-"""URL -> engine: which databases are accepted, how SQLite is set up, what its errors mean. All SQLite-only SQL is here.
-
-Write transactions begin with ``BEGIN IMMEDIATE``: a deferred one that turns into a write fails at once when another
-process writes, whatever the timeout.
-"""
+"""URL -> engine: which databases there are, and what the store needs of each kind. SQL of one kind is in its module."""
 
 from __future__ import annotations
 
+import functools
 import json
+import random
 import re
-import sqlite3
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from ranbench.errors import StoreError, one_line
+from ranbench.store.kind import Collision, Kind
 from ranbench.store.schema import Row
+from ranbench.store.sqlite import Sqlite
 
-BUSY_SECONDS = 60.0
-SQLITE_HEADER_BYTES = 100
-SMALLEST_PAGE_BYTES = 512
+if TYPE_CHECKING:
+    from ranbench.store.kind import Insert
 
-# FULL: one fsync at each commit. NORMAL would survive kill -9 as well, but a power cut could take the last commits
-# while the checkpoint file of the same iterations stays, and a resume would then leave a gap in the series. There are a
-# few commits a second at most, so the price is small.
-PRAGMAS = (("foreign_keys", "ON"), ("synchronous", "FULL"))
+ATTEMPTS = 6  # of a transaction that collides with others
+PAUSE_SECONDS = 0.02  # after the first of them, on average; then twice as long each time
 
-_WRITE = "ranbench_write"
+EXPECTED = "expected sqlite:///PATH or postgresql+psycopg://USER@HOST:PORT/NAME"
 
-_DAMAGED = "is damaged or truncated; restore it from a copy, or move it away to start afresh"
-
-# What the driver says -> what the user can do.
-_REMEDIES = (
-    ("is locked", "another process has been writing for more than {busy:g} s; try again when it is done"),
-    ("is full", "the disk is full; free some space and repeat the command, what was recorded is kept"),
-    ("readonly", "cannot be written; check the rights of the file and its folder"),
-    ("unable to open", "cannot be opened; check the rights of the file and its folder"),
-    ("malformed", _DAMAGED),
-    ("not a database", "is not a SQLite database; name another file"),
-)
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 
 def masked(url: str) -> str:
     """Return a URL without its passwords, also where it cannot be parsed."""
     url = re.sub(r"://([^:/@]*):.*@", r"://\1:***@", url)
-    return re.sub(r"(?i)\b(password|passwd|pwd|token)=[^&]*", r"\1=***", url)
+    return re.sub(r"(?i)\b((?:ssl)?password|passwd|pwd|token)=[^&]*", r"\1=***", url)
 
 
-def database_file(url: str) -> Path:
-    """Return the file that ``url`` names.
+def parsed(url: str) -> URL:
+    """Return the parts of a URL that names a database.
 
     Raises:
-        StoreError: not a URL, or not of the form sqlite:///PATH.
+        StoreError: it is no URL, or of another kind of database, or does not name one.
     """
-    expected = "expected sqlite:///PATH, for instance sqlite:///results/ranbench.db"
+    label = masked(url)
     try:
-        parts: URL = make_url(url)
+        parts = make_url(url)
     except (ArgumentError, ValueError):
-        raise StoreError(f"database {masked(url)!r}: is not a URL; {expected}") from None
-    if parts.drivername not in ("sqlite", "sqlite+pysqlite"):
-        raise StoreError(f"database {masked(url)!r}: {parts.drivername!r} is not supported; {expected}")
-    if parts.database in (None, "", ":memory:") or "\0" in url or parts.host or parts.query:
-        raise StoreError(f"database {masked(url)!r}: names no plain file; {expected}")
-    return Path(str(parts.database))
+        raise StoreError(f"database {label!r}: is not a URL; {EXPECTED}") from None
+    if parts.drivername in ("sqlite", "sqlite+pysqlite"):
+        if parts.database in (None, "", ":memory:") or "\0" in url or parts.host or parts.query:
+            raise StoreError(f"database {label!r}: names no plain file; expected sqlite:///PATH")
+    elif parts.drivername not in ("postgresql", "postgresql+psycopg"):
+        raise StoreError(f"database {label!r}: {parts.drivername!r} is not supported; {EXPECTED}")
+    elif "@" in (parts.host or ""):
+        raise StoreError(f"database {label!r}: write an @ inside the password as %40")
+    elif not parts.database:
+        raise StoreError(f"database {label!r}: names no database; {EXPECTED}")
+    return parts
 
 
-def missing(label: str) -> StoreError:
-    """Make the error for a database that nothing was written to yet."""
-    return StoreError(f"{label}: no database there yet; 'ranbench run SUITE' makes one")
+def database_file(url: str) -> Path | None:
+    """Return the file that ``url`` names, None where the database is on a server.
+
+    Raises:
+        StoreError: the URL cannot be used.
+    """
+    parts = parsed(url)
+    return Path(str(parts.database)) if parts.drivername.startswith("sqlite") else None
+
+
+def kind_of(engine: Engine | Connection) -> Kind:
+    """Return what can only be done on databases of this kind."""
+    return _kind(engine.dialect.name)
+
+
+@functools.cache
+def _kind(name: str) -> Kind:
+    if name == "sqlite":
+        return Sqlite()
+    try:
+        from ranbench.store.postgres import Postgres
+    except ImportError as error:
+        raise StoreError(
+            f"a PostgreSQL database needs psycopg, which cannot be imported ({one_line(error)}); "
+            "'pip install \"ranbench[postgres]\"' installs it"
+        ) from None
+    return Postgres()
 
 
 def make_engine(url: str, *, create: bool) -> Engine:
-    """Return an engine for ``url``; the file is not touched, its folder is made where ``create`` is true.
-
-    Whether the file is SQLite is left to SQLite: opening and closing it here would drop the locks that another
-    connection of this process holds on it (a rule of POSIX).
+    """Return an engine for ``url`` whose transactions read.
 
     Raises:
-        StoreError: an unsupported URL, a folder, or no file and ``create`` is false.
+        StoreError: an unsupported URL, its library is not installed, or nothing there and ``create`` is false.
     """
-    label, path = masked(url), database_file(url)
-    try:
-        if path.is_dir():
-            raise StoreError(f"{label}: is a directory, expected a file")
-        size = path.stat().st_size if path.exists() else None
-        if size is None and not create:
-            raise missing(label)
-        if size and size < SQLITE_HEADER_BYTES:  # SQLite would take a file of one byte for an empty database
-            raise StoreError(f"{label}: is not a SQLite database; name another file")
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{label}: cannot be opened: {one_line(error)}") from None
-    location = URL.create("sqlite", database=str(path))
-    engine = create_engine(location, connect_args={"timeout": BUSY_SECONDS})
-    event.listen(engine, "connect", _set_up)
-    event.listen(engine, "begin", _begin)
-    return engine
+    parts = parsed(url)
+    return _kind(parts.get_backend_name()).engine(parts, masked(url), create=create)
 
 
 def writing_engine(engine: Engine) -> Engine:
-    """Return the same engine with transactions that lock the database at their start."""
-    return engine.execution_options(**{_WRITE: True})
+    """Return the same engine with transactions that write."""
+    return kind_of(engine).writing(engine)
 
 
-def _set_up(driver: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
-    driver.isolation_level = None  # the driver's own implicit BEGIN is deferred and skips DDL
-    for name, value in PRAGMAS:
-        driver.execute(f"PRAGMA {name} = {value}")
-
-
-def _begin(connection: Connection) -> None:
-    immediate = connection.get_execution_options().get(_WRITE, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-
-def use_wal(engine: Engine) -> None:
-    """Let readers and the writer work at the same time. The file keeps this setting.
-
-    SQLite does not wait for its busy timeout here, so this does.
-    """
-    end = time.monotonic() + BUSY_SECONDS
-    with closing(engine.raw_connection()) as driver:
-        while True:
-            try:
-                driver.cursor().execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > end:
-                    raise
-                time.sleep(0.02)
-
-
-def refuse_torn(engine: Engine, label: str) -> None:
-    """Find a cut inside the last page, which SQLite itself notices only once it reads that page.
-
-    Raises:
-        StoreError: the file ends in the middle of a page and no write-ahead log is there to mend it.
-    """
-    path = Path(str(engine.url.database))
-    log = path.with_name(f"{path.name}-wal")
-    if path.stat().st_size % SMALLEST_PAGE_BYTES and not (log.exists() and log.stat().st_size):
-        raise StoreError(f"{label}: {_DAMAGED}")
-
-
-def copy_beside(engine: Engine, version: str) -> Path:
-    """Copy the committed content of the database to a new file beside it, and return that file's path.
-
-    Raises:
-        StoreError: the folder cannot be written.
-    """
-    path = Path(str(engine.url.database))
-    names = (f"{path.name}.schema-{version}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
-    target = next(found for found in map(path.with_name, names) if not found.exists())
-    partial = target.with_name(f"{target.name}.partial")
-    try:
-        partial.unlink(missing_ok=True)
-        _copy(path, partial)
-        return partial.replace(target)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be copied before the upgrade: {one_line(error)}") from None
-
-
-def _copy(path: Path, target: Path) -> None:
-    with (
-        closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as source,
-        closing(sqlite3.connect(target)) as copy,
-    ):
-        source.backup(copy)
-
-
-def insert(table: type[Row]) -> sqlite.Insert:
-    """Begin an INSERT that can have an ON CONFLICT clause (PostgreSQL has the same, under another import)."""
-    return sqlite.insert(table)
+def insert(connection: Connection, table: type[Row]) -> Insert:
+    """Begin an INSERT that can have an ON CONFLICT clause."""
+    return kind_of(connection).insert(table)
 
 
 def execute_many(
-    connection: Connection, statement: sqlite.Insert, columns: Sequence[str], rows: list[tuple[Any, ...]]
+    connection: Connection, statement: Insert, columns: Sequence[str], rows: list[tuple[Any, ...]]
 ) -> None:
-    """Execute an INSERT for many rows of plain values, past SQLAlchemy's handling of each (half of the time)."""
-    compiled = statement.compile(connection, column_keys=list(columns))
-    assert tuple(compiled.positiontup or ()) == tuple(columns)
-    connection.exec_driver_sql(str(compiled), rows)
+    """Execute an INSERT for many rows of plain values, past SQLAlchemy's handling of each."""
+    kind_of(connection).execute_many(connection, statement, columns, rows)
 
 
 @contextmanager
-def translated(label: str) -> Iterator[None]:
+def translated(engine: Engine, label: str) -> Iterator[None]:
     """Turn what the driver raises about the database as a whole into one line; a broken constraint stays a bug."""
+    kind = kind_of(engine)
     try:
         yield
     except IntegrityError:
         raise
     except DBAPIError as error:
-        raise StoreError(f"{label}: {_explain(error.orig)}") from error
-    except sqlite3.DatabaseError as error:
-        raise StoreError(f"{label}: {_explain(error)}") from error
+        raise _explained(kind, label, error.orig) from error
+    except kind.driver_error as error:
+        raise _explained(kind, label, error) from error
     except json.JSONDecodeError as error:
         raise StoreError(f"{label}: holds a record that is not JSON: {one_line(error)}; restore a backup") from error
 
 
-def _explain(error: Any) -> str:
-    said = one_line(error)
-    for part, remedy in _REMEDIES:
-        if part in said:
-            return remedy.format(busy=BUSY_SECONDS)
-    return said
+def _explained(kind: Kind, label: str, error: Any) -> StoreError:
+    return (Collision if kind.is_collision(error) else StoreError)(f"{label}: {kind.explain(error)}")
+
+
+def repeated(transaction: Callable[Given, Result]) -> Callable[Given, Result]:
+    """Repeat a method that is one transaction where it collides with another, a bounded number of times."""
+
+    @functools.wraps(transaction)
+    def repeat(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+        for attempt in range(ATTEMPTS - 1):
+            try:
+                return transaction(*args, **kwargs)
+            except Collision:
+                pause(attempt)
+        return transaction(*args, **kwargs)
+
+    return repeat
+
+
+def pause(attempt: int) -> None:
+    """Wait before a transaction is repeated: longer each time, and never as long as the other one does."""
+    time.sleep(PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1.5))

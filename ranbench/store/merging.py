@@ -44,6 +44,7 @@ from ranbench.store.schema import (
     MetricPointRow,
     MetricRow,
     PredictionRow,
+    RunRow,
     SuiteRow,
     SuiteRunRow,
 )
@@ -115,6 +116,10 @@ class _Merge:
             specs.append(spec)
         self.runs = {spec.fingerprint for spec in specs}
         add_runs(self.connection, specs)
+        for part in chunks(sorted(self.runs)):  # hold off claims and other merges of these runs, on a server too
+            self.connection.execute(
+                select(RunRow.id).where(RunRow.fingerprint.in_(part)).order_by(RunRow.id).with_for_update()
+            )
 
     def _add_suites(self) -> None:
         """Add texts of suites; one that is here already was recorded when it was first, and used when it was last."""
@@ -229,7 +234,7 @@ class _Merge:
             values = [number_or_null(to_number(value)) for value in series.values]
             rows = [(attempt, series.name, step, value) for step, value in zip(series.steps, values, strict=True)]
             if rows:
-                execute_many(self.connection, insert(MetricPointRow), (*POINT_KEY, "value"), rows)
+                execute_many(self.connection, insert(self.connection, MetricPointRow), (*POINT_KEY, "value"), rows)
         ours: dict[str, dict[str, Record]] = defaultdict(dict)
         for record in Export(self.connection).series(self.known):
             ours[record["attempt"]][record["name"]] = record

@@ -25,8 +25,8 @@ from ranbench.records import (
 )
 from ranbench.store import reading, writing
 from ranbench.store.claiming import IsAlive, Request, claim
-from ranbench.store.connection import make_engine, masked, translated, writing_engine
-from ranbench.store.upgrade import prepare, version_of
+from ranbench.store.connection import database_file, make_engine, masked, repeated, translated, writing_engine
+from ranbench.store.upgrade import Upgrade, is_made, prepare, version_of
 from ranbench.store.values import Artefact, Claimed, Exported, Merged, Refused, SuiteText
 
 if TYPE_CHECKING:
@@ -46,16 +46,25 @@ class Store:
     closed. What a method has returned from is on disk, and survives kill -9 and power cuts.
     """
 
-    def __init__(self, engine: Engine, url: str, backup: Path | None = None):
-        """Use ``Store.open``; ``backup`` is the copy that an upgrade of the schema left."""
+    def __init__(self, engine: Engine, url: str, upgrade: Upgrade | None = None):
+        """Use ``Store.open``; ``upgrade`` is the one that was made of the schema."""
         self._engine = engine
         self._writer = writing_engine(engine)
         self.url = url
-        self.backup = backup
+        self.upgrade = upgrade
+
+    @property
+    def backup(self) -> Path | None:
+        """The copy that an upgrade of the schema left."""
+        return self.upgrade.copy if self.upgrade else None
 
     @classmethod
     def open(cls, url: str, *, create: bool = True) -> Self:
-        """Open the database at ``url`` (sqlite:///PATH), make it where ``create`` is true, upgrade an older one.
+        """Open the database at ``url``, make its tables where ``create`` is true, upgrade an older one.
+
+        Args:
+            url: ``sqlite:///PATH`` or ``postgresql+psycopg://USER:PASSWORD@HOST:PORT/NAME``.
+            create: whether an empty place becomes a database.
 
         Raises:
             StoreError: the URL, the file or the schema cannot be used; nothing is damaged.
@@ -63,14 +72,24 @@ class Store:
         label = masked(url)
         engine = make_engine(url, create=create)
         try:
-            with translated(label):
+            with translated(engine, label):
                 return cls(engine, label, prepare(engine, label, create=create))
         except BaseException:
             engine.dispose()
             raise
 
+    @classmethod
+    def exists(cls, url: str) -> bool:
+        """Tell whether there is a database at ``url`` that something was written to; makes and upgrades none.
+
+        Raises:
+            StoreError: the URL or the server cannot be used.
+        """
+        file = database_file(url)
+        return file.exists() if file else is_made(url)
+
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file or the server."""
         self._engine.dispose()
 
     def __enter__(self) -> Self:
@@ -85,16 +104,17 @@ class Store:
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:
-        with translated(self.url), self._engine.begin() as connection:
+        with translated(self._engine, self.url), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def _write(self) -> Iterator[Connection]:
-        with translated(self.url), self._writer.begin() as connection:
+        with translated(self._engine, self.url), self._writer.begin() as connection:
             yield connection
 
     # The life of an attempt.
 
+    @repeated
     def claim(
         self,
         spec: RunSpec,
@@ -122,31 +142,37 @@ class Store:
         with self._write() as connection:
             return claim(connection, request, is_alive)
 
+    @repeated
     def heartbeat(self, attempt_id: int, token: str) -> None:
         """Say that the owner is alive."""
         with self._write() as connection:
             writing.touch(connection, attempt_id, token)
 
+    @repeated
     def append(self, attempt_id: int, token: str, points: Sequence[MetricPoint], step: int) -> None:
         """Record points of series and that ``step`` iterations are done; recording a point again replaces it."""
         with self._write() as connection:
             writing.append(connection, attempt_id, token, points, step)
 
+    @repeated
     def forget_after(self, attempt_id: int, token: str, step: int) -> None:
         """Delete the points beyond ``step``, before a resume from a checkpoint that is older than they are."""
         with self._write() as connection:
             writing.forget_after(connection, attempt_id, token, step)
 
+    @repeated
     def mark_inexact(self, attempt_id: int, token: str) -> None:
         """Say that a resume could not keep to what the attempt began with."""
         with self._write() as connection:
             writing.touch(connection, attempt_id, token, resumed_inexactly=True)
 
+    @repeated
     def record_artefact(self, attempt_id: int, token: str, *, kind: str, path: str, sha256: str, size: int) -> None:
         """Record a file of ``size`` bytes that belongs to the attempt."""
         with self._write() as connection:
             writing.add_artefact(connection, token, Artefact(attempt_id, kind, path, sha256, size))
 
+    @repeated
     def finish(
         self,
         attempt_id: int,
@@ -167,11 +193,13 @@ class Store:
                 complexity_key=complexity_key,
             )
 
+    @repeated
     def fail(self, attempt_id: int, token: str, reason: Reason, error: str) -> None:
         """Close the attempt as failed."""
         with self._write() as connection:
             writing.close(connection, attempt_id, token, State.FAILED, reason=reason.value, error=error)
 
+    @repeated
     def interrupt(self, attempt_id: int, token: str) -> None:
         """Let go of the attempt, so that anyone can resume it."""
         with self._write() as connection:
@@ -179,11 +207,13 @@ class Store:
 
     # What is known apart from attempts.
 
+    @repeated
     def record_suite(self, name: str, title: str, text: str, sha256: str, specs: Sequence[RunSpec]) -> None:
         """Record a version of a suite's text, the runs it asks for, and the link between them; again is no change."""
         with self._write() as connection:
             writing.add_suite(connection, specs, name=name, title=title, text=text, sha256=sha256)
 
+    @repeated
     def record_complexity(self, key: str, complexity: Complexity) -> None:
         """Record the size of a net under the caller's digest of net and data."""
         with self._write() as connection:
@@ -217,6 +247,7 @@ class Store:
             files = {} if weights is None else whole_files(weights, export.files())
             return Exported(write(path, export.parts(), files), len(export.runs), len(files), path.stat().st_size)
 
+    @repeated
     def merge(self, path: Path, results: Path | None = None) -> Merged:
         """Add what a bundle holds: all of it or nothing. Merging again changes nothing, nor does another order.
 

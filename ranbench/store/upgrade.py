@@ -5,40 +5,68 @@ Alembic is loaded only where a database must be made or upgraded.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
 
 import ranbench
 from ranbench.errors import StoreError, one_line
-from ranbench.store.connection import copy_beside, missing, refuse_torn, use_wal, writing_engine
+from ranbench.store.connection import kind_of, make_engine, masked, translated, writing_engine
+from ranbench.store.kind import missing
 from ranbench.store.schema import VERSION, VERSION_TABLE
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def prepare(engine: Engine, label: str, *, create: bool) -> Path | None:
-    """Bring the database to this version's schema; return the copy made before an upgrade, if there was one.
+@dataclass(frozen=True)
+class Upgrade:
+    """An upgrade that was made: from which version, and the copy of the database from before, where we can make one."""
+
+    version: str
+    copy: Path | None
+
+
+def prepare(engine: Engine, label: str, *, create: bool) -> Upgrade | None:
+    """Bring the database to this version's schema; return the upgrade, if there was one to make.
 
     Raises:
         StoreError: the database is not ranbench's, is newer, or is empty and ``create`` is false.
     """
+    kind = kind_of(engine)
     with engine.connect() as connection:
         found = version_of(connection, label)
     if found is not None:
-        refuse_torn(engine, label)
+        kind.refuse_damaged(engine, label)
     if found == VERSION:
         return None
     if found is None and not create:
         raise missing(label)
-    use_wal(engine)
+    kind.set_up(engine)
     with writing_engine(engine).begin() as connection:
+        kind.lock_schema(connection, label)
         found = version_of(connection, label)  # another process may have been faster
         if found == VERSION:
             return None
-        copy = None if found is None else copy_beside(engine, found)
+        made = None if found is None else Upgrade(found, kind.copy(engine, found))
         migrate(connection, label)
-    return copy
+        kind.finish_schema(connection)
+    return made
+
+
+def is_made(url: str) -> bool:
+    """Tell whether the database at ``url`` has ranbench's tables, of whatever version.
+
+    Raises:
+        StoreError: it cannot be opened, is not ranbench's or is newer.
+    """
+    label = masked(url)
+    engine = make_engine(url, create=False)
+    try:
+        with translated(engine, label), engine.connect() as connection:
+            return version_of(connection, label) is not None
+    finally:
+        engine.dispose()
 
 
 def version_of(connection: Connection, label: str) -> str | None:
@@ -52,7 +80,7 @@ def version_of(connection: Connection, label: str) -> str | None:
         return None
     if VERSION_TABLE not in tables:
         shown = ", ".join(tables[:3])
-        raise StoreError(f"{label}: is not a database of ranbench (it has tables {shown}); name another file")
+        raise StoreError(f"{label}: is not a database of ranbench (it has tables {shown}); name another one")
     found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar_one_or_none()
     if found is None:
         raise StoreError(f"{label}: has no schema version; restore it from a copy")

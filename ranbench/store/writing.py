@@ -111,9 +111,9 @@ def append(connection: Connection, attempt_id: int, token: str, points: Sequence
     touch(connection, attempt_id, token, step=step)
     if not points:
         return
-    ordered = sorted(points, key=lambda point: (point.name, point.step))  # as the table is kept
-    rows = [(attempt_id, point.name, point.step, number_or_null(point.value)) for point in ordered]
-    add = insert(MetricPointRow)
+    last = {(point.name, point.step): point.value for point in points}  # a statement may write a row only once
+    rows = [(attempt_id, *key, number_or_null(value)) for key, value in sorted(last.items())]  # as the table is kept
+    add = insert(connection, MetricPointRow)
     again = add.on_conflict_do_update(index_elements=list(POINT_KEY), set_={"value": add.excluded.value})
     execute_many(connection, again, (*POINT_KEY, "value"), rows)
 
@@ -130,7 +130,7 @@ def add_artefact(connection: Connection, token: str, artefact: Artefact) -> None
     touch(connection, artefact.attempt_id, token)
     content = {"sha256": artefact.sha256, "size": artefact.size}
     key = {"attempt_id": artefact.attempt_id, "kind": artefact.kind, "path": artefact.path}
-    add = insert(ArtefactRow).values(**key, **content)
+    add = insert(connection, ArtefactRow).values(**key, **content)
     connection.execute(add.on_conflict_do_update(index_elements=list(key), set_=content))
 
 
@@ -159,7 +159,9 @@ def add_suite(
     """Write a version of a suite's text and link it to its runs."""
     add_runs(connection, specs)
     moment = now()
-    add = insert(SuiteRow).values(name=name, title=title, text=text, sha256=sha256, recorded=moment, used=moment)
+    add = insert(connection, SuiteRow).values(
+        name=name, title=title, text=text, sha256=sha256, recorded=moment, used=moment
+    )
     connection.execute(add.on_conflict_do_update(index_elements=["name", "sha256"], set_={"used": moment}))
     this = (SuiteRow.name == name, SuiteRow.sha256 == sha256)
     suite_id = connection.execute(select(SuiteRow.id).where(*this)).scalar_one()
@@ -195,11 +197,11 @@ def put_complexity(connection: Connection, key: str, complexity: Complexity) -> 
         "code_id": complexity.code_id,
     }
     moment = now()
-    add = insert(ComplexityRow).values(key=digest(content), recorded=moment, **content)
+    add = insert(connection, ComplexityRow).values(key=digest(content), recorded=moment, **content)
     connection.execute(add.on_conflict_do_update(index_elements=["key"], set_={"recorded": moment}))
 
 
 def add_missing(connection: Connection, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows whose key is not there yet."""
     if rows:
-        connection.execute(insert(table).on_conflict_do_nothing(), rows)
+        connection.execute(insert(connection, table).on_conflict_do_nothing(), rows)

@@ -91,6 +91,7 @@ class _Loader:
             text=document.text,
             protocols=protocols,
             seeds=tuple(range(seeds)),
+            planned_seeds=content.seeds,
             cells=cells,
             published=published,
             cited=cited,

@@ -19,13 +19,13 @@ from ranbench.suite import Suite, find_suite, load_protocol, load_suite, protoco
 from ranbench.suite.form import ReducedEvaluation, Reduction
 from ranbench.suite.reduction import reduced
 
-PROTOCOLS = "(allowed: cifar-paper, cifar-scaled, digits, imagenet-paper, smoke, tiny)"
+PROTOCOLS = "(allowed: cifar-paper, cifar-resnet, cifar-scaled, digits, imagenet-paper, smoke, tiny)"
 
 
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("no.yaml", "no.yaml: no such file (allowed: a file, or quickstart, table2, "),
+        ("no.yaml", "no.yaml: no such file (allowed: a file, or "),
         ("suites/tabel3.yaml", "suites/tabel3.yaml: no such file; did you mean 'table3'? (allowed: a file, or "),
         (
             "nowhere/table3.yaml",

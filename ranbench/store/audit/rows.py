@@ -1,0 +1,120 @@
+"""What rows must hold that no constraint of a database can demand: of attempts, references and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, CheckConstraint, Connection, Text, cast, func, select, text
+from sqlalchemy.orm import aliased
+
+from ranbench.records import Owner, State
+from ranbench.store import file
+from ranbench.store.audit.finding import Finding, fault, note
+from ranbench.store.reading import owner_of
+from ranbench.store.schema import AttemptRow, MetricPointRow, MetricRow, Row
+
+IsAlive = Callable[[Owner, datetime], bool]
+
+# What every done attempt has.
+FINAL_METRICS = ("error_pct", "loss", "best_error_pct", "best_iteration")
+
+
+def constraints(connection: Connection) -> Iterator[Finding]:
+    """Find rows that break a CHECK; SQLite's own check leaves them out where a file is opened only to be read."""
+    for table in Row.metadata.sorted_tables:
+        for constraint in table.constraints:
+            if isinstance(constraint, CheckConstraint):
+                broken = select(func.count()).select_from(table).where(text(f"NOT ({constraint.sqltext})"))
+                count = connection.execute(broken).scalar_one()
+                if count:
+                    rows = "1 row breaks" if count == 1 else f"{count} rows break"
+                    yield fault("constraints", f"{table.name}: {rows} the check {constraint.name}")
+
+
+def orphans(connection: Connection) -> Iterator[Finding]:
+    """Find rows that name a row which is not there."""
+    found = file.orphans(connection) if connection.dialect.name == "sqlite" else _orphans(connection)
+    for (table, owner), count in found.items():
+        rows = "1 row names" if count == 1 else f"{count} rows name"
+        yield fault("orphans", f"{table}: {rows} a row of {owner} that is not there")
+
+
+def _orphans(connection: Connection) -> dict[tuple[str, str], int]:
+    found: dict[tuple[str, str], int] = {}
+    for table in Row.metadata.sorted_tables:
+        for key in table.foreign_keys:
+            owner = key.column.table.alias()
+            lost = (key.parent.is_not(None), owner.c[key.column.name].is_(None))
+            joined = table.outerjoin(owner, key.parent == owner.c[key.column.name])
+            count = connection.execute(select(func.count()).select_from(joined).where(*lost)).scalar_one()
+            if count:
+                found[table.name, key.column.table.name] = count
+    return found
+
+
+def json_columns(connection: Connection) -> Iterator[Finding]:
+    """Find JSON that cannot be read. A server reads it when it is written, SQLite does not."""
+    for table in Row.metadata.sorted_tables:
+        for column in table.columns:
+            if isinstance(column.type, JSON):
+                key = next(iter(table.primary_key.columns))
+                for name, stored in connection.execute(select(key, cast(column, Text))):
+                    if not _is_json(stored, optional=bool(column.nullable)):
+                        yield fault("JSON", f"{table.name} {str(name)[:12]}: column {column.name} is not JSON")
+
+
+def _is_json(text: str | None, *, optional: bool) -> bool:
+    if text is None:
+        return optional
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def attempts(connection: Connection, is_alive: IsAlive) -> Iterator[Finding]:
+    """Find done attempts without their result, points beyond the last step, and runs that nobody works on."""
+    metrics = _final_metrics(connection)
+    beyond = _beyond(connection)
+    columns = AttemptRow.__table__.columns
+    for row in connection.execute(select(*columns).order_by(AttemptRow.fingerprint, AttemptRow.number)):
+        name = f"run {row.fingerprint[:12]}, attempt {row.number}"
+        if row.state == State.DONE.value:
+            lacking = [metric for metric in FINAL_METRICS if metrics[row.id].get(metric) is None]
+            if lacking:
+                yield fault("attempts", f"{name}: is done without {', '.join(lacking)}")
+            if row.step != row.iterations:
+                yield fault("attempts", f"{name}: is done at iteration {row.step:,} of {row.iterations:,}")
+        elif metrics[row.id]:
+            yield fault("attempts", f"{name}: has a result, and is {row.state}")
+        if row.id in beyond:
+            last, series = beyond[row.id]
+            yield fault("attempts", f"{name}: has a point of {series} at {last:,}, beyond its step {row.step:,}")
+        owner = owner_of(row)
+        if owner is not None and not is_alive(owner, row.updated):
+            again = "'rerun --check'" if row.purpose == "check" else "run command"
+            yield note("attempts", f"{name}: its process is gone; the next {again} resumes it")
+
+
+def _final_metrics(connection: Connection) -> dict[int, dict[str, float | None]]:
+    found: dict[int, dict[str, float | None]] = defaultdict(dict)
+    for attempt_id, name, value in connection.execute(select(MetricRow.attempt_id, MetricRow.name, MetricRow.value)):
+        found[attempt_id][name] = value
+    return found
+
+
+def _beyond(connection: Connection) -> dict[int, tuple[int, str]]:
+    """The last point of each attempt that has one beyond its step, with the name of its series."""
+    point: Any = aliased(MetricPointRow)
+    query = (
+        select(point.attempt_id, func.max(point.step), func.min(point.name))
+        .join(AttemptRow, AttemptRow.id == point.attempt_id)
+        .where(point.step > AttemptRow.step)
+        .group_by(point.attempt_id)
+    )
+    return {attempt_id: (step, name) for attempt_id, step, name in connection.execute(query)}

@@ -1,0 +1,98 @@
+"""What every kind of database can do for the store; one module for each kind has what only it can do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.engine import URL
+
+from ranbench.errors import StoreError
+from ranbench.store.schema import Row
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
+
+    Insert = sqlite.Insert | postgresql.Insert
+
+
+class Collision(StoreError):
+    """Two transactions that could not both be carried out; the database has undone this one, it can be repeated."""
+
+
+class Kind(ABC):
+    """One kind of database. Stateless; ``label`` is a URL without its passwords, for messages."""
+
+    # What the driver raises, also where SQLAlchemy does not wrap it.
+    driver_error: type[Exception]
+
+    @abstractmethod
+    def engine(self, url: URL, label: str, *, create: bool) -> Engine:
+        """Return an engine whose transactions read.
+
+        Raises:
+            StoreError: the place cannot be used, or nothing is there and ``create`` is false.
+        """
+
+    @abstractmethod
+    def writing(self, engine: Engine) -> Engine:
+        """Return the same engine with transactions that write."""
+
+    @abstractmethod
+    def insert(self, table: type[Row]) -> Insert:
+        """Begin an INSERT that can have an ON CONFLICT clause."""
+
+    @abstractmethod
+    def execute_many(
+        self, connection: Connection, statement: Insert, columns: Sequence[str], rows: list[tuple[Any, ...]]
+    ) -> None:
+        """Execute an INSERT for many rows of plain values, past SQLAlchemy's handling of each.
+
+        No two of the rows have the same key.
+        """
+
+    @abstractmethod
+    def explain(self, error: Any) -> str:
+        """Say what an error of the driver means and what to do."""
+
+    @abstractmethod
+    def is_collision(self, error: Any) -> bool:
+        """Tell whether the transaction was undone only because of another one, and can be repeated."""
+
+    # Around migrations.
+
+    @abstractmethod
+    def refuse_damaged(self, engine: Engine, label: str) -> None:
+        """Find damage that the database itself notices too late.
+
+        Raises:
+            StoreError: there is some.
+        """
+
+    @abstractmethod
+    def set_up(self, engine: Engine) -> None:
+        """Set what a database keeps, before its tables are made."""
+
+    @abstractmethod
+    def lock_schema(self, connection: Connection, label: str) -> None:
+        """Wait for other processes that make or upgrade the tables; hold them off to the transaction's end."""
+
+    @abstractmethod
+    def copy(self, engine: Engine, version: str) -> Path | None:
+        """Copy an older database before its upgrade and return the copy's path, or None where we cannot.
+
+        Raises:
+            StoreError: the copy cannot be written.
+        """
+
+    @abstractmethod
+    def finish_schema(self, connection: Connection) -> None:
+        """Set what migrations leave to the kind of database, after they ran and in their transaction."""
+
+
+def missing(label: str) -> StoreError:
+    """Make the error for a database that nothing was written to yet."""
+    return StoreError(f"{label}: no database there yet; 'ranbench run SUITE' makes one")
