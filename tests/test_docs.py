@@ -29,6 +29,8 @@ COMMANDS = (
         "export",
         "merge",
         "report",
+        "claims",
+        "power",
         "complexity",
         "bench",
         "doctor",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ranbench.catalogue import dataset_info
-from ranbench.claims.cases import ERRORS, Case
+from ranbench.claims.cases import ERRORS, Case, listed
 from ranbench.claims.verdict import Beside, NetPair, NewRun, Sampled
 from ranbench.claims.wording import p_words
 from ranbench.records import METRICS
@@ -100,12 +100,10 @@ def _sampled(suite: Suite, case: Case) -> tuple[Sampled, ...]:
 
 
 def _sampled_words(found: tuple[Sampled, ...]) -> str:
-    said = "; ".join(f"{one.label} {one.low:.2f} to {one.high:.2f}" for one in found)
+    said = listed(f"{one.label} at {one.low:.2f} to {one.high:.2f}" for one in found)
     images = " or ".join(f"{count:,}" for count in dict.fromkeys(one.images for one in found))
-    return (
-        f"drawing {images} test images leaves the error uncertain whatever the seeds: {said} percent (95 % binomial "
-        "interval; not part of the test)"
-    )
+    intervals = "interval" if len(found) == 1 else "intervals"
+    return f"the {images} test images alone, whatever the seeds, leave {said} percent (95 % binomial {intervals})"
 
 
 def common_nets(case: Case) -> tuple[int, int, int] | None:

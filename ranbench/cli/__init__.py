@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from ranbench import __version__
-from ranbench.cli import bench, bundles, complexity, data, db, doctor, reports, rerun, results, run, suites
+from ranbench.cli import bench, bundles, claims, complexity, data, db, doctor, reports, rerun, results, run, suites
 from ranbench.cli.options import Data, Db
 from ranbench.cli.output import note
 from ranbench.errors import RanbenchError
@@ -60,6 +60,8 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "show": results.show,
     "rerun": rerun.rerun,
     "report": reports.report,
+    "claims": claims.claims,
+    "power": claims.power,
     "export": bundles.export,
     "merge": bundles.merge,
     "complexity": complexity.complexity,

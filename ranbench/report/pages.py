@@ -18,6 +18,7 @@ from ranbench.report.layout import (
     Grid,
     cost_grid,
     environment_grid,
+    member_words,
     result_grid,
     run_grid,
     size_grid,
@@ -50,6 +51,7 @@ def report(
     records: Sequence[RunRecord],
     series: Series,
     measured: Mapping[str, Counts] | None = None,
+    predictions: Mapping[int, bytes] | None = None,
     *,
     out: Path,
     compare: bool = True,
@@ -61,6 +63,7 @@ def report(
         records: all runs of the suite's cells, whatever their protocol.
         series: (attempt id, metric) -> iterations and values; ``test_error_pct`` is drawn.
         measured: counts of nets by ``complexity_key``; a net that is not among them is looked up in counts.json.
+        predictions: predicted classes by attempt, of those that ``claims.compared`` names.
         out: folder, made if it is not there.
         compare: set the paper's values beside ours and judge the claims.
 
@@ -70,7 +73,7 @@ def report(
     Raises:
         SpecError: a stored spec that this version cannot read.
     """
-    built = tables(suite, records, measured, compare=compare)
+    built = tables(suite, records, measured, predictions, compare=compare)
     out.mkdir(parents=True, exist_ok=True)
     pictures = draw(built, series, out / suite.name)
     path = out / f"{suite.name}.md"
@@ -92,7 +95,7 @@ def page(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare: b
         keep_trailing_newline=True,
     )
     engine.filters |= {"text": markdown.text, "paragraph": markdown.paragraph, "code": markdown.code}
-    engine.filters |= {"table": markdown.table, "seeds": seeds}
+    engine.filters |= {"table": markdown.table, "seeds": seeds, "member": member_words}
     return engine.get_template("report.md.j2").render(_content(suite, built, pictures, compare=compare))
 
 

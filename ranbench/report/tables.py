@@ -6,7 +6,7 @@ Full precision, no text layout: ``layout`` rounds, renderers escape. ``Tables.as
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from statistics import median
 
 from ranbench.catalogue import dataset_info, is_foreign
@@ -31,6 +31,7 @@ def tables(
     suite: Suite,
     records: Sequence[RunRecord],
     measured: Mapping[str, Counts] | None = None,
+    predictions: Mapping[int, bytes] | None = None,
     *,
     compare: bool = True,
 ) -> Tables:
@@ -39,6 +40,7 @@ def tables(
     Args:
         records: all runs of the suite's cells, whatever their protocol; others are ignored.
         measured: counts of nets by ``complexity_key``; a net that is not among them is looked up in counts.json.
+        predictions: predicted classes by attempt, of those that ``claims.compared`` names.
         compare: also set the paper's values beside ours and judge the claims.
 
     Raises:
@@ -46,7 +48,7 @@ def tables(
     """
     found = collect(suite, records)
     measured = measured or {}
-    verdicts = judge(suite, found.records, measured) if compare else ()
+    verdicts = judge(suite, found.records, measured, predictions) if compare else ()
     return Tables(
         suite=suite.name,
         title=suite.title,
@@ -59,7 +61,7 @@ def tables(
         seeds=suite.seeds,
         states=_states(found.runs),
         devices=_devices(found),
-        verdicts=tuple(_verdict(verdict) for verdict in verdicts if verdict.fidelity != "smoke"),
+        verdicts=tuple(verdict_row(verdict) for verdict in verdicts if verdict.fidelity != "smoke"),
         claims_without_verdict=tuple(verdict.claim.id for verdict in verdicts if verdict.fidelity == "smoke"),
         sizes=size_rows(suite, measured, verdicts, compare=compare),
         cited=cited_rows(suite) if compare else (),
@@ -175,9 +177,14 @@ def _of(runs: Sequence[RunRow], number: int) -> tuple[RunRow, ...]:
     return tuple(run for run in runs if run.cell == number)
 
 
-def _verdict(verdict: Verdict) -> VerdictRow:
+_KEPT = tuple(
+    field.name for field in fields(VerdictRow) if field.name in {field.name for field in fields(Verdict)} - {"outcome"}
+)
+
+
+def verdict_row(verdict: Verdict) -> VerdictRow:
+    """Say a verdict without its cells."""
     claim = verdict.claim
-    kept = ("effect", "low", "high", "unit", "n", "planned", "failed", "level", "p", "test", "fidelity", "sentence")
     return VerdictRow(
         id=claim.id,
         kind=claim.kind,
@@ -186,8 +193,7 @@ def _verdict(verdict: Verdict) -> VerdictRow:
         metric=claim.metric,
         threshold=_threshold(claim),
         outcome=verdict.outcome.value,
-        reason=verdict.reason,
-        **{name: getattr(verdict, name) for name in kept},
+        **{name: getattr(verdict, name) for name in _KEPT},
     )
 
 

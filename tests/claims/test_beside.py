@@ -103,8 +103,8 @@ def test_the_size_of_the_test_set_is_told_apart_from_the_spread_of_seeds(suite_o
     [more] = second.beside.sampling  # seeds do not narrow it
     assert (more.low, more.high) == (pytest.approx(sampled.low), pytest.approx(sampled.high))
     assert (
-        "drawing 360 test images leaves the error uncertain whatever the seeds: 'attention-56, naive' 4.06 to 9.07 "
-        "percent (95 % binomial interval; not part of the test)"
+        "the 360 test images alone, whatever the seeds, leave 'attention-56, naive' at 4.06 to 9.07 percent "
+        "(95 % binomial interval)"
     ) in first.beside.lines
 
 
