@@ -1024,7 +1024,8 @@ def test_a_claim_over_a_matrix_that_has_gaps_is_refused(tiny_suite: Path, claim:
 def test_a_claim_about_the_modules_of_a_net_that_has_none_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "plain.yaml"
     file.write_text(
-        "name: plain\ntitle: A net without attention\nseeds: 0\ncells:\n  fixed: {model: resnet-164, dataset: cifar10}\n"
+        "name: plain\ntitle: A net without attention\nseeds: 0\n"
+        "cells:\n  fixed: {model: resnet-164, dataset: cifar10}\n"
         "published:\n  - {cell: {}, metric: modules_1, value: 1, unit: modules, where: table 2}\n"
         "claims:\n  - {id: modules, kind: complexity, cell: {}, metric: modules_1, tolerance_pct: 0}\n"
     )
@@ -1032,7 +1033,7 @@ def test_a_claim_about_the_modules_of_a_net_that_has_none_is_refused(tmp_path: P
     error = refusal(file)
 
     assert told(error, tmp_path) == [
-        "plain.yaml:9:48: claims.0.metric: 'resnet-164' has no attention modules, so their number cannot be judged"
+        "plain.yaml:9:47: claims.0.metric: 'resnet-164' has no attention modules, so their number cannot be judged"
     ]
 
 
