@@ -117,6 +117,8 @@ STAGES: Mapping[Form, tuple[StagePlan, ...]] = {
     "digits": (StagePlan(32, 1, 2, 1), StagePlan(64, 2, 1, 1)),
 }
 
+PLAIN_STAGES = 3  # of our nets without attention
+
 # Modules per stage on ImageNet (table 2 and the authors' definitions).
 IMAGENET_MODULES: Mapping[str, tuple[int, int, int]] = {"56": (1, 1, 1), "92": (1, 2, 3)}
 
@@ -313,6 +315,13 @@ def _fits(form: Form, side: int, mask: str, attention: str) -> bool:
 def has_known_depth(model: str) -> bool:
     """Tell whether the trunk depth of a net can be counted: its parts are known, and they follow each other."""
     return not is_foreign(model) and net_info(model).layered
+
+
+def num_stages(model: str, form: Form) -> int | None:
+    """Return the number of stages of a net, None where they are not known: of libraries and foreign nets."""
+    if is_foreign(model) or net_info(model).library:
+        return None
+    return len(STAGES[form]) if is_attention_net(model) else PLAIN_STAGES
 
 
 def check_form(model: str, form: Form) -> None:

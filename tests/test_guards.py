@@ -38,7 +38,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
 )
 FLOOR = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
-LATER = {"regression", "probes", "execution"}
+LATER = {"regression", "execution"}
 
 SUITE_ORDER = (
     *("document", "reading", "form", "values", "files", "reduction", "protocols", "cells", "statements", "load"),

@@ -14,7 +14,21 @@ from typing import Annotated
 import typer
 
 from ranbench import __version__
-from ranbench.cli import bench, bundles, claims, complexity, data, db, doctor, reports, rerun, results, run, suites
+from ranbench.cli import (
+    bench,
+    bundles,
+    claims,
+    complexity,
+    data,
+    db,
+    doctor,
+    reports,
+    rerun,
+    response,
+    results,
+    run,
+    suites,
+)
 from ranbench.cli.options import Data, Db
 from ranbench.cli.output import note
 from ranbench.errors import RanbenchError
@@ -59,6 +73,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "runs": results.runs,
     "show": results.show,
     "rerun": rerun.rerun,
+    "response": response.response,
     "report": reports.report,
     "claims": claims.claims,
     "power": claims.power,

@@ -158,6 +158,10 @@ def _said(summary: Summary, fidelity: str) -> str:
         parts.append(f"{summary.failed} failed")
     if summary.left:
         parts.append(f"{summary.left} left; the same command goes on")
+    if summary.probed:
+        parts.append(f"{summary.probed} measured from their final weights")
+    if summary.without_probe:
+        parts.append(f"{summary.without_probe} that cannot be measured")
     label = "" if fidelity == "full" else f" (fidelity: {fidelity})"
     return f"{plural(summary.total, 'run')}{label}: {', '.join(parts)}"
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 from ranbench.claims import Member
 from ranbench.records import METRICS, SIZE_METRICS
 from ranbench.report.collect import EnvironmentRow, RunRow
-from ranbench.report.values import CostRow, ResultRow, Results, Size, SizeRow, Tables, VerdictRow
+from ranbench.report.values import CostRow, Response, ResultRow, Results, Size, SizeRow, Tables, VerdictRow
 from ranbench.statistics import Summary
 from ranbench.suite import scaled
 
@@ -23,7 +23,16 @@ MARKS: Mapping[str, str] = {
 }
 NONE = "–"
 _SHORT_UNITS = {"percentage points": "points", "percent": "%"}
-_DIGITS = {"percent": 2, "percentage points": 2, "nats": 4, "seconds": 1, "iterations": 0, "images/s": 0, "1": 4}
+_DIGITS = {
+    "percent": 2,
+    "percentage points": 2,
+    "nats": 4,
+    "seconds": 1,
+    "iterations": 0,
+    "images/s": 0,
+    "1": 4,
+    "ratio": 3,
+}
 _T = TypeVar("_T")
 _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
@@ -151,6 +160,50 @@ def result_grid(results: Results, prefix: str = "cell") -> Grid:
     return _grid(columns, rows)
 
 
+def response_grid(rows: Sequence[Response], prefix: str = "cell") -> Grid:
+    """Lay out the responses at the ends of stages: as measured, and divided by that of the first stage."""
+    ends = [row for row in rows if row.module is None]
+    scale = {row.fidelity for row in ends} - {"full"}
+    ours = f"ours, {' and '.join(sorted(scale))}" if scale else "ours"
+    columns: list[tuple[Column, Callable[[Response], Entry]]] = _axis_columns(ends)
+    columns.append((Column("stage", "right"), lambda row: Entry(str(row.stage))))
+    columns.append((Column(f"mean absolute response, {ours}", "right"), _response))
+    if any(row.published is not None for row in ends):
+        columns.append((Column("relative, paper", "right"), _published_response))
+    columns.append((Column(f"relative, {ours}", "right"), _relative))
+    columns.append((Column("n", "right"), lambda row: _measured_seeds(row, prefix)))
+    columns.append(
+        (Column("sd", "right"), lambda row: Entry(number(row.relative.sd if row.relative else None, "ratio")))
+    )
+    if any(row.published is not None for row in ends):
+        columns.append(
+            (Column("ours − paper", "right"), lambda row: Entry(number(row.difference, "ratio", signed=True)))
+        )
+    return _grid(columns, ends)
+
+
+def _response(row: Response) -> Entry:
+    if row.ours is None:
+        return Entry(row.standing)
+    return Entry(spread(row.ours, "1"), notes=("one seed only: no spread",) if row.ours.n == 1 else ())
+
+
+def _relative(row: Response) -> Entry:
+    return Entry(NONE if row.relative is None else spread(row.relative, "ratio") if row.stage > 1 else "1")
+
+
+def _published_response(row: Response) -> Entry:
+    if row.published is None:
+        return Entry(NONE)
+    note = row.note or "the paper's value is read off a plot"
+    mark = "≈ " if row.approximate else ""
+    return Entry(f"{mark}{row.published:g}", notes=(note,) if row.approximate or row.note else ())
+
+
+def _measured_seeds(row: Response, prefix: str) -> Entry:
+    return Entry(f"{row.ours.n if row.ours else 0} of {row.planned}", link=f"{prefix}-{row.cell}")
+
+
 def run_grid(tables: Tables, runs: Sequence[RunRow], metrics: Sequence[str], prefix: str = "cell") -> Grid:
     """Lay out every run with its raw values: one line per cell and seed."""
     labels = {row.cell: row.label for row in tables.results[0].rows}
@@ -276,13 +329,13 @@ def _grid(columns: Sequence[tuple[Column, Callable[[_T], Entry]]], rows: Sequenc
 
 
 def _axis_columns(
-    rows: Sequence[ResultRow] | Sequence[CostRow] | Sequence[SizeRow],
+    rows: Sequence[ResultRow] | Sequence[CostRow] | Sequence[SizeRow] | Sequence[Response],
 ) -> list[tuple[Column, Callable[[Any], Entry]]]:
     axes = dict.fromkeys(axis for row in rows for axis in row.axes)
     return [(Column(axis), partial(_axis_entry, axis)) for axis in axes]
 
 
-def _axis_entry(axis: str, row: ResultRow | CostRow | SizeRow) -> Entry:
+def _axis_entry(axis: str, row: ResultRow | CostRow | SizeRow | Response) -> Entry:
     value = row.axes.get(axis)
     return Entry(NONE if value is None else f"{value:g}" if isinstance(value, float) else str(value))
 

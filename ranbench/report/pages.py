@@ -19,6 +19,7 @@ from ranbench.report.layout import (
     cost_grid,
     environment_grid,
     member_words,
+    response_grid,
     result_grid,
     run_grid,
     size_grid,
@@ -119,6 +120,7 @@ def _content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compar
         "none_counted": all(row.source != "counted" for row in built.sizes),
         "told": [row for row in built.verdicts if not _is_said_by_the_table(row)],
         "held": _held(built),
+        "responses": response_grid(built.responses) if built.responses else None,
         "cited": [(row, _cited(row)) for row in built.cited],
         "runs": run_grid(built, built.runs, _raw_metrics(built, labels)) if built.runs else None,
         "pictures": pictures,
@@ -133,7 +135,8 @@ def _content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compar
 def _raw_metrics(built: Tables, metrics: Sequence[str]) -> tuple[str, ...]:
     """The columns of raw values: the metrics of the results tables, with best-on-test and wrong labels."""
     noisy = [WRONG_LABELS] if any(row.wrong_labels for row in built.results[0].rows) else []
-    return tuple(dict.fromkeys((RESULT, BEST, *noisy, *metrics)))
+    staged = [row.metric for row in built.responses if row.module is None]
+    return tuple(dict.fromkeys((RESULT, BEST, *noisy, *metrics, *staged)))
 
 
 def _section(built: Tables, section: Section, index: int) -> SectionGrids:

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,12 +20,13 @@ from ranbench.data import ImageSet
 from ranbench.data.noise import flip_labels
 from ranbench.data.streams import global_stream
 from ranbench.environment import energy_joules, peak_device_memory_bytes, peak_memory_bytes, reset_peak_memory
-from ranbench.errors import CheckpointError, ClaimLost, Divergence, RanbenchError, TimedOut, one_line
+from ranbench.errors import CheckpointError, ClaimLost, Divergence, NothingMeasured, RanbenchError, TimedOut, one_line
 from ranbench.masking import mask
 from ranbench.models import build
-from ranbench.records import Environment, MetricPoint, Owner, Reason, State
+from ranbench.records import Environment, MetricPoint, Owner, Probe, Reason, State
 from ranbench.runner.events import Observer, Stop
 from ranbench.runner.how import How
+from ranbench.runner.probing import probed
 from ranbench.spec import RunSpec
 from ranbench.store import Claimed, Store
 from ranbench.training import Checkpoints, EnginePath, Finished, Outcome, Record, Stepped, Training
@@ -37,7 +38,10 @@ EXACT_FIELDS = ("device", "device_name", "cpu", "engine_path")  # and the versio
 
 @dataclass(frozen=True)
 class Place:
-    """Where attempts are made: the device, this machine and process, the folder of results, and how they are made."""
+    """Where attempts are made: the device, this machine and process, the folder of results, and how they are made.
+
+    ``probes``: what is measured of the final weights, of ``records.PROBES``.
+    """
 
     store: Store
     device: torch.device
@@ -47,6 +51,7 @@ class Place:
     observer: Observer
     stop: Stop
     how: How
+    probes: Sequence[str] = ()
 
 
 class Heartbeat:
@@ -276,6 +281,18 @@ class Attempt:
             size=len(content),
         )
 
+    def _probes(self, training: Training) -> list[Probe]:
+        """Measure what is wanted of the final weights; what cannot be measured costs that, not the finished run."""
+        found = []
+        for kind in self.place.probes:
+            try:
+                found.append(probed(kind, training, self.place.environment))
+            except Exception as error:
+                if not (isinstance(error, NothingMeasured) or lacks_memory(error)):
+                    raise
+                self.place.observer.note(f"{self.label}: {kind} not measured: {one_line(error)}; the run is done")
+        return found
+
     def _flush(self, step: int | None) -> None:
         """Write the gathered points; outside the steps, so that no commit stands inside one."""
         if step is None:
@@ -293,7 +310,14 @@ class Attempt:
         bad = [name for name, value in metrics.items() if not math.isfinite(value)]
         if bad:
             raise RuntimeError(f"not finite: {', '.join(bad)}")
-        store.finish(attempt, self.token, metrics, finished.predictions, complexity_key=self.spec.complexity_key)
+        store.finish(
+            attempt,
+            self.token,
+            metrics,
+            finished.predictions,
+            complexity_key=self.spec.complexity_key,
+            probes=self._probes(training),
+        )
         self.place.observer.finished(self.spec, self.label, metrics["error_pct"], metrics["train_seconds"])
         self.checkpoints.clear()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from ranbench.records import Complexity, State
 from ranbench.runner.choice import Choice, choose, other_code_words
 from ranbench.runner.events import Observer, Stop, Summary
 from ranbench.runner.how import How, by_architecture
+from ranbench.runner.probing import Prober
 from ranbench.runner.sizes import count_nets
 from ranbench.spec import DataSpec, RunSpec, is_smoke
 from ranbench.store import Claimed, Store
@@ -80,12 +81,13 @@ def run(
     specs = suite.runs(only)
     choice = choose(specs, store.runs([spec.fingerprint for spec in specs]), rerun)
     todo = list(choice.todo)
+    prober = Prober(store, data=data, results=results, device=device, observer=observer)
     if not todo:
         store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs)
         _announce(choice, observer)
         if profile:
             observer.note("nothing is left to train, so no step was profiled; '--rerun all' trains again")
-        return Summary(len(specs), len(specs), 0, 0, 0, 0)
+        return _probed(Summary(len(specs), len(specs), 0, 0, 0, 0), suite, specs, prober, stop)
     work = _Work(suite, store, data, results, device, rerun, how, observer, stop)
     work.measure_nets(todo)  # this and the next two refuse before anything is recorded
     work.check_precision(todo)
@@ -98,7 +100,15 @@ def run(
         from ranbench.runner.profiling import write_profile
 
         write_profile(work.place_of(todo[0]), todo[0], work.images[todo[0].data])
-    return work.through(len(specs), todo)
+    return _probed(work.through(len(specs), todo), suite, specs, prober, stop)
+
+
+def _probed(summary: Summary, suite: Suite, specs: Sequence[RunSpec], prober: Prober, stop: Stop) -> Summary:
+    """Measure what the suite asks for of the final weights of done runs that were closed without it."""
+    if not suite.probes or stop.requested:
+        return summary
+    probed, failed = prober.complete(specs, suite.probes, stop)
+    return replace(summary, probed=probed, without_probe=failed, signal=stop.signal)
 
 
 def _announce(choice: Choice, observer: Observer) -> None:
@@ -138,7 +148,7 @@ class _Work:
             self.at_once = 1
         threads = how.threads_of_each(self.at_once or 1, torch.get_num_threads())
         environment = describe(self.device, threads, "")
-        self.place = Place(store, self.device, environment, new_owner(), results, observer, stop, how)
+        self.place = Place(store, self.device, environment, new_owner(), results, observer, stop, how, suite.probes)
         self.sizes: dict[str, Complexity] = {}
         self.codes: dict[str, str] = {}
         self.held: list[RunSpec] = []

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from ranbench.records import PROBES
 from ranbench.spec import Count, Spec
 from ranbench.suite.document import say
 
@@ -203,6 +204,9 @@ class SuiteFile(Spec):
         default_factory=dict, description="split of datasets that have none of their own"
     )
     cells: CellsBlock
+    probes: list[Literal[PROBES]] = Field(  # type: ignore[valid-type]
+        default_factory=list, description="what is measured of the final weights: responses (of stages, figure 4)"
+    )
     published: list[PublishedEntry] = Field(default_factory=list)
     cited: list[CitedEntry] = Field(default_factory=list)
     claims: list[ClaimEntry] = Field(default_factory=list)

@@ -76,6 +76,7 @@ class _Loader:
         if protocols is not None:
             choice.check(protocols, cells)
         statements = Statements(document, content, cells, self.found)
+        probes = statements.probes()
         published = statements.published()
         claims = statements.claims(published)
         deviations = statements.deviations()
@@ -99,6 +100,7 @@ class _Loader:
             deviations=deviations,
             varying=_varying(cells),
             options=self._options(seeds),
+            probes=probes,
         )
 
     def _options(self, seeds: int) -> str:

@@ -174,6 +174,7 @@ class Protocols:
 class Suite:
     """A resolved suite. ``protocols`` is None where nothing is trained: it has no seeds, and its nets are counted.
 
+    ``probes``: what is measured of final weights, no part of any run's identity.
     ``varying`` are the axes that tell the cells apart, ``options`` the command-line options that were used to load it.
     ``planned_seeds``: how many the file plans, whatever was asked for.
     """
@@ -194,6 +195,7 @@ class Suite:
     deviations: tuple[DeviationEntry, ...]
     varying: tuple[str, ...]
     options: str
+    probes: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:

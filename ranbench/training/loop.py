@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -56,6 +56,8 @@ class Finished:
 
 
 Record = Stepped | MetricPoint | Finished
+T = TypeVar("T")
+Look = Callable[[nn.Module, torch.Tensor, Callable[[torch.Tensor], torch.Tensor]], T]
 
 
 class Training:
@@ -205,9 +207,16 @@ class Training:
 
     def evaluate(self) -> Evaluated:
         """Take the test error of the present weights, on the first images only where the protocol says so."""
-        some = slice(0, self.protocol.evaluation.images)
+        labels = self.images.test_labels[: self.protocol.evaluation.images]
+        return self.inspect(lambda net, images, prepare: evaluate(net, images, labels, prepare))
+
+    def inspect(self, look: Look[T]) -> T:
+        """Return what ``look`` finds: it is given the net, the test images of the protocol, and what prepares them.
+
+        It sees them as an evaluation does, in the run's queue, threads and arithmetic.
+        """
         with self._placed(), self.arithmetic.autocast(), self._draws("evaluation"):
-            return evaluate(self.net, self.images.test_images[some], self.images.test_labels[some], self._plain)
+            return look(self.net, self.images.test_images[: self.protocol.evaluation.images], self._plain)
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Return everything that a resume needs: tensors by name, and plain values."""

@@ -12,8 +12,8 @@ from ranbench.suite import load_suite
 PROTOCOLS = "(allowed: cifar-paper, cifar-resnet, cifar-scaled, digits, imagenet-paper, smoke, tiny)"
 AXES = "(allowed: model, learning, attention, mask, p, t, r, r_scales, spatial_std, dataset, input, noise, noise_drawn)"
 SUITE_KEYS = (
-    "(allowed: name, title, about, paper, reference, protocol, factor, seeds, datasets, cells, published, cited, "
-    "claims, deviations)"
+    "(allowed: name, title, about, paper, reference, protocol, factor, seeds, datasets, cells, probes, published, "
+    "cited, claims, deviations)"
 )
 NET_HELP = (
     "('ranbench list models' prints all; attention-N takes N = 36m + 20; timm:NAME, torchvision:NAME and "
