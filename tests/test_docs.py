@@ -20,6 +20,8 @@ COMMANDS = (
     *(
         "list",
         "validate",
+        "schema",
+        "new suite",
         "plan",
         "run",
         "status",

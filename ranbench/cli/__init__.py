@@ -67,6 +67,7 @@ def before(
 _COMMANDS: dict[str, Callable[..., None]] = {
     "list": suites.list_,
     "validate": suites.validate,
+    "schema": suites.schema,
     "plan": run.plan,
     "run": run.run,
     "status": results.status,
@@ -85,6 +86,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 }
 for name, command in _COMMANDS.items():
     app.command(name)(command)
+app.add_typer(suites.new, name="new")
 app.add_typer(data.app, name="data")
 app.add_typer(db.app, name="db")
 

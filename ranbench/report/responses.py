@@ -27,9 +27,9 @@ def responses(
     """
     if PROBE not in suite.probes:
         return ()
-    printed = {(entry.cell, entry.metric): entry for entry in suite.published if compare}
+    printed = {(suite.cells.index(one.cell) + 1, one.metric): one for one in suite.published if compare}
     return tuple(
-        _response(result, place, [run for run in runs if run.cell == result.cell], printed, cell)
+        _response(result, place, [run for run in runs if run.cell == result.cell], printed)
         for result, cell in zip(results, suite.cells, strict=True)
         for place in _places(cell)
     )
@@ -52,12 +52,11 @@ def _response(
     result: ResultRow,
     place: tuple[int, int | None],
     runs: Sequence[RunRow],
-    printed: Mapping[tuple[Cell, str], Published],
-    cell: Cell,
+    printed: Mapping[tuple[int, str], Published],
 ) -> Response:
     name = response_name(*place)
     ours, relative = _summary(runs, name), _summary(runs, f"{name}_relative")
-    entry = printed.get((cell, f"{name}_relative")) if result.fidelity != "smoke" else None
+    entry = printed.get((result.cell, f"{name}_relative")) if result.fidelity != "smoke" else None
     done = any(run.state == "done" for run in runs)
     return Response(
         cell=result.cell,
@@ -86,4 +85,4 @@ def _summary(runs: Sequence[RunRow], metric: str) -> Summary | None:
 def along(places: Sequence[tuple[int, int | None]]) -> list[float]:
     """Where stages and modules lie along a net that is cut into stages of length 1; a stage's own place is its end."""
     most = {stage: max((module or 0 for other, module in places if other == stage), default=0) for stage, _ in places}
-    return [stage if module is None else stage - 1 + module / (most[stage] + 1) for stage, module in places]
+    return [float(stage) if module is None else stage - 1 + module / (most[stage] + 1) for stage, module in places]
