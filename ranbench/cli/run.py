@@ -212,6 +212,8 @@ def plan(
         f"{large(made.macs)} multiply-adds, {duration(made.seconds)}"
     )
     answer(f"time: {made.basis}; memory so far: {memory}")
+    hours = "not known" if made.gpu.hours is None else f"{made.gpu.hours:,.1f} GPU hours, one run after the other"
+    answer(f"time on a GPU: {hours}: {made.gpu.basis}")
 
 
 def _as_dict(made: Plan) -> dict[str, object]:
@@ -225,6 +227,8 @@ def _as_dict(made: Plan) -> dict[str, object]:
         "seconds": made.seconds,
         "memory_bytes": made.memory_bytes,
         "basis": made.basis,
+        "gpu_hours": made.gpu.hours,
+        "gpu_basis": made.gpu.basis,
         "runs": [
             {
                 "cell": run.label,
