@@ -10,7 +10,7 @@ from ranbench.claims.verdict import Outcome
 from ranbench.counts import Counts, lookup
 from ranbench.records import METRICS, RunRecord, State
 from ranbench.spec import Fidelity, complexity_key, fidelity
-from ranbench.statistics import Estimate, contrast, log_ratio, one_sample, slope_weights, summarise
+from ranbench.statistics import Estimate, contrast, log_ratio, one_sample, slope_weights
 from ranbench.suite import Better, Cell, Ratio, Suite, Tested, Trend, Value
 
 MIN_SEEDS = 3
@@ -38,7 +38,7 @@ class Arm:
     @property
     def mean(self) -> float:
         """Mean of the values, of which there must be one."""
-        return summarise(self.values).mean
+        return math.fsum(self.values) / len(self.values)
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def claim_case(
     cells = [cell for _, group in groups for cell in group]
     of_cells = (fidelity(suite.protocol, suite.reference, cell.data) for cell in cells)
     least = min(of_cells, key=("smoke", "scaled", "full").index)
-    weights = _weights(claim, measured)
+    weights = claim_weights(claim, measured)
     cases = []
     for at, group in groups:
         arms = tuple(_arm(suite, cell, claim.metric, found) for cell in group)
@@ -194,7 +194,7 @@ def _groups(claim: Tested) -> list[tuple[str, tuple[Cell, ...]]]:
     return [(pair.at, (pair.a, pair.b)) for pair in claim.pairs]
 
 
-def _weights(claim: Tested, measured: Mapping[str, Counts]) -> tuple[float, ...] | None:
+def claim_weights(claim: Tested, measured: Mapping[str, Counts]) -> tuple[float, ...] | None:
     """Return the weights of the arms, None where the nets of a trend over depth have none to tell them apart."""
     if isinstance(claim, Value):
         return (1.0,)

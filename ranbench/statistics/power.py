@@ -1,21 +1,30 @@
-"""How likely a test is to decide, and how many seeds it takes: noncentral t, with the spreads taken as known."""
+"""How likely a test is to decide, and how many seeds it takes, for true effects and spreads that are taken as known."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ranbench.statistics.estimates import quantile
 
 POWER = 0.8
 MOST_SEEDS = 1000
-STEPS = 2000  # equally likely spreads over which power is averaged
+LARGE = 30  # degrees of freedom of every group, above which the spread seen is taken for the true one
+POINTS_LOG2 = 11  # 2048 equally likely samples of spreads, over which power is averaged
+
+Array = npt.NDArray[np.float64]
 
 
 def power_beyond(gap: float, spreads: Sequence[float], sizes: Sequence[int], level: float) -> float:
     """Return how often a one-sided bound at ``level`` lies beyond the threshold.
+
+    Noncentral t for one group, and for large ones; for small ones the average over the spreads that may be seen, since
+    the degrees of freedom depend on them.
 
     Args:
         gap: how far the true effect lies beyond the threshold.
@@ -23,12 +32,37 @@ def power_beyond(gap: float, spreads: Sequence[float], sizes: Sequence[int], lev
         sizes: number of values of each group, 2 or more.
         level: of the bound.
     """
-    parts = [spread**2 / size for spread, size in zip(spreads, sizes, strict=True)]
-    total = sum(parts)
-    if total == 0.0:
+    groups = [(spread**2 / size, size - 1) for spread, size in zip(spreads, sizes, strict=True) if spread]
+    if not groups:
         return float(gap > 0)
-    df = 1.0 / sum((part / total) ** 2 / (size - 1) for part, size in zip(parts, sizes, strict=True))
-    return _beyond(gap / math.sqrt(total), df, level)
+    parts, freedom = (np.array(column, dtype=float) for column in zip(*groups, strict=True))
+    se = math.sqrt(parts.sum())
+    if len(groups) > 1 and freedom.min() < LARGE:
+        return _averaged(gap, se, parts, freedom, level)
+    return _noncentral(gap / se, _satterthwaite(parts, freedom), level)
+
+
+def _averaged(gap: float, se: float, parts: Array, freedom: Array, level: float) -> float:
+    """Average the power over the squared standard errors that samples of these groups show."""
+    from scipy.special import stdtrit
+    from scipy.stats import chi2, norm
+
+    seen = parts * chi2.ppf(_spread_evenly(len(parts)), freedom) / freedom
+    critical = -stdtrit(_satterthwaite(seen, freedom), level) * np.sqrt(seen.sum(axis=1))
+    return float(np.mean(norm.sf((critical - gap) / se)))
+
+
+def _satterthwaite(parts: Array, freedom: Array) -> Any:
+    return parts.sum(axis=-1) ** 2 / (parts**2 / freedom).sum(axis=-1)
+
+
+@cache
+def _spread_evenly(dimensions: int) -> Array:
+    """Points that fill the unit cube evenly, the same ones each time."""
+    from scipy.stats import qmc
+
+    points = qmc.Sobol(dimensions, scramble=False).random_base2(POINTS_LOG2)
+    return np.asarray(points + 0.5 / len(points))
 
 
 def power_within(deviation: float, margin: float, sd: float, size: int, level: float) -> float:
@@ -48,7 +82,7 @@ def power_within(deviation: float, margin: float, sd: float, size: int, level: f
     if sd == 0.0:
         return float(abs(deviation) < margin)
     se, df = sd / math.sqrt(size), size - 1
-    seen = np.sqrt(chi2.ppf((np.arange(STEPS) + 0.5) / STEPS, df) / df)  # standard error as seen, over the true one
+    seen = np.sqrt(chi2.ppf(_spread_evenly(1)[:, 0], df) / df)  # standard error as seen, over the true one
     room = margin / se - quantile(level / 2, df) * seen  # on either side, for the mean
     inside = norm.cdf(room - deviation / se) - norm.cdf(-room - deviation / se)
     return float(np.mean(np.maximum(inside, 0.0)))
@@ -68,7 +102,7 @@ def seeds_needed(power_of: Callable[[int], float], power: float = POWER, *, leas
     return low
 
 
-def _beyond(noncentrality: float, df: float, level: float) -> float:
+def _noncentral(noncentrality: float, df: float, level: float) -> float:
     """Return the probability that a noncentral t exceeds the critical value at ``level``."""
     from scipy.special import nctdtr
     from scipy.stats import norm

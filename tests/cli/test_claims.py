@@ -126,6 +126,15 @@ def test_verdicts_are_printed_with_what_stands_beside_them(call: Call) -> None:
     assert "- if the failed run were counted as guessing (90 percent), it would be inconclusive" in words
 
 
+def test_smoke_runs_measure_nothing(call: Call) -> None:
+    finish("attention-56", "residual", (5.0, 5.1, 5.2))
+
+    code, out, _ = call("claims", "small.yaml", "--protocol", "smoke")
+
+    assert code == 6
+    assert "runs of smoke fidelity never count" in " ".join(out.split())
+
+
 def test_strict_asks_for_every_claim_to_be_decided(call: Call) -> None:
     finish("attention-56", "residual", (5.0, 5.1, 5.2))
     finish("attention-56", "naive", (10.0, 10.1, 10.2))
