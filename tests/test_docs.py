@@ -30,6 +30,7 @@ COMMANDS = (
         "runs",
         "show",
         "rerun",
+        "response",
         "export",
         "merge",
         "report",

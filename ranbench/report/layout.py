@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeVar
 
 from ranbench.claims import Member
-from ranbench.records import METRICS, SIZE_METRICS
+from ranbench.records import METRICS, RESPONSE_METRICS, SIZE_METRICS
 from ranbench.report.collect import EnvironmentRow, RunRow
 from ranbench.report.values import CostRow, Response, ResultRow, Results, Size, SizeRow, Tables, VerdictRow
-from ranbench.statistics import Summary
+from ranbench.statistics import Summary, summarise
 from ranbench.suite import scaled
 
 MARKS: Mapping[str, str] = {
@@ -173,7 +174,10 @@ def response_grid(rows: Sequence[Response], prefix: str = "cell") -> Grid:
     columns.append((Column(f"relative, {ours}", "right"), _relative))
     columns.append((Column("n", "right"), lambda row: _measured_seeds(row, prefix)))
     columns.append(
-        (Column("sd", "right"), lambda row: Entry(number(row.relative.sd if row.relative else None, "ratio")))
+        (
+            Column("sd", "right"),
+            lambda row: Entry(number(row.relative.sd if row.relative and row.stage > 1 else None, "ratio")),
+        )
     )
     if any(row.published is not None for row in ends):
         columns.append(
@@ -185,7 +189,14 @@ def response_grid(rows: Sequence[Response], prefix: str = "cell") -> Grid:
 def _response(row: Response) -> Entry:
     if row.ours is None:
         return Entry(row.standing)
-    return Entry(spread(row.ours, "1"), notes=("one seed only: no spread",) if row.ours.n == 1 else ())
+    return Entry(_rounded_spread(row.ours), notes=("one seed only: no spread",) if row.ours.n == 1 else ())
+
+
+def _rounded_spread(value: Summary) -> str:
+    """Write a mean of any size with four significant digits, and its half interval with as many after the point."""
+    digits = max(0, 3 - math.floor(math.log10(abs(value.mean)))) if value.mean else 4
+    half = "" if value.half_interval is None else f" ± {value.half_interval:,.{digits}f}"
+    return f"{value.mean:,.{digits}f}{half}"
 
 
 def _relative(row: Response) -> Entry:
@@ -362,13 +373,16 @@ def _spread_entry(value: Summary | None, unit: str) -> Entry:
 def _metric_column(name: str) -> Column:
     metric = METRICS[name]
     label = "best on test" if name == "best_error_pct" else metric.label
-    return Column(f"{label} ({'%' if metric.unit == 'percent' else metric.unit})", "right")
+    unit = {"percent": " (%)", "1": ""}.get(metric.unit, f" ({metric.unit})")
+    return Column(f"{label}{unit}", "right")
 
 
 def _raw(metric: str, run: RunRow) -> Entry:
     if run.state != "done":
         return Entry(NONE)
     value = (run.metrics or {}).get(metric)
+    if metric in RESPONSE_METRICS:  # their own table says where one is lacking; not every net has every stage
+        return Entry(NONE if value is None else _rounded_spread(summarise([value])))
     return Entry("missing") if value is None else Entry(number(value, METRICS[metric].unit))
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HEIGHT = 3.1
-MOST = 3.0  # inches for the names beside the lines, at most
+LABEL = 32  # characters of a name beside a line, at most
 
 
 @dataclass(frozen=True)
@@ -48,33 +48,46 @@ def stage_lines(traces: Sequence[Trace], *, num_stages: int, label: str = "") ->
     Args:
         traces: one for each cell.
         num_stages: of the deepest net.
-        label: what is added to the labels of the axes, for instance a fidelity.
+        label: what is added to the titles, for instance a fidelity.
     """
-    absent = [f"{trace.label}: {trace.absent}" for trace in traces if not trace.relative]
+    absent = [trace for trace in traces if not trace.relative]
     with drawing(HEIGHT + 0.17 * len(absent)) as figure:
         left, right = figure.subplots(1, 2)
-        names = [safe(trace.label, 30) for trace in traces if trace.relative]
-        beside = min(MOST, 0.25 + 0.062 * max(map(len, names), default=0))
-        margins(figure, left=0.6, right=beside, top=0.35, bottom=0.5 + 0.17 * len(absent), wspace=0.32)
-        left.set_title("relative to stage 1", fontweight="bold")
-        right.set_title("as measured, also after every attention module", fontweight="bold")
+        names = [safe(trace.label, LABEL) for trace in traces if trace.relative]
+        beside = 0.25 + 0.062 * max(map(len, names), default=0)
+        margins(figure, left=0.6, right=beside, top=0.35, bottom=0.5 + 0.17 * len(absent), wspace=0.4)
+        left.set_title(f"relative to stage 1{label}", fontweight="bold")
+        right.set_title(f"as measured{label}", fontweight="bold")
         for trace in traces:
             _relative(left, trace)
             _absolute(right, trace)
         for ax in (left, right):
             ax.set_xlim(0.85 if ax is left else 0.1, num_stages + 0.12)
-            ax.set_xticks(range(1, num_stages + 1), [f"stage {number}" for number in range(1, num_stages + 1)])
-            ax.grid(axis="y", color=PALE, linewidth=0.7)
-        left.set_ylim(bottom=0)
-        left.set_ylabel(f"relative response{label}")
+            ax.set_xticks(range(1, num_stages + 1))
+            ax.set_xlabel("end of stage")
+            ax.grid(axis="y" if ax is left else "both", color=PALE, linewidth=0.7)
+        shown = [value for trace in traces for value in (*(p.high for p in trace.relative), *_printed(trace), 1.0)]
+        left.set_ylim(0, 1.08 * max(shown, default=1.0))
+        left.set_ylabel("relative response")
         _logarithmic(right, traces)
-        right.set_ylabel(f"mean absolute response (log scale){label}")
+        right.set_ylabel("response (log scale)")
         _names(right, traces)
         _key(left, traces)
-        for row, text in enumerate(absent):
+        for row, trace in enumerate(absent):
             height = (0.07 + 0.17 * row) / figure.get_figheight()
-            figure.text(0.08 / WIDTH, height, safe(text, 90), color=GREY, style="italic", fontsize=8)
+            figure.text(
+                0.08 / WIDTH,
+                height,
+                safe(f"{trace.label}: {trace.absent}", 90),
+                style="italic",
+                fontsize=8,
+                color=_style(trace)["color"] if trace.published else GREY,
+            )
     return figure
+
+
+def _printed(trace: Trace) -> list[float]:
+    return [value for _, value in trace.published]
 
 
 def _style(trace: Trace) -> dict[str, Any]:
@@ -115,9 +128,11 @@ def _logarithmic(ax: Axes, traces: Sequence[Trace]) -> None:
     if min(values, default=0.0) <= 0:
         return
     ax.set_yscale("log")
-    top = max(values) * 1.15
-    ax.set_ylim(min(min(values) / 1.15, top / 5), top)
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    room = max(1.15, (max(values) / min(values)) ** 0.05)
+    top = max(values) * room
+    ax.set_ylim(min(min(values) / room, top / 5), top)
+    wide = top > 300 * min(values)  # then a tick for each 1, 2 and 5 would be too many
+    ax.yaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5), numticks=9))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.yaxis.set_minor_formatter(NullFormatter())
 
@@ -128,11 +143,11 @@ def _names(ax: Axes, traces: Sequence[Trace]) -> None:
     wanted = [ax.transLimits.transform(ax.transScale.transform((1, trace.absolute[-1].mean)))[1] for trace in drawn]
     for trace, place in zip(drawn, apart(wanted, 0.075), strict=True):
         where: dict[str, Any] = {"transform": ax.transAxes, "va": "center", "fontsize": 8, "clip_on": False}
-        ax.text(1.03, place, safe(trace.label, 30), color=_style(trace)["color"], **where)
+        ax.text(1.03, place, safe(trace.label, LABEL), color=_style(trace)["color"], **where)
 
 
 def _key(ax: Axes, traces: Sequence[Trace]) -> None:
     """Say what diamonds mean, where there are any."""
     if any(trace.published for trace in traces):
         ax.plot([], [], "D", markerfacecolor="white", markeredgecolor=INK, markersize=6, label="the paper (read off)")
-        ax.legend(loc="lower left", frameon=False, fontsize=8, handletextpad=0.4, borderaxespad=0.2)
+        ax.legend(loc="upper right", frameon=False, fontsize=8, handletextpad=0.4, borderaxespad=0.2)

@@ -67,6 +67,45 @@ SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
         "seeds: -1",
         ["tiny.yaml:5:1: seeds: input should be greater than or equal to 0, got -1"],
     ),
+    "unknown probe": (
+        "claims:",
+        "probes: [response]\nclaims:",
+        ["tiny.yaml:12:10: probes.0: input should be 'responses', got 'response'"],
+    ),
+    "probe twice": (
+        "claims:",
+        "probes: [responses, responses]\nclaims:",
+        ["tiny.yaml:12:21: probes.1: probe 'responses' stands twice"],
+    ),
+    "probe of a net whose stages are not known": (
+        "  fixed: {model: attention-56, dataset: digits}\n  matrix:\n    learning: [residual, naive]\nclaims:\n"
+        f"  - {{id: residual-beats-naive, kind: better, {CLAIM}}}",
+        "  fixed: {model: 'timm:resnet18', dataset: digits}\nprobes: [responses]",
+        [
+            "tiny.yaml:10:10: probes.0: the stages of 'timm:resnet18' are not known, so their responses cannot be "
+            "measured"
+        ],
+    ),
+    "claim about what is not measured": (
+        "metric: error_pct",
+        "metric: response_stage2",
+        [
+            "tiny.yaml:13:93: claims.0.metric: response_stage2 is measured only where the suite says "
+            "'probes: [responses]'"
+        ],
+    ),
+    "claim about a stage that a net does not have": (
+        f"claims:\n  - {{id: residual-beats-naive, kind: better, {CLAIM}}}",
+        "probes: [responses]\nclaims:\n  - {id: residual-beats-naive, kind: better, a: {learning: residual}, "
+        "b: {learning: naive}, metric: response_stage3_relative}",
+        ["tiny.yaml:14:93: claims.0.metric: response_stage3_relative: attention-56 has 2 stages on digits"],
+    ),
+    "published response in another unit": (
+        "claims:",
+        "probes: [responses]\npublished:\n  - {cell: {learning: naive}, metric: response_stage2_relative, value: 0.02, "
+        "unit: percent, where: figure 4}\nclaims:",
+        ["tiny.yaml:14:78: published.0.unit: response_stage2_relative is in ratio, got 'percent'"],
+    ),
     "no seeds, but protocols and a claim about runs": (
         "seeds: 2",
         "seeds: 0",
