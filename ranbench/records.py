@@ -51,6 +51,17 @@ class Metric:
     stage: int = 0
 
 
+STAGES = 3  # with attention modules, on CIFAR and ImageNet
+
+
+def _modules(stage: int) -> Metric:
+    """A fact of the net's plan, which the paper's table 2 prints; a page shows it where a suite speaks of it."""
+    name, label = f"modules_{stage}", f"attention modules in stage {stage}"
+    return Metric(name, label, "modules", label)
+
+
+MODULE_METRICS: Mapping[str, Metric] = {metric.name: metric for metric in map(_modules, range(1, STAGES + 1))}
+
 # What is counted of a net itself, exactly, without training.
 SIZE_METRICS: Mapping[str, Metric] = {
     metric.name: metric
@@ -58,6 +69,15 @@ SIZE_METRICS: Mapping[str, Metric] = {
         Metric("parameters", "parameters", "parameters", "values that are trained, BatchNorm scale and shift included"),
         Metric("macs", "multiply-adds", "multiply-adds", "of convolutions and linear layers, forward, one image"),
         Metric("depth", "trunk depth", "layers", "weighted layers on the trunk, without masks and projections"),
+        *MODULE_METRICS.values(),
+    )
+}
+
+# What papers print and no run here measures yet: such numbers can be cited only.
+CITED_METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("top5_error_pct", "top-5 test error", "percent", "the class is not among the five likeliest"),
     )
 }
 
@@ -288,7 +308,13 @@ class RunRecord:
 
     @property
     def latest(self) -> Attempt | None:
-        """The newest attempt at a result, or None where none was started."""
+        """The newest attempt at a result, or None where none was started.
+
+        One that is open here comes before closed ones of a bundle, which began later elsewhere.
+        """
+        here = [attempt for attempt in self.results if attempt.bundle is None]
+        if here and here[-1].state in (State.RUNNING, State.INTERRUPTED):
+            return here[-1]
         return self.results[-1] if self.results else None
 
     @property
@@ -297,3 +323,11 @@ class RunRecord:
         if self.counted:
             return State.DONE.value
         return self.latest.state.value if self.latest else "planned"
+
+
+def checkpoint_folders(fingerprint: str, uid: str, number: int) -> tuple[str, str]:
+    """Name an attempt's folder of checkpoints, and the one that earlier versions gave it.
+
+    Several databases may share a folder of results: the older name is not of one attempt alone.
+    """
+    return f"{fingerprint[:16]}-{uid[:12]}", f"{fingerprint[:16]}-{number}"

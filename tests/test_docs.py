@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from ranbench.claims import Beside, Member, Planned
+from ranbench.report import VerdictRow
 from ranbench.spec import Augmentation, Cosine, Evaluation, OneCycle, Optimizer, Protocol, Steps, WarmUp
-from ranbench.suite import find_suite, load_protocol, protocol_files
+from ranbench.suite import find_suite, load_protocol, load_suite, protocol_files
 from ranbench.suite.form import Reduction
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,6 +22,8 @@ COMMANDS = (
     *(
         "list",
         "validate",
+        "schema",
+        "new suite",
         "plan",
         "run",
         "status",
@@ -30,6 +34,8 @@ COMMANDS = (
         "export",
         "merge",
         "report",
+        "claims",
+        "power",
         "complexity",
         "bench",
         "doctor",
@@ -82,6 +88,47 @@ def test_every_key_of_a_protocol_is_documented() -> None:
 
     assert sorted(keys - documented - {"of"}) == []
     assert [name for name in protocol_files(ROOT / "suites") if f"| `{name}` |" not in text] == []
+
+
+CLAIMED = """\
+name: shown
+title: Cells for the claims that are shown
+reference: cifar-paper
+protocol: cifar-paper
+seeds: 5
+cells:
+  fixed: {dataset: cifar10}
+  matrix: {model: [attention-56, attention-92], learning: [residual, naive]}
+published:
+  - {cell: {model: attention-56, learning: naive}, metric: error_pct, value: 5.89, unit: percent, where: table 3}
+  - {cell: {model: attention-56, learning: naive}, metric: parameters, value: 6e5, unit: parameters, where: here}
+"""
+
+
+def test_the_claims_that_are_shown_hold(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
+    shown = re.findall(r"```yaml\n(claims:.*?)```", text, re.DOTALL)[0]
+    file = tmp_path / "shown.yaml"
+    file.write_text(CLAIMED + shown, encoding="utf-8")
+
+    claims = load_suite(file).claims
+
+    assert [claim.kind for claim in claims] == ["better", "value", "trend", "trend", "ratio", "complexity"]
+    assert len(claims[0].pairs) == 2
+
+
+def test_every_name_in_the_json_of_claims_is_documented() -> None:
+    text = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
+    verdict, _, planned = text.partition("## A verdict")[2].partition("## Planned seeds")
+
+    lacking = [
+        name
+        for kind, part in ((VerdictRow, verdict), (Member, verdict), (Beside, verdict), (Planned, planned))
+        for name in kind.__dataclass_fields__
+        if f"`{name}`" not in part
+    ]
+
+    assert lacking == []
 
 
 def test_the_protocol_that_is_shown_is_the_papers(tmp_path: Path) -> None:
@@ -148,3 +195,16 @@ def test_every_public_name_can_be_imported() -> None:
     import ranbench
 
     assert [name for name in ranbench.__all__ if not hasattr(ranbench, name)] == []
+
+
+def test_every_suite_stands_in_the_readme_with_its_number_of_runs() -> None:
+    rows = re.findall(r"^\| (`.*?`) \| .* \| ([^|]*) \|$", README.partition("## Suites")[2].partition("\n## ")[0], re.M)
+    told = {
+        name: runs
+        for names, each in rows
+        for name, runs in zip(re.findall(r"`(.*?)`", names), each.split("; "), strict=True)
+    }
+
+    suites = [load_suite(file) for file in sorted((ROOT / "suites").glob("*.yaml"))]
+
+    assert told == {suite.name: str(len(suite.runs())) if suite.trains else "counted" for suite in suites}

@@ -41,7 +41,20 @@ FLOOR = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
 LATER = {"regression", "execution"}
 
 SUITE_ORDER = (
-    *("document", "reading", "form", "values", "files", "reduction", "protocols", "cells", "statements", "load"),
+    *(
+        "document",
+        "reading",
+        "form",
+        "values",
+        "files",
+        "reduction",
+        "protocols",
+        "cells",
+        "statements",
+        "load",
+        "schema",
+        "starting",
+    ),
 )
 
 LIGHT_PARTS = (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ranbench.cli.evidence import measured_of, predictions_of, records_of
 from ranbench.cli.options import Db, Factor, Json, Protocol, Seeds, settings, suite_of
 from ranbench.cli.output import answer, as_json, note
 from ranbench.errors import SuiteError, UsageError
@@ -15,7 +16,6 @@ from ranbench.errors import SuiteError, UsageError
 if TYPE_CHECKING:
     from ranbench.counts import Recorded
     from ranbench.records import RunRecord
-    from ranbench.store import Store
     from ranbench.suite import Suite
 
 CURVES = ("test_error_pct", "train_loss")
@@ -56,10 +56,11 @@ def report(
                 missing += 1
                 note(f"no page for a recorded suite: {error}; give its file: 'ranbench report FILE'")
                 continue
-            records, measured = _records(store, suite), _measured(store, suite)
+            records, measured = records_of(store, suite), measured_of(store, suite)
+            predictions = predictions_of(store, suite, records) if compare else {}
             _say_other_code(suite, records, measured)
             if json:
-                tables.append(reporting.tables(suite, records, measured, compare=compare).as_dict())
+                tables.append(reporting.tables(suite, records, measured, predictions, compare=compare).as_dict())
                 continue
             attempts = [record.counted.id for record in records if record.counted]
             series = {
@@ -67,7 +68,7 @@ def report(
                 for key, (steps, values) in store.series(attempts, CURVES).items()
             }
             try:
-                page = reporting.report(suite, records, series, measured, out=out, compare=compare)
+                page = reporting.report(suite, records, series, measured, predictions, out=out, compare=compare)
             except OSError as error:
                 raise UsageError(f"--out {out}: cannot be written: {one_line(error)}") from None
             answer(str(page))
@@ -93,20 +94,3 @@ def _say_other_code(suite: Suite, records: Sequence[RunRecord], measured: Mappin
     number = of_other_code(record for record in records if record.fingerprint in asked)
     if number:
         note(f"suite {suite.name}: {other_code_words(number)}; 'ranbench run SUITE --rerun changed' trains again")
-
-
-def _measured(store: Store, suite: Suite) -> dict[str, Recorded]:
-    """The recorded counts of the suite's nets, by their key."""
-    from ranbench.counts import Recorded
-    from ranbench.spec import complexity_key
-
-    keys = {complexity_key(cell.model, cell.data) for cell in suite.cells}
-    found = {key: store.complexity(key) for key in sorted(keys)}
-    return {key: Recorded(one.parameters, one.macs, one.depth, one.code_id) for key, one in found.items() if one}
-
-
-def _records(store: Store, suite: Suite) -> list[RunRecord]:
-    """All runs of the suite's cells: those it asks for now, and those that it was ever recorded with."""
-    asked = store.runs([spec.fingerprint for spec in suite.runs()])
-    known = {record.fingerprint for record in asked}
-    return asked + [record for record in store.runs(suite=suite.name) if record.fingerprint not in known]

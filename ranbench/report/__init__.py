@@ -4,8 +4,9 @@ Building (``tables``), laying out (``layout``) and rendering (``markdown``, the 
 format is one more renderer.
 """
 
+from ranbench.report.layout import MARKS, member_words
 from ranbench.report.pages import report
-from ranbench.report.tables import tables
-from ranbench.report.values import Tables
+from ranbench.report.tables import tables, verdict_row
+from ranbench.report.values import Tables, VerdictRow
 
-__all__ = ["Tables", "report", "tables"]
+__all__ = ["MARKS", "Tables", "VerdictRow", "member_words", "report", "tables", "verdict_row"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeVar
 
+from ranbench.claims import Member
 from ranbench.records import METRICS, RESPONSE_METRICS, SIZE_METRICS
 from ranbench.report.collect import EnvironmentRow, RunRow
 from ranbench.report.values import CostRow, Response, ResultRow, Results, Size, SizeRow, Tables, VerdictRow
@@ -96,24 +97,40 @@ def verdict_grid(rows: Sequence[VerdictRow]) -> Grid:
             Entry(row.says),
             Entry(f"{row.outcome}{scaled.get(row.fidelity or '', '')}"),
             Entry(effect(row)),
-            Entry(
-                ", ".join(f"{n} of {of}" for n, of in zip(row.n, row.planned, strict=True))
-                or row.test.removesuffix(" count")
-            ),
+            Entry(_seeds_of(row)),
         )
         for row in rows
     )
     return Grid(columns, tuple(lines))
 
 
+def _seeds_of(row: VerdictRow) -> str:
+    """Say how many seeds of the planned ones each arm has; of many arms that are alike, once."""
+    arms = [f"{n} of {of}" for n, of in zip(row.n, row.planned, strict=True)]
+    if len(arms) > 2 and len(set(arms)) == 1:
+        return f"{arms[0]}, in each of {len(arms)} cells"
+    return ", ".join(arms) or row.test.removesuffix(" count")
+
+
 def effect(row: VerdictRow) -> str:
     """Write an effect with its bounds and unit, or a dash."""
-    if row.effect is None:
+    return _effect(row.effect, row.low, row.high, row.unit)
+
+
+def member_words(member: Member, unit: str) -> str:
+    """Say what one comparison of a claim over a matrix gives: ``attention-56: reproduced, +2.00 (...) points``."""
+    found = member.reason or _effect(member.effect, member.low, member.high, unit)
+    return "; ".join((f"{member.at}: {member.outcome}, {found}", *member.beside.lines))
+
+
+def _effect(value: float | None, low: float | None, high: float | None, unit: str) -> str:
+    if value is None:
         return NONE
-    text = number(row.effect, row.unit, signed=True)
-    if row.low is not None and row.high is not None:
-        text += f" ({number(row.low, row.unit, signed=True)} to {number(row.high, row.unit, signed=True)})"
-    return f"{text} {_SHORT_UNITS.get(row.unit, row.unit)}"
+    signed = unit != "times"
+    text = number(value, unit, signed=signed)
+    if low is not None and high is not None:
+        text += f" ({number(low, unit, signed=signed)} to {number(high, unit, signed=signed)})"
+    return f"{text} {_SHORT_UNITS.get(unit, unit)}"
 
 
 def result_grid(results: Results, prefix: str = "cell") -> Grid:
@@ -227,7 +244,7 @@ def size_grid(rows: Sequence[SizeRow], *, with_code: bool = False) -> Grid:
     ``with_code``: say which code was counted.
     """
     columns: list[tuple[Column, Callable[[SizeRow], Entry]]] = _axis_columns(rows)
-    for metric in SIZE_METRICS:
+    for metric in dict.fromkeys(metric for row in rows for metric in row.sizes):
         heading = SIZE_METRICS[metric].label
         if any(row.sizes[metric].published is not None for row in rows):
             columns.append((Column(f"{heading}, paper", "right"), partial(_printed_size, metric)))
@@ -252,7 +269,7 @@ def _printed_size(metric: str, row: SizeRow) -> Entry:
 def _our_size(metric: str, row: SizeRow) -> Entry:
     ours = row.sizes[metric].ours
     if ours is None:  # a net that was counted may still have no depth that is known
-        return Entry(NONE if any(size.ours for size in row.sizes.values()) else "not counted")
+        return Entry(NONE if any(row.sizes[name].ours for name in ("parameters", "macs")) else "not counted")
     return Entry(f"{ours:,}")
 
 

@@ -11,13 +11,14 @@ from typing import Any
 
 from ranbench.catalogue import dataset_info
 from ranbench.counts import PASSES_OF_A_STEP, Counts
-from ranbench.records import ALL_METRICS, METRICS, RunRecord
+from ranbench.records import ALL_METRICS, CITED_METRICS, METRICS, SIZE_METRICS, RunRecord
 from ranbench.report import markdown
 from ranbench.report.layout import (
     MARKS,
     Grid,
     cost_grid,
     environment_grid,
+    member_words,
     response_grid,
     result_grid,
     run_grid,
@@ -27,9 +28,9 @@ from ranbench.report.layout import (
 from ranbench.report.notes import seeds
 from ranbench.report.pictures import Picture, Series, draw
 from ranbench.report.tables import BEST, RESULT, WRONG_LABELS, tables
-from ranbench.report.values import Section, Tables, VerdictRow
+from ranbench.report.values import CitedRow, Section, Tables, VerdictRow
 from ranbench.spec import Protocol
-from ranbench.suite import Suite, shipped_suites
+from ranbench.suite import Suite, count_words, shipped_suites
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -51,6 +52,7 @@ def report(
     records: Sequence[RunRecord],
     series: Series,
     measured: Mapping[str, Counts] | None = None,
+    predictions: Mapping[int, bytes] | None = None,
     *,
     out: Path,
     compare: bool = True,
@@ -62,6 +64,7 @@ def report(
         records: all runs of the suite's cells, whatever their protocol.
         series: (attempt id, metric) -> iterations and values; ``test_error_pct`` is drawn.
         measured: counts of nets by ``complexity_key``; a net that is not among them is looked up in counts.json.
+        predictions: predicted classes by attempt, of those that ``claims.compared`` names.
         out: folder, made if it is not there.
         compare: set the paper's values beside ours and judge the claims.
 
@@ -71,7 +74,7 @@ def report(
     Raises:
         SpecError: a stored spec that this version cannot read.
     """
-    built = tables(suite, records, measured, compare=compare)
+    built = tables(suite, records, measured, predictions, compare=compare)
     out.mkdir(parents=True, exist_ok=True)
     pictures = draw(built, series, out / suite.name)
     path = out / f"{suite.name}.md"
@@ -93,7 +96,7 @@ def page(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare: b
         keep_trailing_newline=True,
     )
     engine.filters |= {"text": markdown.text, "paragraph": markdown.paragraph, "code": markdown.code}
-    engine.filters |= {"table": markdown.table, "seeds": seeds}
+    engine.filters |= {"table": markdown.table, "seeds": seeds, "member": member_words}
     return engine.get_template("report.md.j2").render(_content(suite, built, pictures, compare=compare))
 
 
@@ -118,7 +121,7 @@ def _content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compar
         "told": [row for row in built.verdicts if not _is_said_by_the_table(row)],
         "held": _held(built),
         "responses": response_grid(built.responses) if built.responses else None,
-        "cited": [(row, ALL_METRICS[row.metric]) for row in built.cited],
+        "cited": [(row, _cited(row)) for row in built.cited],
         "runs": run_grid(built, built.runs, _raw_metrics(built, labels)) if built.runs else None,
         "pictures": pictures,
         "costs": cost_grid(built.costs),
@@ -153,6 +156,14 @@ def protocol_words(protocol: Protocol) -> str:
     part = protocol.evaluation.images
     tested = "all test images" if part is None else f"the first {part:,} test images"
     return f"{protocol.length}, evaluated on {tested}"
+
+
+def _cited(row: CitedRow) -> str:
+    """Say a cited number: ``test error 4.64 %``, ``10.3 million parameters``."""
+    if row.metric in SIZE_METRICS:
+        return f"{count_words(row.value)} {row.unit}"
+    metric = {**ALL_METRICS, **CITED_METRICS}[row.metric]
+    return f"{metric.label} {row.value:g} {'%' if row.unit == 'percent' else row.unit}"
 
 
 def _outcomes(built: Tables) -> list[tuple[str, int]]:

@@ -202,8 +202,13 @@ def _forest(rows: Sequence[VerdictRow], unit: str, name: str) -> Made:
     said = []
     if any(row.kind == "better" for row in rows):
         said.append("a dot is how much better the first cell of a comparison is, with one-sided bounds")
-    if any(row.kind == "better" and row.threshold for row in rows):
+    if any(row.kind == "trend" for row in rows):
+        said.append("of a trend, a dot is the change of the fitted line in the claimed direction")
+    if any(row.kind in {"better", "trend"} and row.threshold for row in rows):
         said.append("a dashed tick is the smallest effect that counts")
+    if any(row.kind == "ratio" for row in rows):
+        said.append("a dot is the mean of the first cell over that of the second, with one-sided bounds")
+        said.append("a dashed tick is the bound that is claimed")
     if any(row.kind == "value" for row in rows):
         said.append("a square is ours minus the paper's value, with its interval, and the grey band is the margin")
     if any(row.kind == "complexity" for row in rows):
@@ -214,11 +219,12 @@ def _forest(rows: Sequence[VerdictRow], unit: str, name: str) -> Made:
     in_words = f"{unit} of the paper's count" if counts else unit
     caption = f"Effects of the claims, in {in_words}: {'; '.join(said)}."
     label = "ours − paper (% of the paper's count)" if counts else f"effect ({unit})"
-    return Picture(name, "effects of the claims", caption), lambda: forest(effects, label=label)
+    nothing = 1.0 if rows[0].kind == "ratio" else 0.0
+    return Picture(name, "effects of the claims", caption), lambda: forest(effects, label=label, nothing=nothing)
 
 
 def _kind(row: VerdictRow) -> Literal["better", "value"]:
-    return "better" if row.kind == "better" else "value"
+    return "value" if row.kind in {"value", "complexity"} else "better"
 
 
 def _styles(rows: Sequence[ResultRow]) -> dict[str, int]:

@@ -6,7 +6,7 @@ Full precision, no text layout: ``layout`` rounds, renderers escape. ``Tables.as
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from statistics import median
 
 from ranbench.catalogue import dataset_info, is_foreign
@@ -20,7 +20,7 @@ from ranbench.report.sizes import cited_rows, size_rows
 from ranbench.report.values import CostRow, Dataset, DeviationRow, ResultRow, Results, Section, Tables, VerdictRow
 from ranbench.spec import Protocol, complexity_key
 from ranbench.statistics import Summary, summarise
-from ranbench.suite import Better, Cell, Claim, Counted, Published, Suite, words
+from ranbench.suite import Cell, Claim, Counted, Published, Ratio, Suite, Value, words
 
 RESULT = "error_pct"
 BEST = "best_error_pct"
@@ -32,6 +32,7 @@ def tables(
     suite: Suite,
     records: Sequence[RunRecord],
     measured: Mapping[str, Counts] | None = None,
+    predictions: Mapping[int, bytes] | None = None,
     *,
     compare: bool = True,
 ) -> Tables:
@@ -40,6 +41,7 @@ def tables(
     Args:
         records: all runs of the suite's cells, whatever their protocol; others are ignored.
         measured: counts of nets by ``complexity_key``; a net that is not among them is looked up in counts.json.
+        predictions: predicted classes by attempt, of those that ``claims.compared`` names.
         compare: also set the paper's values beside ours and judge the claims.
 
     Raises:
@@ -47,7 +49,7 @@ def tables(
     """
     found = collect(suite, records)
     measured = measured or {}
-    verdicts = judge(suite, found.records, measured) if compare else ()
+    verdicts = judge(suite, found.records, measured, predictions) if compare else ()
     results = tuple(_results(suite, found, metric, compare=compare) for metric in _metrics(suite))
     return Tables(
         suite=suite.name,
@@ -61,7 +63,7 @@ def tables(
         seeds=suite.seeds,
         states=_states(found.runs),
         devices=_devices(found),
-        verdicts=tuple(_verdict(verdict) for verdict in verdicts if verdict.fidelity != "smoke"),
+        verdicts=tuple(verdict_row(verdict) for verdict in verdicts if verdict.fidelity != "smoke"),
         claims_without_verdict=tuple(verdict.claim.id for verdict in verdicts if verdict.fidelity == "smoke"),
         sizes=size_rows(suite, measured, verdicts, compare=compare),
         cited=cited_rows(suite) if compare else (),
@@ -178,9 +180,14 @@ def _of(runs: Sequence[RunRow], number: int) -> tuple[RunRow, ...]:
     return tuple(run for run in runs if run.cell == number)
 
 
-def _verdict(verdict: Verdict) -> VerdictRow:
+_KEPT = tuple(
+    field.name for field in fields(VerdictRow) if field.name in {field.name for field in fields(Verdict)} - {"outcome"}
+)
+
+
+def verdict_row(verdict: Verdict) -> VerdictRow:
+    """Say a verdict without its cells."""
     claim = verdict.claim
-    kept = ("effect", "low", "high", "unit", "n", "planned", "failed", "level", "p", "test", "fidelity", "sentence")
     return VerdictRow(
         id=claim.id,
         kind=claim.kind,
@@ -189,15 +196,16 @@ def _verdict(verdict: Verdict) -> VerdictRow:
         metric=claim.metric,
         threshold=_threshold(claim),
         outcome=verdict.outcome.value,
-        reason=verdict.reason,
-        **{name: getattr(verdict, name) for name in kept},
+        **{name: getattr(verdict, name) for name in _KEPT},
     )
 
 
 def _threshold(claim: Claim) -> float:
     if isinstance(claim, Counted):
         return claim.tolerance_pct
-    return claim.min_effect if isinstance(claim, Better) else claim.margin
+    if isinstance(claim, Value):
+        return claim.margin
+    return claim.bound if isinstance(claim, Ratio) else claim.min_effect
 
 
 def _costs(suite: Suite, found: Collected, measured: Mapping[str, Counts]) -> tuple[CostRow, ...]:

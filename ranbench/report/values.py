@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ranbench.claims import Beside, Member, Need, Sensitivity
 from ranbench.report.collect import EnvironmentRow, RunRow
 from ranbench.spec import Fidelity, Protocol
 from ranbench.statistics import Summary
@@ -76,7 +77,8 @@ class Response:
 class VerdictRow:
     """A verdict without its cells.
 
-    ``threshold`` is min_effect of a better claim, the margin of a value claim, the tolerance of a complexity claim.
+    ``threshold`` is min_effect of a better claim or a trend, the margin of a value claim, the bound of a ratio, the
+    tolerance of a complexity claim. The rest is as in ``claims.Verdict``.
     """
 
     id: str
@@ -99,6 +101,12 @@ class VerdictRow:
     fidelity: Fidelity | None
     sentence: str
     reason: str | None
+    need: Need | None
+    beside: Beside
+    sensitivity: Sensitivity | None
+    adaptive: tuple[int, ...]
+    members: tuple[Member, ...]
+    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -143,6 +151,8 @@ class CitedRow:
     unit: str
     where: str
     note: str | None
+    dataset: str | None = None
+    approximate: bool = False
 
 
 @dataclass(frozen=True)

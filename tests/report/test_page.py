@@ -160,3 +160,35 @@ def test_hostile_names_break_neither_table_nor_page(load: Load, recorder: Record
     for block in page.split("\n\n"):
         rows = [line for line in block.splitlines() if line.startswith("|")]
         assert len({line.replace("\\|", "").count("|") for line in rows}) <= 1
+
+
+OVER = """\
+claims:
+  - {id: everywhere, kind: better, over: [model], a: {learning: residual}, b: {learning: naive}, metric: error_pct}
+  - {id: half, kind: ratio, a: {model: attention-56, learning: residual}, b: {model: attention-56, learning: naive},
+     metric: error_pct, at_most: 0.9}
+  - {id: depth, kind: trend, along: model, cells: {learning: naive}, metric: error_pct, direction: falling}
+"""
+
+
+def test_a_claim_over_a_matrix_lists_its_comparisons_and_what_stands_beside(
+    load: Load, recorder: Recorder, tmp_path: Path
+) -> None:
+    suite = load(SUITE + OVER)
+    for learning, level in (("residual", 5.0), ("naive", 9.0)):
+        for spec in runs_of(suite, learning=learning):
+            recorder.done(spec, level + spec.seed / 10)
+
+    page = report(suite, recorder.records, {}, out=tmp_path / "out").read_text(encoding="utf-8")
+
+    told = page.split("## Verdicts")[1].split("\n## ")[0]
+    assert "| reproduced | +4.00 (+3.74 to +4.32) points | 3 of 3, in each of 4 cells |" in told
+    assert "\n  - ✓ attention-92: reproduced, +4.00 (+3.74 to +4.32) points; the 360 test images alone, " in told
+    assert "| reproduced | 0.56 (0.54 to 0.58) times | 3 of 3, 3 of 3 |" in told
+    assert (
+        "\n  - the 360 test images alone, whatever the seeds, leave 'attention-56, residual' at 3.26 to 7.88 and "
+        in told
+    )
+    assert "(small/claims.png)" in page
+    assert "a dot is the mean of the first cell over that of the second" in page
+    assert "of a trend, a dot is the change of the fitted line in the claimed direction" in page
