@@ -308,7 +308,13 @@ class RunRecord:
 
     @property
     def latest(self) -> Attempt | None:
-        """The newest attempt at a result, or None where none was started."""
+        """The newest attempt at a result, or None where none was started.
+
+        One that is open here comes before closed ones of a bundle, which began later elsewhere.
+        """
+        here = [attempt for attempt in self.results if attempt.bundle is None]
+        if here and here[-1].state in (State.RUNNING, State.INTERRUPTED):
+            return here[-1]
         return self.results[-1] if self.results else None
 
     @property
@@ -317,3 +323,11 @@ class RunRecord:
         if self.counted:
             return State.DONE.value
         return self.latest.state.value if self.latest else "planned"
+
+
+def checkpoint_folders(fingerprint: str, uid: str, number: int) -> tuple[str, str]:
+    """Name an attempt's folder of checkpoints, and the one that earlier versions gave it.
+
+    Several databases may share a folder of results: the older name is not of one attempt alone.
+    """
+    return f"{fingerprint[:16]}-{uid[:12]}", f"{fingerprint[:16]}-{number}"

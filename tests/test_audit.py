@@ -242,7 +242,8 @@ def test_files_that_no_row_names_are_notes(results: Path) -> None:
     assert [finding.text.removeprefix(f"{results}/") for finding in findings] == [
         "artefacts/old.safetensors: belongs to no attempt of this database, and can be deleted",
         f"checkpoints/{run(0).fingerprint[:16]}-1: are checkpoints of a done attempt, and can be deleted",
-        "checkpoints/mine: belongs to no attempt of this database, and can be deleted",
+        "checkpoints/mine: belongs to no attempt of this database, and can be deleted "
+        "unless another one keeps its results here",
     ]
 
 

@@ -13,7 +13,7 @@ import typer
 
 from ranbench.cli.options import Db, Json, settings, suite_name
 from ranbench.cli.output import answer, as_json, duration, note, plural, table
-from ranbench.errors import UsageError
+from ranbench.errors import UsageError, nearest
 from ranbench.records import Purpose
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ SuiteFilter = Annotated[str | None, typer.Argument(metavar="[SUITE]", help="Only
 def status(context: typer.Context, suite: SuiteFilter = None, json: Json = False, db: Db = None) -> None:
     """Show what is running and how far, and how many runs stand where."""
     with settings(context, db).store(create=False) as store:
-        records = store.runs(suite=suite_name(suite) if suite else None)
+        records = _chosen(store, suite)
         open_ = [(record, attempt) for record in records for attempt in record.attempts if attempt.owner]
         points = store.last_points([attempt.id for _, attempt in open_], ["test_error_pct"])
     states = Counter(_state(record) for record in records)
@@ -64,6 +64,22 @@ def status(context: typer.Context, suite: SuiteFilter = None, json: Json = False
             for row in running
         ]
         table(columns, rows, right=("seed", "iteration", "of", "test error"))
+
+
+def _chosen(store: Store, suite: str | None) -> list[RunRecord]:
+    """Read all runs, or those of a suite.
+
+    Raises:
+        UsageError: nothing of the suite is recorded.
+    """
+    if suite is None:
+        return store.runs()
+    known = sorted({entry.name for entry in store.suites()})
+    name = suite_name(suite)
+    if name not in known:
+        there = ", ".join(known) or "none"
+        raise UsageError(f"suite {name!r}: nothing of it is recorded{nearest(name, known)} (recorded: {there})")
+    return store.runs(suite=name)
 
 
 def _state(record: RunRecord) -> str:
@@ -111,7 +127,7 @@ def runs(
         if why_not is not None:
             _why_not(store.find(why_not[0]), store.find(why_not[1]), json)
             return
-        records = store.runs(suite=suite_name(suite) if suite else None)
+        records = _chosen(store, suite)
     if where:
         from ranbench.selection import select
 

@@ -17,6 +17,8 @@ from ranbench.data.resized_crop import centres, draw_boxes, resized_crops
 from ranbench.data.streams import stream
 from ranbench.spec import Augmentation, Protocol
 
+PIECE = 1024  # images that are looked at together where all of them are
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -265,7 +267,10 @@ def _mean(images: torch.Tensor, kind: str) -> torch.Tensor:
     """Return what is subtracted from pixels in [0, 1]: (C, H, W), (C, 1, 1) for ``channel``."""
     if kind == "none":
         return torch.zeros(images.shape[1:], device=images.device)
-    total = images.sum(dim=0, dtype=torch.int64).to(torch.float64)
+    whole = torch.zeros(images.shape[1:], dtype=torch.int64, device=images.device)
+    for piece in torch.split(images, PIECE):  # to add up, the bytes become integers eight times as large
+        whole += piece.sum(dim=0, dtype=torch.int64)
+    total = whole.to(torch.float64)
     mean = total / len(images) if kind == "image" else total.mean(dim=(1, 2), keepdim=True) / len(images)
     return (mean / 255).to(torch.float32)
 
@@ -275,7 +280,7 @@ def _std(images: torch.Tensor) -> torch.Tensor:
     values = torch.arange(256, dtype=torch.float64, device=images.device)
     found = []
     for channel in images.unbind(dim=1):
-        pieces = [torch.bincount(piece.flatten(), minlength=256) for piece in torch.split(channel, 4096)]
+        pieces = [torch.bincount(piece.flatten(), minlength=256) for piece in torch.split(channel, PIECE)]
         share = torch.stack(pieces).sum(dim=0).to(torch.float64) / channel.numel()
         mean = (share * values).sum()
         found.append((share * (values - mean) ** 2).sum().sqrt() / 255)

@@ -84,20 +84,21 @@ def check(
     observer, stop = observer or Observer(), stop or Stop()
     recorded = record.counted
     if recorded is None:
+        option = " --rerun failed" if record.state == State.FAILED else ""  # a failed run is not tried again unasked
         raise NothingMeasured(
             f"run {record.fingerprint[:12]}: nothing is done that could be compared with, it is {record.state}; "
-            "'ranbench run SUITE' trains it"
+            f"'ranbench run SUITE{option}' trains it"
         )
     spec = stored_spec(record)
     from ranbench.complexity import measure_named
-    from ranbench.data import load
     from ranbench.models import factory_file
     from ranbench.runner import attempt as making
+    from ranbench.runner.loading import load_onto
 
     size = measure_named(spec.model, spec.data, trusted=trust_imports)  # refuses before anything is recorded
     name = spec.model.name
     chosen = choose_device("cpu" if device == "auto" and recorded.environment.device == "cpu" else device)
-    images = load(spec.data, data).to(chosen)
+    images = load_onto(spec.data, data, chosen)
     environment = _environment(recorded, spec, chosen)
     place = making.Place(
         store, chosen, environment, new_owner(), results, observer, stop, How(trust_imports=trust_imports)

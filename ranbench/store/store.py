@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -126,6 +127,7 @@ class Store:
         is_alive: IsAlive,
         rerun: frozenset[str] = frozenset(),
         purpose: Purpose = Purpose.RESULT,
+        since: datetime | None = None,
     ) -> Claimed | Refused:
         """Ask for a run: its first attempt, an interrupted one to go on with, or the next where ``rerun`` says so.
 
@@ -138,8 +140,10 @@ class Store:
             rerun: of "failed", "changed" (other code) and "all": which closed attempts are followed by another.
             purpose: of the attempt; a new check is opened whatever became of the ones before, an interrupted one is
                 resumed.
+            since: an attempt that began later is not followed by another, whatever ``rerun`` says: two commands that
+                ask for the same train it once.
         """
-        request = Request(spec, code_id, environment, owner, rerun, purpose)
+        request = Request(spec, code_id, environment, owner, rerun, purpose, since)
         with self._write() as connection:
             return claim(connection, request, is_alive)
 

@@ -30,7 +30,7 @@ from ranbench.errors import Divergence
 from ranbench.models import initialise
 from ranbench.records import MetricPoint, Predictions
 from ranbench.spec import Protocol
-from ranbench.training.evaluate import Evaluated, evaluate
+from ranbench.training.evaluate import Evaluated, check_classes, evaluate
 from ranbench.training.feed import Feed
 from ranbench.training.graph import RecordedStep
 from ranbench.training.parts import part
@@ -81,6 +81,7 @@ class Training:
 
     Raises:
         EnvironmentProblem: the device does not have the protocol's precision.
+        SpecError: there are more classes than predictions can be kept of.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Training:
         threads: int | None = None,
         dtype: torch.dtype = torch.float32,
     ):
+        check_classes(images.num_classes)
         if not foreign:
             initialise(net, protocol.initialisation, torch.Generator().manual_seed(torch_seed(seed, "init")))
         self.seed, self.foreign, self.threads, self.dtype = seed, foreign, threads, dtype
