@@ -23,12 +23,15 @@ COMMANDS = (
     *(
         "list",
         "validate",
+        "schema",
+        "new suite",
         "plan",
         "run",
         "status",
         "runs",
         "show",
         "rerun",
+        "response",
         "export",
         "merge",
         "report",
@@ -205,3 +208,16 @@ def test_every_public_name_can_be_imported() -> None:
     import ranbench
 
     assert [name for name in ranbench.__all__ if not hasattr(ranbench, name)] == []
+
+
+def test_every_suite_stands_in_the_readme_with_its_number_of_runs() -> None:
+    rows = re.findall(r"^\| (`.*?`) \| .* \| ([^|]*) \|$", README.partition("## Suites")[2].partition("\n## ")[0], re.M)
+    told = {
+        name: runs
+        for names, each in rows
+        for name, runs in zip(re.findall(r"`(.*?)`", names), each.split("; "), strict=True)
+    }
+
+    suites = [load_suite(file) for file in sorted((ROOT / "suites").glob("*.yaml"))]
+
+    assert told == {suite.name: str(len(suite.runs())) if suite.trains else "counted" for suite in suites}

@@ -225,9 +225,9 @@ def _arm(suite: Suite, cell: Cell, metric: str, found: Mapping[tuple[str, int], 
     records = [found[cell_id, seed] for seed in suite.seeds if (cell_id, seed) in found]
     done = [(record.seed, record.counted) for record in records if record.counted]
     finite = [
-        (seed, attempt.id, attempt.metrics[metric])
+        (seed, attempt.id, attempt.measured[metric])
         for seed, attempt in done
-        if math.isfinite(attempt.metrics.get(metric, math.nan))
+        if math.isfinite(attempt.measured.get(metric, math.nan))
     ]
     return Arm(
         label=f"'{suite.label(cell)}'",

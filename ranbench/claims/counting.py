@@ -7,10 +7,10 @@ from functools import partial
 
 from ranbench.claims.verdict import Outcome, Verdict
 from ranbench.claims.wording import signed
-from ranbench.counts import Counts, lookup
+from ranbench.counts import Counts, lookup, size_of
 from ranbench.records import SIZE_METRICS
 from ranbench.spec import complexity_key
-from ranbench.suite import Counted, Suite, count_words
+from ranbench.suite import Counted, Suite, count_words, size_unit
 
 
 def judge_count(suite: Suite, claim: Counted, measured: Mapping[str, Counts]) -> Verdict:
@@ -18,7 +18,7 @@ def judge_count(suite: Suite, claim: Counted, measured: Mapping[str, Counts]) ->
     cell = claim.cell
     recorded = measured.get(complexity_key(cell.model, cell.data))
     counts = recorded or lookup(cell.model, cell.data)
-    ours: int | None = getattr(counts, claim.metric) if counts else None
+    ours = size_of(claim.metric, counts, cell.model, cell.data)
     test = "exact count" if recorded else "stored count"
     verdict = partial(
         Verdict,
@@ -47,7 +47,7 @@ def judge_count(suite: Suite, claim: Counted, measured: Mapping[str, Counts]) ->
 
 
 def _counted_words(suite: Suite, claim: Counted, outcome: Outcome, ours: int, test: str) -> str:
-    unit, label = SIZE_METRICS[claim.metric].unit, suite.label(claim.cell)
+    unit, label = size_unit(claim.metric, ours), suite.label(claim.cell)
     if ours == claim.published:
         compared = f"has exactly {count_words(ours)} {unit}, as published"
     else:

@@ -226,6 +226,7 @@ def _show_attempt(attempt: Attempt, whole: dict[str, Any]) -> None:
         "state",
         "environment",
         "metrics",
+        "probes",
         "series",
         "predictions",
         "artefacts",
@@ -236,6 +237,9 @@ def _show_attempt(attempt: Attempt, whole: dict[str, Any]) -> None:
             answer(f"  {key}: {value}")
     for name, value in attempt.metrics.items():
         answer(f"  {name}: {value:.6g}")
+    for probe in attempt.probes:
+        for name, value in probe.values.items():
+            answer(f"  {name}: {value:.6g}")
     for artefact in details["artefacts"]:
         answer(f"  {artefact['kind']}: {artefact['path']} ({artefact['size']:,} bytes)")
     for name, series in details["series"].items():

@@ -160,6 +160,10 @@ def _said(summary: Summary, fidelity: str) -> str:
         parts.append(f"{summary.failed} failed")
     if summary.left:
         parts.append(f"{summary.left} left; the same command goes on")
+    if summary.probed:
+        parts.append(f"{summary.probed} measured from their final weights")
+    if summary.without_probe:
+        parts.append(f"{summary.without_probe} that cannot be measured")
     label = "" if fidelity == "full" else f" (fidelity: {fidelity})"
     return f"{plural(summary.total, 'run')}{label}: {', '.join(parts)}"
 
@@ -210,6 +214,8 @@ def plan(
         f"{large(made.macs)} multiply-adds, {duration(made.seconds)}"
     )
     answer(f"time: {made.basis}; memory so far: {memory}")
+    hours = "not known" if made.gpu.hours is None else f"{made.gpu.hours:,.1f} GPU hours, one run after the other"
+    answer(f"time on a GPU: {hours}: {made.gpu.basis}")
 
 
 def _as_dict(made: Plan) -> dict[str, object]:
@@ -223,6 +229,8 @@ def _as_dict(made: Plan) -> dict[str, object]:
         "seconds": made.seconds,
         "memory_bytes": made.memory_bytes,
         "basis": made.basis,
+        "gpu_hours": made.gpu.hours,
+        "gpu_basis": made.gpu.basis,
         "runs": [
             {
                 "cell": run.label,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeVar
 
 from ranbench.claims import Member
-from ranbench.records import METRICS, SIZE_METRICS
+from ranbench.records import METRICS, RESPONSE_METRICS, SIZE_METRICS
 from ranbench.report.against import BesideRow, ResultSet
 from ranbench.report.collect import EnvironmentRow, RunRow
-from ranbench.report.values import CostRow, ResultRow, Results, Size, SizeRow, Tables, VerdictRow
-from ranbench.statistics import Summary
+from ranbench.report.values import CostRow, Response, ResultRow, Results, Size, SizeRow, Tables, VerdictRow
+from ranbench.statistics import Summary, summarise
 from ranbench.suite import scaled
 
 MARKS: Mapping[str, str] = {
@@ -24,7 +25,16 @@ MARKS: Mapping[str, str] = {
 }
 NONE = "–"
 _SHORT_UNITS = {"percentage points": "points", "percent": "%"}
-_DIGITS = {"percent": 2, "percentage points": 2, "nats": 4, "seconds": 1, "iterations": 0, "images/s": 0, "1": 4}
+_DIGITS = {
+    "percent": 2,
+    "percentage points": 2,
+    "nats": 4,
+    "seconds": 1,
+    "iterations": 0,
+    "images/s": 0,
+    "1": 4,
+    "ratio": 3,
+}
 _T = TypeVar("_T")
 _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
@@ -216,6 +226,60 @@ def _bounded(row: BesideRow, unit: str) -> str:
     return f"{text} ({number(row.low, unit, signed=True)} to {number(row.high, unit, signed=True)})"
 
 
+def response_grid(rows: Sequence[Response], prefix: str = "cell") -> Grid:
+    """Lay out the responses at the ends of stages: as measured, and divided by that of the first stage."""
+    ends = [row for row in rows if row.module is None]
+    scale = {row.fidelity for row in ends} - {"full"}
+    ours = f"ours, {' and '.join(sorted(scale))}" if scale else "ours"
+    columns: list[tuple[Column, Callable[[Response], Entry]]] = _axis_columns(ends)
+    columns.append((Column("stage", "right"), lambda row: Entry(str(row.stage))))
+    columns.append((Column(f"mean absolute response, {ours}", "right"), _response))
+    if any(row.published is not None for row in ends):
+        columns.append((Column("relative, paper", "right"), _published_response))
+    columns.append((Column(f"relative, {ours}", "right"), _relative))
+    columns.append((Column("n", "right"), lambda row: _measured_seeds(row, prefix)))
+    columns.append(
+        (
+            Column("sd", "right"),
+            lambda row: Entry(number(row.relative.sd if row.relative and row.stage > 1 else None, "ratio")),
+        )
+    )
+    if any(row.published is not None for row in ends):
+        columns.append(
+            (Column("ours − paper", "right"), lambda row: Entry(number(row.difference, "ratio", signed=True)))
+        )
+    return _grid(columns, ends)
+
+
+def _response(row: Response) -> Entry:
+    if row.ours is None:
+        return Entry(row.standing)
+    return Entry(_rounded_spread(row.ours), notes=("one seed only: no spread",) if row.ours.n == 1 else ())
+
+
+def _rounded_spread(value: Summary) -> str:
+    """Write a mean of any size with four significant digits, and its half interval with as many after the point."""
+    digits = max(0, 3 - math.floor(math.log10(abs(value.mean)))) if value.mean else 4
+    half = "" if value.half_interval is None else f" ± {value.half_interval:,.{digits}f}"
+    return f"{value.mean:,.{digits}f}{half}"
+
+
+def _relative(row: Response) -> Entry:
+    return Entry(NONE if row.relative is None else spread(row.relative, "ratio") if row.stage > 1 else "1")
+
+
+def _published_response(row: Response) -> Entry:
+    if row.published is None:
+        return Entry(NONE)
+    note = row.note or "the paper's value is read off a plot"
+    mark = "≈ " if row.approximate else ""
+    return Entry(f"{mark}{row.published:g}", notes=(note,) if row.approximate or row.note else ())
+
+
+def _measured_seeds(row: Response, prefix: str) -> Entry:
+    return Entry(f"{row.ours.n if row.ours else 0} of {row.planned}", link=f"{prefix}-{row.cell}")
+
+
 def run_grid(tables: Tables, runs: Sequence[RunRow], metrics: Sequence[str], prefix: str = "cell") -> Grid:
     """Lay out every run with its raw values: one line per cell and seed."""
     labels = {row.cell: row.label for row in tables.results[0].rows}
@@ -245,7 +309,7 @@ def size_grid(rows: Sequence[SizeRow], *, with_code: bool = False) -> Grid:
     ``with_code``: say which code was counted.
     """
     columns: list[tuple[Column, Callable[[SizeRow], Entry]]] = _axis_columns(rows)
-    for metric in SIZE_METRICS:
+    for metric in dict.fromkeys(metric for row in rows for metric in row.sizes):
         heading = SIZE_METRICS[metric].label
         if any(row.sizes[metric].published is not None for row in rows):
             columns.append((Column(f"{heading}, paper", "right"), partial(_printed_size, metric)))
@@ -270,7 +334,7 @@ def _printed_size(metric: str, row: SizeRow) -> Entry:
 def _our_size(metric: str, row: SizeRow) -> Entry:
     ours = row.sizes[metric].ours
     if ours is None:  # a net that was counted may still have no depth that is known
-        return Entry(NONE if any(size.ours for size in row.sizes.values()) else "not counted")
+        return Entry(NONE if any(row.sizes[name].ours for name in ("parameters", "macs")) else "not counted")
     return Entry(f"{ours:,}")
 
 
@@ -341,13 +405,13 @@ def _grid(columns: Sequence[tuple[Column, Callable[[_T], Entry]]], rows: Sequenc
 
 
 def _axis_columns(
-    rows: Sequence[ResultRow] | Sequence[CostRow] | Sequence[SizeRow] | Sequence[BesideRow],
+    rows: Sequence[ResultRow] | Sequence[CostRow] | Sequence[SizeRow] | Sequence[Response] | Sequence[BesideRow],
 ) -> list[tuple[Column, Callable[[Any], Entry]]]:
     axes = dict.fromkeys(axis for row in rows for axis in row.axes)
     return [(Column(axis), partial(_axis_entry, axis)) for axis in axes]
 
 
-def _axis_entry(axis: str, row: ResultRow | CostRow | SizeRow | BesideRow) -> Entry:
+def _axis_entry(axis: str, row: ResultRow | CostRow | SizeRow | Response | BesideRow) -> Entry:
     value = row.axes.get(axis)
     return Entry(NONE if value is None else f"{value:g}" if isinstance(value, float) else str(value))
 
@@ -369,7 +433,7 @@ def _difference(row: ResultRow, unit: str) -> Entry:
 
 def _rests(row: ResultRow, prefix: str, entry: Entry) -> Entry:
     """Lead from a number to its runs."""
-    return replace(entry, runs=f"{prefix}-{row.cell}" if row.ours else None)
+    return entry if entry.text == NONE or row.ours is None else replace(entry, runs=f"{prefix}-{row.cell}")
 
 
 def _count(row: ResultRow, prefix: str) -> Entry:
@@ -383,13 +447,16 @@ def _spread_entry(value: Summary | None, unit: str) -> Entry:
 def _metric_column(name: str) -> Column:
     metric = METRICS[name]
     label = "best on test" if name == "best_error_pct" else metric.label
-    return Column(f"{label} ({'%' if metric.unit == 'percent' else metric.unit})", "right")
+    unit = {"percent": " (%)", "1": ""}.get(metric.unit, f" ({metric.unit})")
+    return Column(f"{label}{unit}", "right")
 
 
 def _raw(metric: str, run: RunRow) -> Entry:
     if run.state != "done":
         return Entry(NONE)
     value = (run.metrics or {}).get(metric)
+    if metric in RESPONSE_METRICS:  # their own table says where one is lacking; not every net has every stage
+        return Entry(NONE if value is None else _rounded_spread(summarise([value])))
     return Entry("missing") if value is None else Entry(number(value, METRICS[metric].unit))
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from ranbench.catalogue import dataset_info
 from ranbench.counts import PASSES_OF_A_STEP
-from ranbench.records import ALL_METRICS, METRICS, Metric
+from ranbench.records import ALL_METRICS, CITED_METRICS, METRICS, SIZE_METRICS, Metric
 from ranbench.report import markdown
 from ranbench.report.against import OURS
 from ranbench.report.layout import (
@@ -21,6 +21,7 @@ from ranbench.report.layout import (
     cost_grid,
     environment_grid,
     member_words,
+    response_grid,
     result_grid,
     run_grid,
     set_grid,
@@ -31,9 +32,9 @@ from ranbench.report.layout import (
 from ranbench.report.notes import seeds
 from ranbench.report.pictures import Picture
 from ranbench.report.tables import BEST, RESULT, WRONG_LABELS
-from ranbench.report.values import Section, Tables, VerdictRow
+from ranbench.report.values import CitedRow, Section, Tables, VerdictRow
 from ranbench.spec import Protocol
-from ranbench.suite import Suite, Value, shipped_suites
+from ranbench.suite import Suite, Value, count_words, shipped_suites
 
 Filters: TypeAlias = dict[str, Callable[[Any], str]]
 TEMPLATES = Path(__file__).with_name("templates")
@@ -103,7 +104,8 @@ def content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare
         "none_counted": all(row.source != "counted" for row in built.sizes),
         "told": [row for row in built.verdicts if not _is_said_by_the_table(row)],
         "held": _held(built),
-        "cited": [(row, ALL_METRICS[row.metric]) for row in built.cited],
+        "responses": response_grid(built.responses) if built.responses else None,
+        "cited": [(row, _cited(row)) for row in built.cited],
         "runs": run_grid(built, built.runs, _raw_metrics(built, labels)) if built.runs else None,
         "pictures": pictures,
         "costs": cost_grid(built.costs),
@@ -134,7 +136,8 @@ def _marks(suite: Suite, built: Tables, metric: str) -> dict[int, str]:
 def _raw_metrics(built: Tables, metrics: Sequence[str]) -> tuple[str, ...]:
     """The columns of raw values: the metrics of the results tables, with best-on-test and wrong labels."""
     noisy = [WRONG_LABELS] if any(row.wrong_labels for row in built.results[0].rows) else []
-    return tuple(dict.fromkeys((RESULT, BEST, *noisy, *metrics)))
+    staged = [row.metric for row in built.responses if row.module is None]
+    return tuple(dict.fromkeys((RESULT, BEST, *noisy, *metrics, *staged)))
 
 
 def _section(built: Tables, section: Section, index: int) -> SectionGrids:
@@ -154,6 +157,14 @@ def protocol_words(protocol: Protocol) -> str:
     part = protocol.evaluation.images
     tested = "all test images" if part is None else f"the first {part:,} test images"
     return f"{protocol.length}, evaluated on {tested}"
+
+
+def _cited(row: CitedRow) -> str:
+    """Say a cited number: ``test error 4.64 %``, ``10.3 million parameters``."""
+    if row.metric in SIZE_METRICS:
+        return f"{count_words(row.value)} {row.unit}"
+    metric = {**ALL_METRICS, **CITED_METRICS}[row.metric]
+    return f"{metric.label} {row.value:g} {'%' if row.unit == 'percent' else row.unit}"
 
 
 def _outcomes(built: Tables) -> list[tuple[str, int]]:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Literal
 
 from ranbench.report.layout import MARKS
 from ranbench.report.plots import Curve, Effect, Panel, Strip, forest, learning_curves, seeds_strip
+from ranbench.report.response_plot import Spread, Trace, stage_lines
+from ranbench.report.responses import along
 from ranbench.report.style import png
 from ranbench.report.tables import RESULT
-from ranbench.report.values import ResultRow, Tables, VerdictRow
+from ranbench.report.values import Response, ResultRow, Tables, VerdictRow
 from ranbench.statistics import summarise
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 Series = Mapping[tuple[int, str], tuple[Sequence[int], Sequence[float]]]
 CURVE = "test_error_pct"
-_FILES = ("curves.png", "seeds.png", "claims.png")
+_FILES = ("curves.png", "seeds.png", "claims.png", "responses.png")
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ Made = tuple[Picture, Callable[[], "Figure"]]
 
 def pictures(tables: Tables, series: Series) -> tuple[Made, ...]:
     """Return the pictures that the runs allow, in reading order, each with what draws it."""
-    found = [_curves(tables, series), _seeds(tables), *_claims(tables)]
+    found = [_responses(tables), _curves(tables, series), _seeds(tables), *_claims(tables)]
     return tuple(made for made in found if made is not None)
 
 
@@ -141,6 +143,47 @@ def _seeds(tables: Tables) -> Made | None:
     caption = f"Test error of every seed{_fidelity(tables)}{mean}{interval}{paper}."
     return Picture("seeds.png", "results of every seed", caption), lambda: seeds_strip(
         strips, label=f"test error (%){_fidelity(tables)}"
+    )
+
+
+def _responses(tables: Tables) -> Made | None:
+    if not any(row.ours for row in tables.responses):
+        return None
+    traces = [
+        _trace(tables, [row for row in tables.responses if row.cell == result.cell], index)
+        for index, result in enumerate(tables.results[0].rows)
+    ]
+    band = ": mean of the seeds, and the range from the lowest to the highest of them as a band"
+    several = band if any(row.ours and row.ours.n > 1 for row in tables.responses) else ""
+    paper = " Diamonds are the paper's values, read off its plot." if any(one.published for one in traces) else ""
+    fidelity = _fidelity(tables)
+    caption = (
+        f"Mean absolute response{fidelity}{several}. Left at the end of each stage, divided by that of stage 1, as in "
+        f"the paper's figure 4; right as measured, small marks after each attention module.{paper}"
+    )
+    stages = max(row.stage for row in tables.responses)
+    return Picture("responses.png", "response by stage", caption), lambda: stage_lines(
+        traces, num_stages=stages, label=fidelity
+    )
+
+
+def _trace(tables: Tables, rows: Sequence[Response], style: int) -> Trace:
+    done = [run.metrics or {} for run in tables.runs if run.cell == rows[0].cell]
+    places = along([(row.stage, row.module) for row in rows])
+
+    def spreads(name: str, chosen: Sequence[tuple[float, Response]]) -> tuple[Spread, ...]:
+        seen = ((place, [one[key] for one in done if (key := name.format(row.metric)) in one]) for place, row in chosen)
+        return tuple(Spread(place, summarise(at).mean, min(at), max(at)) for place, at in seen if at)
+
+    whole = list(zip(places, rows, strict=True))
+    ends = [(place, row) for place, row in whole if row.module is None]
+    return Trace(
+        label=rows[0].label,
+        style=style,
+        relative=spreads("{}_relative", ends),
+        absolute=spreads("{}", whole),
+        published=tuple((place, row.published) for place, row in ends if row.published is not None),
+        absent=rows[0].standing,
     )
 
 

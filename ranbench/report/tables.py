@@ -12,10 +12,11 @@ from statistics import median
 from ranbench.catalogue import dataset_info, is_foreign
 from ranbench.claims import Verdict, judge
 from ranbench.counts import Counts, lookup
-from ranbench.records import SIZE_METRICS, RunRecord
+from ranbench.records import RESPONSE_METRICS, SIZE_METRICS, RunRecord
 from ranbench.report.against import beside, result_sets
 from ranbench.report.collect import NOT_RUN, Collected, EnvironmentRow, RunRow, cell_fidelity, collect
 from ranbench.report.notes import mixed, row_notes
+from ranbench.report.responses import responses
 from ranbench.report.sizes import cited_rows, size_rows
 from ranbench.report.values import CostRow, Dataset, DeviationRow, ResultRow, Results, Section, Tables, VerdictRow
 from ranbench.spec import Protocol, complexity_key
@@ -52,6 +53,7 @@ def tables(
     found = collect(suite, records)
     measured = measured or {}
     verdicts = judge(suite, found.records, measured, predictions) if compare else ()
+    results = tuple(_results(suite, found, metric, compare=compare) for metric in _metrics(suite))
     return Tables(
         suite=suite.name,
         title=suite.title,
@@ -68,7 +70,8 @@ def tables(
         claims_without_verdict=tuple(verdict.claim.id for verdict in verdicts if verdict.fidelity == "smoke"),
         sizes=size_rows(suite, measured, verdicts, compare=compare),
         cited=cited_rows(suite) if compare else (),
-        results=tuple(_results(suite, found, metric, compare=compare) for metric in _metrics(suite)),
+        results=results,
+        responses=responses(suite, results[0].rows, found.runs, compare=compare) if results else (),
         runs=found.runs,
         costs=_costs(suite, found, measured) if suite.trains else (),
         deviations=_deviations(suite),
@@ -86,11 +89,11 @@ def summary(runs: Sequence[RunRow], metric: str) -> Summary | None:
 
 
 def _metrics(suite: Suite) -> tuple[str, ...]:
-    """The result itself first, then what the paper or a claim speaks of besides; counts have a table of their own."""
+    """The result itself first, then what the paper or a claim speaks of; counts and responses have their own tables."""
     if not suite.trains:
         return ()
-    named = (*suite.published, *suite.claims)
-    return tuple(dict.fromkeys((RESULT, *(entry.metric for entry in named if entry.metric not in SIZE_METRICS))))
+    named = [entry.metric for entry in (*suite.published, *suite.claims)]
+    return tuple(dict.fromkeys((RESULT, *(name for name in named if name not in {**SIZE_METRICS, **RESPONSE_METRICS}))))
 
 
 @dataclass(frozen=True)

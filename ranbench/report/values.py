@@ -50,6 +50,31 @@ class Results:
 
 
 @dataclass(frozen=True)
+class Response:
+    """How large a cell's features are at the end of a stage, or after one of its attention modules (from 1).
+
+    ``ours`` is the mean absolute value over seeds, ``relative`` the same divided by that of stage 1, of each seed (None
+    after a module). ``standing`` is "measured", "not measured" (done, but without it), or as of a result.
+    """
+
+    cell: int
+    label: str
+    axes: Mapping[str, str | int | float]
+    fidelity: Fidelity
+    stage: int
+    module: int | None
+    metric: str
+    published: float | None
+    approximate: bool
+    ours: Summary | None
+    relative: Summary | None
+    standing: str
+    planned: int
+    difference: float | None
+    note: str | None
+
+
+@dataclass(frozen=True)
 class VerdictRow:
     """A verdict without its cells.
 
@@ -127,6 +152,8 @@ class CitedRow:
     unit: str
     where: str
     note: str | None
+    dataset: str | None = None
+    approximate: bool = False
 
 
 @dataclass(frozen=True)
@@ -202,6 +229,7 @@ class Tables:
     sizes: tuple[SizeRow, ...]
     cited: tuple[CitedRow, ...]
     results: tuple[Results, ...]
+    responses: tuple[Response, ...]
     runs: tuple[RunRow, ...]
     costs: tuple[CostRow, ...]
     deviations: tuple[DeviationRow, ...]

@@ -8,10 +8,11 @@ import math
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -24,6 +25,7 @@ from ranbench.errors import (
     CheckpointError,
     ClaimLost,
     Divergence,
+    NothingMeasured,
     RanbenchError,
     TimedOut,
     chain,
@@ -32,9 +34,10 @@ from ranbench.errors import (
 )
 from ranbench.masking import mask
 from ranbench.models import build
-from ranbench.records import Environment, MetricPoint, Owner, Reason, State, checkpoint_folders
+from ranbench.records import Environment, MetricPoint, Owner, Probe, Reason, State, checkpoint_folders
 from ranbench.runner.events import Observer, Stop
 from ranbench.runner.how import How
+from ranbench.runner.probing import probed
 from ranbench.spec import RunSpec
 from ranbench.store import Claimed, Store
 from ranbench.training import Checkpoints, EnginePath, Finished, Outcome, Record, Stepped, Training
@@ -47,7 +50,10 @@ EXACT_FIELDS = ("device", "device_name", "cpu", "engine_path")  # and the versio
 
 @dataclass(frozen=True)
 class Place:
-    """Where attempts are made: the device, this machine and process, the folder of results, and how they are made."""
+    """Where attempts are made: the device, this machine and process, the folder of results, and how they are made.
+
+    ``probes``: what is measured of the final weights, of ``records.PROBES``.
+    """
 
     store: Store
     device: torch.device
@@ -57,6 +63,7 @@ class Place:
     observer: Observer
     stop: Stop
     how: How
+    probes: Sequence[str] = ()
 
 
 class Heartbeat:
@@ -192,9 +199,13 @@ class Attempt:
     def _prepared(self, images: ImageSet) -> Training:
         """Build the net and the labels, and record what is known before the first step."""
         spec = self.spec
-        labels = images.train_labels
+        labels, redrawn = images.train_labels, None
         if spec.noise is not None:
-            noisy = flip_labels(labels.cpu(), spec.noise.rate, images.num_classes, spec.seed)
+            true, rate, classes, seed = labels.cpu(), spec.noise.rate, images.num_classes, spec.seed
+            if spec.noise.drawn == "each-epoch":
+                redrawn = _redrawn(true, rate, classes, seed)
+            # where every epoch has its own, what is recorded is that of the first; the share is the same in all
+            noisy = flip_labels(true, rate, classes, seed, 0 if redrawn else None)
             labels = noisy.labels
             self.extra["noise_realised_pct"] = noisy.changed_pct
             self.points += [
@@ -209,6 +220,7 @@ class Attempt:
             spec.protocol,
             seed=spec.seed,
             device=self.place.device,
+            redrawn=redrawn,
             foreign=is_foreign(spec.model.name),
             path=self.path,
             threads=self.claimed.environment.threads,
@@ -291,6 +303,18 @@ class Attempt:
             size=len(content),
         )
 
+    def _probes(self, training: Training) -> list[Probe]:
+        """Measure what is wanted of the final weights; what cannot be measured costs that, not the finished run."""
+        found = []
+        for kind in self.place.probes:
+            try:
+                found.append(probed(kind, training, self.place.environment))
+            except Exception as error:
+                if not (isinstance(error, NothingMeasured) or lacks_memory(error)):
+                    raise
+                self.place.observer.note(f"{self.label}: {kind} not measured: {one_line(error)}; the run is done")
+        return found
+
     def _flush(self, step: int | None) -> None:
         """Write the gathered points; outside the steps, so that no commit stands inside one."""
         if step is None:
@@ -308,9 +332,25 @@ class Attempt:
         bad = [name for name, value in metrics.items() if not math.isfinite(value)]
         if bad:
             raise RuntimeError(f"not finite: {', '.join(bad)}")
-        store.finish(attempt, self.token, metrics, finished.predictions, complexity_key=self.spec.complexity_key)
+        store.finish(
+            attempt,
+            self.token,
+            metrics,
+            finished.predictions,
+            complexity_key=self.spec.complexity_key,
+            probes=self._probes(training),
+        )
         self.place.observer.finished(self.spec, self.label, metrics["error_pct"], metrics["train_seconds"])
         self.checkpoints.clear()
+
+
+def _redrawn(true: torch.Tensor, rate: float, num_classes: int, seed: int) -> Callable[[int], np.ndarray]:
+    """Return what gives the noisy labels of an epoch, drawn for it alone."""
+
+    def labels(epoch: int) -> np.ndarray:
+        return flip_labels(true, rate, num_classes, seed, epoch).labels.numpy()
+
+    return labels
 
 
 def _same(path: Path, sha256: str) -> bool:

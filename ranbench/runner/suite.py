@@ -16,6 +16,7 @@ from ranbench.records import Complexity, State
 from ranbench.runner.choice import Choice, choose, other_code_words
 from ranbench.runner.events import Observer, Stop, Summary
 from ranbench.runner.how import How, by_architecture
+from ranbench.runner.probing import Prober
 from ranbench.runner.sizes import count_nets
 from ranbench.spec import DataSpec, RunSpec, is_smoke
 from ranbench.store import Claimed, Store
@@ -90,12 +91,13 @@ def run(
     specs = suite.runs(only)
     choice = choose(specs, store.runs([spec.fingerprint for spec in specs]), rerun)
     todo = list(choice.todo)
+    prober = Prober(store, data=data, results=results, device=device, observer=observer)
     if not todo:
         store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs)
         _announce(choice, observer)
         if profile:
             observer.note("nothing is left to train, so no step was profiled; '--rerun all' trains again")
-        return Summary(len(specs), len(specs), 0, 0, 0, 0)
+        return _probed(Summary(len(specs), len(specs), 0, 0, 0, 0), suite, specs, prober, stop)
     chosen = check_device(device, how, todo)  # this and the next three refuse before anything is recorded
     work = _Work(suite, store, data, results, chosen, rerun, how, observer, stop)
     work.measure_nets(todo)
@@ -108,7 +110,15 @@ def run(
         from ranbench.runner.profiling import write_profile
 
         write_profile(work.place_of(todo[0]), todo[0], work.images[todo[0].data])
-    return work.through(len(specs), todo)
+    return _probed(work.through(len(specs), todo), suite, specs, prober, stop)
+
+
+def _probed(summary: Summary, suite: Suite, specs: Sequence[RunSpec], prober: Prober, stop: Stop) -> Summary:
+    """Measure what the suite asks for of the final weights of done runs that were closed without it."""
+    if not suite.probes or stop.requested:
+        return summary
+    probed, failed = prober.complete(specs, suite.probes, stop)
+    return replace(summary, probed=probed, without_probe=failed, signal=stop.signal)
 
 
 def _announce(choice: Choice, observer: Observer) -> None:
@@ -147,7 +157,7 @@ class _Work:
         threads = how.threads_of_each(self.at_once or 1, torch.get_num_threads())
         environment = describe(self.device, threads, "")
         self.threads_alone = how.threads_of_each(1, torch.get_num_threads())
-        self.place = Place(store, self.device, environment, new_owner(), results, observer, stop, how)
+        self.place = Place(store, self.device, environment, new_owner(), results, observer, stop, how, suite.probes)
         self.sizes: dict[str, Complexity] = {}
         self.codes: dict[str, str] = {}
         self.held: list[RunSpec] = []

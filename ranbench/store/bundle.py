@@ -10,7 +10,7 @@ import hashlib
 import json
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from math import inf, isfinite, isnan, nan
 from pathlib import Path, PurePosixPath
@@ -19,11 +19,12 @@ from typing import IO, Any
 from ranbench.errors import StoreError, one_line
 
 FORMAT = "ranbench bundle"
-VERSION = 1
+VERSION = 2
 MANIFEST = "manifest.json"
 ARTEFACTS = "artefacts"
 # In the order in which they can be merged: each refers to those before it only.
-PARTS = ("cells", "runs", "suites", "environments", "complexity", "attempts", "series")
+PARTS = ("cells", "runs", "suites", "environments", "complexity", "attempts", "series", "probes")
+SINCE = {"probes": 2}  # parts that bundles of earlier versions do not have
 
 LARGEST_MANIFEST = 64 * 2**20
 BLOCK = 2**20
@@ -124,17 +125,21 @@ def _write_member(archive: zipfile.ZipFile, name: str, blocks: Iterable[bytes]) 
 class Bundle:
     """An open bundle whose members were all found to be what the manifest says."""
 
-    def __init__(self, label: str, archive: zipfile.ZipFile, identity: str, artefacts: tuple[str, ...]):
-        """Use ``opened``."""
-        self.label, self.identity, self.artefacts = label, identity, artefacts
+    def __init__(self, label: str, archive: zipfile.ZipFile, identity: str, names: Collection[str]):
+        """Use ``opened``; ``names`` are those of all members."""
+        self.label, self.identity = label, identity
+        self.artefacts = tuple(name for name in names if name.startswith(f"{ARTEFACTS}/"))
+        self.parts = frozenset(part for part in PARTS if f"{part}.jsonl" in names)
         self._archive = archive
 
     def records(self, part: str) -> Iterator[dict[str, Any]]:
-        """Read the records of a part.
+        """Read the records of a part; there are none of one that is newer than the bundle.
 
         Raises:
             StoreError: a line is not a JSON object.
         """
+        if part not in self.parts:
+            return
         with self._archive.open(f"{part}.jsonl") as lines:
             for number, text in enumerate(lines, 1):
                 try:
@@ -185,12 +190,7 @@ def _checked(label: str, archive: zipfile.ZipFile) -> Bundle:
         if name not in names:
             raise StoreError(f"{label}: lacks {name!r}, which its manifest names; it was altered or cut")
         _compare(label, archive, name, said)
-    return Bundle(
-        label,
-        archive,
-        hashlib.sha256(text).hexdigest(),
-        tuple(name for name in members if name.startswith(f"{ARTEFACTS}/")),
-    )
+    return Bundle(label, archive, hashlib.sha256(text).hexdigest(), members)
 
 
 def _members(label: str, text: bytes) -> dict[str, dict[str, Any]]:
@@ -215,7 +215,9 @@ def _members(label: str, text: bytes) -> dict[str, dict[str, Any]]:
     for name in found:
         if name not in parts and not is_artefact(name):
             raise StoreError(f"{label}: names the file {name!r}; a bundle holds {ARTEFACTS}/NAME and its records only")
-    missing = sorted(parts - set(found))
+    missing = sorted(
+        f"{part}.jsonl" for part in PARTS if SINCE.get(part, 1) <= version and f"{part}.jsonl" not in found
+    )
     if missing:
         raise StoreError(f"{label}: its manifest lacks {missing[0]}; it is not a whole bundle")
     return found

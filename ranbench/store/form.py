@@ -204,3 +204,14 @@ class SeriesForm(Form):
         if any(left >= right for left, right in zip(self.steps, self.steps[1:], strict=False)):
             raise ValueError("its steps do not ascend")
         return self
+
+
+class ProbeForm(Form):
+    """What was measured of the weights of an attempt."""
+
+    attempt: str
+    kind: Name
+    numbers: Annotated[dict[Name, Annotated[float | int, Field(allow_inf_nan=False)]], Field(min_length=1)]
+    code_id: Hash
+    measured: Moment
+    environment: Hash

@@ -19,6 +19,7 @@ from ranbench.records import (
     MetricPoint,
     Owner,
     Predictions,
+    Probe,
     Purpose,
     Reason,
     RunRecord,
@@ -185,8 +186,9 @@ class Store:
         predictions: Predictions | None = None,
         *,
         complexity_key: str | None = None,
+        probes: Sequence[Probe] = (),
     ) -> None:
-        """Close the attempt as done, with its final metrics, predictions and the key of its recorded complexity."""
+        """Close the attempt as done, with its final metrics, predictions, probes and the key of its complexity."""
         with self._write() as connection:
             writing.finish(
                 connection,
@@ -195,7 +197,18 @@ class Store:
                 metrics=metrics,
                 predictions=predictions,
                 complexity_key=complexity_key,
+                probes=probes,
             )
+
+    @repeated
+    def record_probe(self, attempt_id: int, probe: Probe) -> None:
+        """Record what was measured of the final weights of a done attempt; what was measured first stays.
+
+        Raises:
+            StoreError: the attempt is not done.
+        """
+        with self._write() as connection:
+            writing.add_probe(connection, attempt_id, probe)
 
     @repeated
     def fail(self, attempt_id: int, token: str, reason: Reason, error: str) -> None:

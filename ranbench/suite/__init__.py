@@ -18,6 +18,7 @@ from ranbench.suite.values import (
     Value,
     count_words,
     scaled,
+    size_unit,
     words,
 )
 
@@ -42,5 +43,6 @@ __all__ = [
     "protocol_files",
     "scaled",
     "shipped_suites",
+    "size_unit",
     "words",
 ]

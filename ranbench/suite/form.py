@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from ranbench.records import PROBES
 from ranbench.spec import Count, Spec
 from ranbench.suite.document import say
 
@@ -166,10 +167,12 @@ class CitedEntry(Spec):
     """A number that the paper cites for a net which is not run here."""
 
     name: str
+    dataset: str | None = Field(None, description="the dataset that it is of, where the suite has several")
     metric: str
     value: float
     unit: str
     where: str
+    approximate: bool = Field(False, description="read off a plot")
     note: str | None = Field(None, description="why it is not run")
 
 
@@ -201,6 +204,9 @@ class SuiteFile(Spec):
         default_factory=dict, description="split of datasets that have none of their own"
     )
     cells: CellsBlock
+    probes: list[Literal[PROBES]] = Field(  # type: ignore[valid-type]
+        default_factory=list, description="what is measured of the final weights: responses (of stages, figure 4)"
+    )
     published: list[PublishedEntry] = Field(default_factory=list)
     cited: list[CitedEntry] = Field(default_factory=list)
     claims: list[ClaimEntry] = Field(default_factory=list)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from ranbench.catalogue import has_known_depth
+from ranbench.catalogue import DATASETS, dataset_info, has_known_depth, num_stages
 from ranbench.errors import Problem, nearest
-from ranbench.records import ALL_METRICS, SIZE_METRICS
+from ranbench.records import ALL_METRICS, CITED_METRICS, MODULE_METRICS, RESPONSE_METRICS, SIZE_METRICS
 from ranbench.suite.cells import unknown_axis
 from ranbench.suite.document import Document, Path_
 from ranbench.suite.form import (
@@ -35,6 +35,7 @@ from ranbench.suite.values import (
     Trend,
     Value,
     count_words,
+    size_unit,
     words,
 )
 
@@ -50,13 +51,28 @@ class Statements:
         # A cell that has a problem is missing from ``cells``: what names it would be refused a second time.
         self.cells_hold = not any(problem.key.startswith(("cells", "datasets")) for problem in found)
 
+    def probes(self) -> tuple[str, ...]:
+        """Return what is measured of final weights, in the order of the file."""
+        kinds = self.content.probes
+        for index, kind in enumerate(kinds):
+            if kind in kinds[:index]:
+                self._note(("probes", index), f"probe {kind!r} stands twice")
+        if kinds and not self.content.seeds:
+            self._note(("probes",), "there are no weights to measure: the suite trains nothing (seeds: 0)")
+        unknown = [cell.model.name for cell in self.cells if _num_stages(cell) is None]
+        if kinds and unknown:
+            self._note(
+                ("probes", 0), f"the stages of {unknown[0]!r} are not known, so their responses cannot be measured"
+            )
+        return tuple(kinds)
+
     def published(self) -> tuple[Published, ...]:
         """Return the published values, in the order of the file."""
         result: list[Published] = []
         for index, entry in enumerate(self.content.published):
             place: Path_ = ("published", index)
             cell = self._one(entry.cell, (*place, "cell"))
-            if not self._metric(entry.metric, place):
+            if not self._metric(entry.metric, place, *([cell] if cell else [])):
                 continue
             self._unit(entry, place)
             if cell and any(other.cell is cell and other.metric == entry.metric for other in result):
@@ -86,15 +102,19 @@ class Statements:
                 claim = self._value(entry, place, published)
             else:
                 claim = self._counted(entry, place, published)
-            if claim:
+            if claim and self._staged(entry.metric, place, *_cells_of(claim)):
                 result.append(claim)
         return tuple(result)
 
     def cited(self) -> tuple[CitedEntry, ...]:
         """Return the cited numbers, in the order of the file."""
         for index, entry in enumerate(self.content.cited):
-            if self._metric(entry.metric, ("cited", index)):
-                self._unit(entry, ("cited", index))
+            place: Path_ = ("cited", index)
+            if entry.metric in CITED_METRICS or self._metric(entry.metric, place):
+                self._unit(entry, place)
+            if entry.dataset is not None and entry.dataset not in DATASETS:
+                text = f"dataset {entry.dataset!r} is not known{nearest(entry.dataset, DATASETS)}"
+                self._note((*place, "dataset"), f"{text} (allowed: {', '.join(DATASETS)})")
         return tuple(self.content.cited)
 
     def deviations(self) -> tuple[DeviationEntry, ...]:
@@ -239,6 +259,9 @@ class Statements:
             text = f"the depth of {name!r} cannot be counted, so no claim about it can be judged"
             self._note((*place, "metric"), f"{text} (parameters and macs can)")
             return None
+        if entry.metric in MODULE_METRICS and not found.cell.model.modules(dataset_info(found.cell.data.name).form):
+            self._note((*place, "metric"), f"{name!r} has no attention modules, so their number cannot be judged")
+            return None
         if found.value <= 0:
             self._note((*place, "cell"), f"the published {entry.metric} is {found.value:g}; a count must be above 0")
         says = entry.says or _printed_words(entry, found)
@@ -280,10 +303,26 @@ class Statements:
             self._note((*place, axis), unknown_axis(axis))
         return not unknown
 
-    def _metric(self, metric: str, place: Path_) -> bool:
+    def _metric(self, metric: str, place: Path_, *cells: Cell) -> bool:
+        if metric in CITED_METRICS:
+            self._note((*place, "metric"), f"no run measures {metric}; it can stand under 'cited' only")
+            return False
         if metric not in ALL_METRICS:
             self._note((*place, "metric"), f"metric {metric!r} is not known{nearest(metric, ALL_METRICS)}")
-        return metric in ALL_METRICS
+            return False
+        if metric in RESPONSE_METRICS and place[0] != "cited" and "responses" not in self.content.probes:
+            self._note((*place, "metric"), f"{metric} is measured only where the suite says 'probes: [responses]'")
+            return False
+        return self._staged(metric, place, *cells)
+
+    def _staged(self, metric: str, place: Path_, *cells: Cell) -> bool:
+        """See that the cells have the stage that a metric is about."""
+        stage = RESPONSE_METRICS[metric].stage if metric in RESPONSE_METRICS else 0
+        short = [cell for cell in cells if stage > (_num_stages(cell) or stage)]
+        if short:
+            name, data = short[0].model.name, short[0].data.name
+            self._note((*place, "metric"), f"{metric}: {name} has {_num_stages(short[0])} stages on {data}")
+        return not short
 
     def _fits(self, metric: str, place: Path_, *, counted: bool) -> bool:
         """Claims of kind complexity are about counts, all others about what trained runs give."""
@@ -299,7 +338,7 @@ class Statements:
         return False
 
     def _unit(self, entry: PublishedEntry | CitedEntry, place: Path_) -> None:
-        unit = ALL_METRICS[entry.metric].unit
+        unit = {**ALL_METRICS, **CITED_METRICS}[entry.metric].unit
         if entry.unit != unit:
             self._note((*place, "unit"), f"{entry.metric} is in {unit}, got {entry.unit!r}")
 
@@ -326,10 +365,21 @@ def _trend_words(entry: TrendEntry) -> str:
     return f"{what} is {entry.direction} along {entry.along}"
 
 
+def _num_stages(cell: Cell) -> int | None:
+    return num_stages(cell.model.name, dataset_info(cell.data.name).form)
+
+
+def _cells_of(claim: Claim) -> tuple[Cell, ...]:
+    """List the cells that a claim is about."""
+    if isinstance(claim, Better | Ratio):
+        return tuple(cell for pair in claim.pairs for cell in (pair.a, pair.b))
+    return (*claim.cells, *claim.minus) if isinstance(claim, Trend) else (claim.cell,)
+
+
 def _printed_words(entry: ValueEntry | ComplexityEntry, published: Published) -> str:
     """Say what the paper prints: ``attention-56: test error is 5.52 percent``, ``attention-56: 56 layers``."""
     named = ", ".join(map(str, entry.cell.values()))
     metric = ALL_METRICS[entry.metric]
     if entry.metric in SIZE_METRICS:
-        return f"{named}: {count_words(published.value, published.digits)} {metric.unit}"
+        return f"{named}: {count_words(published.value, published.digits)} {size_unit(entry.metric, published.value)}"
     return f"{named}: {metric.label} is {published.value:g} {metric.unit}"

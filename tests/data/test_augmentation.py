@@ -502,3 +502,13 @@ def test_a_preparation_goes_with_its_images() -> None:
 
     assert there
     assert made() is None
+
+
+def test_labels_that_are_drawn_for_each_epoch_are_those_of_an_images_own_epoch() -> None:
+    order = BatchOrder(10, 4, 0, pad=0, flip=False, labels=lambda epoch: 100 * epoch + np.arange(10))
+
+    across = order.draw(2)  # the last two images of the first epoch, the first two of the second
+
+    assert across.labels is not None
+    assert across.labels.tolist() == [*across.index[:2].tolist(), *(100 + across.index[2:]).tolist()]
+    assert BatchOrder(10, 4, 0, pad=0, flip=False).draw(2).labels is None

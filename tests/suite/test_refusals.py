@@ -9,11 +9,11 @@ import pytest
 from ranbench.errors import SuiteError
 from ranbench.suite import load_suite
 
-PROTOCOLS = "(allowed: cifar-paper, cifar-scaled, digits, imagenet-paper, smoke, tiny)"
-AXES = "(allowed: model, learning, attention, mask, p, t, r, r_scales, dataset, input, noise)"
+PROTOCOLS = "(allowed: cifar-paper, cifar-resnet, cifar-scaled, digits, imagenet-paper, smoke, tiny)"
+AXES = "(allowed: model, learning, attention, mask, p, t, r, r_scales, spatial_std, dataset, input, noise, noise_drawn)"
 SUITE_KEYS = (
-    "(allowed: name, title, about, paper, reference, protocol, factor, seeds, datasets, cells, published, cited, "
-    "claims, deviations)"
+    "(allowed: name, title, about, paper, reference, protocol, factor, seeds, datasets, cells, probes, published, "
+    "cited, claims, deviations)"
 )
 NET_HELP = (
     "('ranbench list models' prints all; attention-N takes N = 36m + 20; timm:NAME, torchvision:NAME and "
@@ -67,6 +67,45 @@ SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
         "seeds: -1",
         ["tiny.yaml:5:1: seeds: input should be greater than or equal to 0, got -1"],
     ),
+    "unknown probe": (
+        "claims:",
+        "probes: [response]\nclaims:",
+        ["tiny.yaml:12:10: probes.0: input should be 'responses', got 'response'"],
+    ),
+    "probe twice": (
+        "claims:",
+        "probes: [responses, responses]\nclaims:",
+        ["tiny.yaml:12:21: probes.1: probe 'responses' stands twice"],
+    ),
+    "probe of a net whose stages are not known": (
+        "  fixed: {model: attention-56, dataset: digits}\n  matrix:\n    learning: [residual, naive]\nclaims:\n"
+        f"  - {{id: residual-beats-naive, kind: better, {CLAIM}}}",
+        "  fixed: {model: 'timm:resnet18', dataset: digits}\nprobes: [responses]",
+        [
+            "tiny.yaml:10:10: probes.0: the stages of 'timm:resnet18' are not known, so their responses cannot be "
+            "measured"
+        ],
+    ),
+    "claim about what is not measured": (
+        "metric: error_pct",
+        "metric: response_stage2",
+        [
+            "tiny.yaml:13:93: claims.0.metric: response_stage2 is measured only where the suite says "
+            "'probes: [responses]'"
+        ],
+    ),
+    "claim about a stage that a net does not have": (
+        f"claims:\n  - {{id: residual-beats-naive, kind: better, {CLAIM}}}",
+        "probes: [responses]\nclaims:\n  - {id: residual-beats-naive, kind: better, a: {learning: residual}, "
+        "b: {learning: naive}, metric: response_stage3_relative}",
+        ["tiny.yaml:14:93: claims.0.metric: response_stage3_relative: attention-56 has 2 stages on digits"],
+    ),
+    "published response in another unit": (
+        "claims:",
+        "probes: [responses]\npublished:\n  - {cell: {learning: naive}, metric: response_stage2_relative, value: 0.02, "
+        "unit: percent, where: figure 4}\nclaims:",
+        ["tiny.yaml:14:78: published.0.unit: response_stage2_relative is in ratio, got 'percent'"],
+    ),
     "no seeds, but protocols and a claim about runs": (
         "seeds: 2",
         "seeds: 0",
@@ -98,7 +137,10 @@ SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
     "a complexity claim on an error": (
         f"kind: better, {CLAIM}",
         "kind: complexity, cell: {learning: naive}, metric: error_pct, tolerance_pct: 3",
-        ["tiny.yaml:13:75: claims.0.metric: error_pct is no count (allowed: parameters, macs, depth)"],
+        [
+            "tiny.yaml:13:75: claims.0.metric: error_pct is no count "
+            "(allowed: parameters, macs, depth, modules_1, modules_2, modules_3)"
+        ],
     ),
     "a negative smallest effect": (
         CLAIM,
@@ -210,6 +252,29 @@ SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
         "claims:",
         "cited:\n  - {name: x, metric: eror_pct, value: 5, unit: percent, where: table 2}\nclaims:",
         ["tiny.yaml:13:15: cited.0.metric: metric 'eror_pct' is not known; did you mean 'error_pct'?"],
+    ),
+    "a published value without unit": (
+        "claims:",
+        "published:\n  - {cell: {learning: naive}, metric: error_pct, value: 5, where: table 3}\nclaims:",
+        ["tiny.yaml:13:5: published.0.unit: this key is missing"],
+    ),
+    "a published value of what can be cited only": (
+        "claims:",
+        "published:\n  - {cell: {learning: naive}, metric: top5_error_pct, value: 5, unit: percent, where: x}\nclaims:",
+        ["tiny.yaml:13:31: published.0.metric: no run measures top5_error_pct; it can stand under 'cited' only"],
+    ),
+    "a cited number of an unknown dataset": (
+        "claims:",
+        "cited:\n  - {name: x, dataset: cifar, metric: error_pct, value: 5, unit: percent, where: x}\nclaims:",
+        [
+            "tiny.yaml:13:15: cited.0.dataset: dataset 'cifar' is not known; did you mean 'cifar10'? "
+            "(allowed: cifar10, cifar100, imagenet, digits)"
+        ],
+    ),
+    "a cited number in another unit": (
+        "claims:",
+        "cited:\n  - {name: x, metric: top5_error_pct, value: 5, unit: parts, where: table 2}\nclaims:",
+        ["tiny.yaml:13:49: cited.0.unit: top5_error_pct is in percent, got 'parts'"],
     ),
     "a net without this form": (
         "attention-56",
@@ -445,6 +510,19 @@ SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
         "digits}",
         "digits, noise: x}",
         ["tiny.yaml:9:49: cells.fixed.noise: expected a share from 0 to below 1, got 'x'"],
+    ),
+    "noise drawn in another way": (
+        "digits}",
+        "digits, noise: 0.1, noise_drawn: each-epok}",
+        [
+            "tiny.yaml:9:61: cells.fixed.noise_drawn: 'each-epok' is not known; did you mean 'each-epoch'? "
+            "(allowed: once, each-epoch)"
+        ],
+    ),
+    "a deviation that spatial attention does not have": (
+        "digits}",
+        "digits, spatial_std: robust}",
+        ["tiny.yaml:9:49: cells.fixed.spatial_std: spatial_std 'robust' is not known (allowed: biased, unbiased)"],
     ),
     "noise that is no number": (
         "digits}",
@@ -980,6 +1058,22 @@ def test_a_claim_over_a_matrix_that_has_gaps_is_refused(tiny_suite: Path, claim:
     error = refusal(tiny_suite)
 
     assert told(error, tiny_suite.parent) == [f"tiny.yaml:{problem}"]
+
+
+def test_a_claim_about_the_modules_of_a_net_that_has_none_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "plain.yaml"
+    file.write_text(
+        "name: plain\ntitle: A net without attention\nseeds: 0\n"
+        "cells:\n  fixed: {model: resnet-164, dataset: cifar10}\n"
+        "published:\n  - {cell: {}, metric: modules_1, value: 1, unit: modules, where: table 2}\n"
+        "claims:\n  - {id: modules, kind: complexity, cell: {}, metric: modules_1, tolerance_pct: 0}\n"
+    )
+
+    error = refusal(file)
+
+    assert told(error, tmp_path) == [
+        "plain.yaml:9:47: claims.0.metric: 'resnet-164' has no attention modules, so their number cannot be judged"
+    ]
 
 
 def test_every_problem_of_suite_and_protocol_is_gathered(tiny_suite: Path) -> None:
