@@ -16,7 +16,7 @@ from ranbench.report.composing import compose
 from ranbench.report.document import Block, Table
 from ranbench.report.inlining import inlined
 from ranbench.report.pages import commands, page
-from ranbench.report.pictures import Made, Series, draw, pictures
+from ranbench.report.pictures import Made, Series, draw, pictures, remove_stale
 from ranbench.report.style import pdf, svg
 from ranbench.report.tables import tables
 from ranbench.report.values import Tables
@@ -125,6 +125,7 @@ def _latex(report: Report, out: Path) -> list[Path]:
     folder.mkdir(exist_ok=True)
     tables_ = {f"{block.name}.tex": latex.table(block) for block in report.document if isinstance(block, Table)}
     drawings = {picture.file: Path(picture.file).with_suffix(".pdf").name for picture, _ in report.pictures}
+    remove_stale(folder, drawings.values(), ".pdf")
     for picture, make in report.pictures:
         (folder / drawings[picture.file]).write_bytes(pdf(make()))
     for old in folder.glob("*.tex"):

@@ -98,7 +98,7 @@ _ACCENTS = {
 }
 _DOTLESS = {"i": r"\i", "j": r"\j"}
 _LONG = 30  # characters of an entry that may be broken into lines
-_PAGE = 40  # rows of a table that stay together
+_PAGE = 30  # rows of a table that stay together
 _LEVELS = {2: "section", 3: "subsection"}
 # What a table needs from a document that takes it in.
 PREAMBLE = r"""\usepackage[T1]{fontenc}
@@ -195,7 +195,7 @@ def _block(block: Block, files: Mapping[str, str], folder: str) -> str:
     assert isinstance(block, Illustration)
     return (
         "\\begin{center}\n"
-        rf"\includegraphics[width=0.75\linewidth]{{{folder}/{files[block.picture.file]}}}"
+        rf"\includegraphics[width=0.75\linewidth,height=0.8\textheight,keepaspectratio]{{{folder}/{files[block.picture.file]}}}"
         f"\n\n\\small {text(block.picture.caption)}\n\\end{{center}}"
     )
 

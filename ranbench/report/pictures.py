@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -41,13 +41,21 @@ def draw(tables: Tables, series: Series, folder: Path) -> tuple[Picture, ...]:
         The pictures in reading order; none where no run is done.
     """
     wanted = pictures(tables, series)
-    for stale in {*_FILES, *(path.name for path in folder.glob("claims-*.png"))} - {p.file for p, _ in wanted}:
-        (folder / stale).unlink(missing_ok=True)
+    remove_stale(folder, {picture.file for picture, _ in wanted}, ".png")
     if wanted:
         folder.mkdir(parents=True, exist_ok=True)
     for picture, make in wanted:
         (folder / picture.file).write_bytes(png(make()))
     return tuple(picture for picture, _ in wanted)
+
+
+def remove_stale(folder: Path, wanted: Collection[str], suffix: str) -> None:
+    """Remove the pictures of an earlier report, of one kind of file, that are not wanted any more."""
+    known = {Path(name).with_suffix(suffix).name for name in _FILES} | {
+        p.name for p in folder.glob(f"claims-*{suffix}")
+    }
+    for name in known - set(wanted):
+        (folder / name).unlink(missing_ok=True)
 
 
 Made = tuple[Picture, Callable[[], "Figure"]]

@@ -55,7 +55,7 @@ def test_a_table_has_rules_links_and_its_notes_beneath() -> None:
 
 
 def test_a_long_table_goes_over_pages() -> None:
-    rows = tuple((Entry(str(number)),) for number in range(41))
+    rows = tuple((Entry(str(number)),) for number in range(31))
 
     drawn = table(Table(Grid((Column("n", "right"),), rows), "Numbers", "numbers"))
 
@@ -81,10 +81,12 @@ def test_tables_of_an_earlier_report_go_and_other_files_stay(
     write(Report(hostile, tables(hostile, recorder.records), {}, compare=True), tmp_path, ["tex"])
     own = tmp_path / "small" / "own.tex"
     own.write_text("my words")
+    (tmp_path / "small" / "claims.pdf").write_bytes(b"of an earlier report")
 
     write(Report(mixed, tables(mixed, recorder.records), {}, compare=False), tmp_path, ["tex"])
 
     assert not (tmp_path / "small" / "verdicts.tex").exists()
+    assert not (tmp_path / "small" / "claims.pdf").exists()
     assert own.exists()
 
 

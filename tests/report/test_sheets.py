@@ -13,9 +13,11 @@ import pytest
 from ranbench.report import FORMATS, Report, tables, write
 from ranbench.report.layout import number
 from ranbench.report.sheets import harmless, sheets
-from ranbench.suite import Suite
+from ranbench.suite import Suite, load_suite
 
 from .conftest import CLAIM, SUITE, Load, Recorder
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def rows(text: str) -> list[dict[str, str]]:
@@ -118,6 +120,16 @@ def test_every_format_shows_a_suite_without_any_run(name: str, load: Load, tmp_p
     together = "".join(file.read_text(encoding="utf-8") for file in [*files, *tmp_path.rglob("*.tex")])
     assert "not run" in together
     assert not re.search(r"\bnan\b", together.partition("<script>")[0], re.IGNORECASE)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "suites").glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_suite_of_the_package_is_written_in_every_format(file: Path, tmp_path: Path) -> None:
+    suite = load_suite(file)
+
+    files = write(Report(suite, tables(suite, []), {}, compare=True), tmp_path, [*FORMATS])
+
+    assert {path.suffix for path in files} == {f".{name}" for name in FORMATS}
+    assert suite.title.split()[0] in (tmp_path / f"{suite.name}.html").read_text(encoding="utf-8")
 
 
 def test_a_thousand_runs_are_written_in_every_format(load: Load, recorder: Recorder, tmp_path: Path) -> None:
