@@ -49,7 +49,8 @@ def parsed(url: str) -> URL:
     try:
         parts = make_url(url)
     except (ArgumentError, ValueError):
-        raise StoreError(f"database {label!r}: is not a URL; {EXPECTED}") from None
+        known = f"; did you mean sqlite:///{label}?" if Path(url).is_file() else ""
+        raise StoreError(f"database {label!r}: is not a URL{known or f'; {EXPECTED}'}") from None
     if parts.drivername in ("sqlite", "sqlite+pysqlite"):
         if parts.database in (None, "", ":memory:") or "\0" in url or parts.host or parts.query:
             raise StoreError(f"database {label!r}: names no plain file; expected sqlite:///PATH")
