@@ -93,6 +93,8 @@ class Settings:
         from ranbench.cli.output import note
         from ranbench.store import Store
 
+        if "://" not in self.db and Path(self.db).suffix == ".zip" and not Path(self.db).exists():
+            raise UsageError(f"--db {self.db}: there is no such file")
         bundle = self.bundle
         if bundle is not None:
             if create or write:

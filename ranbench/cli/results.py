@@ -14,7 +14,7 @@ import typer
 from ranbench.cli.options import Db, Json, settings, suite_name
 from ranbench.cli.output import answer, as_json, duration, note, plural, table
 from ranbench.errors import UsageError, nearest
-from ranbench.records import Purpose
+from ranbench.records import Purpose, State
 
 if TYPE_CHECKING:
     from ranbench.records import Attempt, Complexity, RunRecord
@@ -83,13 +83,11 @@ def _chosen(store: Store, suite: str | None) -> list[RunRecord]:
 
 
 def _state(record: RunRecord) -> str:
-    """The stored state; a run whose process is gone is no longer running, though only the next claim writes that."""
-    latest = record.latest
-    if record.state != "running" or latest is None or latest.owner is None:
+    if record.state != State.RUNNING.value:
         return record.state
-    from ranbench.environment.owner import is_alive
+    from ranbench.environment.owner import state_now
 
-    return record.state if is_alive(latest.owner, latest.updated) else "interrupted"
+    return state_now(record)
 
 
 def _progress(record: RunRecord, attempt: Attempt, points: dict[int, Any]) -> dict[str, Any]:
@@ -142,7 +140,13 @@ def runs(
         as_json([run_dict(record) for record in records])
         return
     columns = ("run", "net", "dataset", "noise", "iterations", "", "seed", "state", "test error", "attempts", "suites")
-    table(columns, [_row(record) for record in records], right=("iterations", "seed", "test error", "attempts"))
+    table(
+        columns,
+        [_row(record) for record in records],
+        right=("iterations", "seed", "test error", "attempts"),
+        whole=("run", "seed", "iterations", "test error"),
+        if_any=("noise", ""),
+    )
 
 
 def _why_not(first: RunRecord, second: RunRecord, json: bool) -> None:
@@ -300,4 +304,9 @@ def _counts(record: RunRecord, store: Store) -> Complexity | None:
 
 
 def _cell(record: RunRecord) -> str:
-    return ", ".join(str(value) for value in record.spec["model"].values() if value is not None)
+    """The net and its options, without the usual attention and mask."""
+    from ranbench.catalogue import ATTENTION_OPTIONS
+
+    usual = {name: ATTENTION_OPTIONS[name][0] for name in ("attention", "mask")}
+    chosen = record.spec["model"].items()
+    return ", ".join(str(value) for name, value in chosen if value is not None and value != usual.get(name))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from ranbench.records import Owner
+from ranbench.records import Owner, RunRecord, State
 
 SILENT_SECONDS = 120.0  # an owner on another host is taken for dead after so long without a heartbeat
 
@@ -51,3 +51,11 @@ def is_alive(owner: Owner, heartbeat: datetime) -> bool:
         return bool(same and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def state_now(record: RunRecord) -> str:
+    """Return a run's state; one whose process is gone is interrupted, though only the next claim writes that."""
+    latest = record.latest
+    if record.state != State.RUNNING.value or latest is None or latest.owner is None:
+        return record.state
+    return record.state if is_alive(latest.owner, latest.updated) else State.INTERRUPTED.value

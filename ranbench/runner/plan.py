@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ranbench import counts
+from ranbench.environment.owner import state_now
 from ranbench.records import Complexity, RunRecord
 from ranbench.spec import RunSpec
 from ranbench.suite import Suite
@@ -153,7 +154,7 @@ def _planned(  # noqa: PLR0917 - private, called once
     memory: Mapping[str, float],
     sizes: Sizes,
 ) -> PlannedRun:
-    state = record.state if record else "planned"
+    state = state_now(record) if record else "planned"
     step = record.latest.step if record and record.latest and state in ("running", "interrupted") else 0
     macs = training_macs(spec, spec.protocol.iterations - step, sizes)
     rate = rates.get(spec.model.name, rates.get(""))

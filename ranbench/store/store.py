@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from sqlalchemy import Connection, Engine
 
 from ranbench.errors import NothingMeasured, StoreError
+from ranbench.masking import mask_url
 from ranbench.records import (
     Complexity,
     Environment,
@@ -27,7 +28,7 @@ from ranbench.records import (
 )
 from ranbench.store import reading, writing
 from ranbench.store.claiming import IsAlive, Request, claim
-from ranbench.store.connection import database_file, make_engine, masked, repeated, translated, writing_engine
+from ranbench.store.connection import database_file, make_engine, repeated, translated, writing_engine
 from ranbench.store.upgrade import Upgrade, is_made, prepare, version_of
 from ranbench.store.values import Artefact, Claimed, Exported, Merged, Refused, SuiteText
 
@@ -71,7 +72,7 @@ class Store:
         Raises:
             StoreError: the URL, the file or the schema cannot be used; nothing is damaged.
         """
-        label = masked(url)
+        label = mask_url(url)
         engine = make_engine(url, create=create)
         try:
             with translated(engine, label):
