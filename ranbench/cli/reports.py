@@ -170,9 +170,9 @@ def _opened(context: typer.Context, places: Sequence[str]) -> Iterator[dict[str,
 
 def _label(place: str) -> str:
     """Name a database or bundle in a report: as it is given, without a password and without folders from the root."""
-    from ranbench.store.connection import masked
+    from ranbench.masking import mask_url
 
-    named = masked(place)
+    named = mask_url(place)
     path = named.removeprefix("sqlite:///")
     return Path(path).name if Path(path).is_absolute() else named
 
