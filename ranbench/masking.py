@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from functools import cache
+from urllib.parse import unquote
 
 MASK = "***"
 SHORTEST = 6  # a shorter value of an environment variable would mask ordinary words
@@ -31,19 +32,38 @@ def mask_forms(text: str) -> str:
     return text
 
 
+def mask_url(url: str) -> str:
+    """Return the URL of a database without its passwords, also where it is none that can be parsed."""
+    before, at, after = url.rpartition("@")
+    if at:
+        scheme = re.match(r"[\w+.-]+:/+", before)
+        start = scheme.end() if scheme else 0
+        user, colon, _ = before[start:].partition(":")
+        before = f"{before[:start]}{user}{colon}{MASK if colon else ''}"
+    head, question, query = f"{before}{at}{after}".partition("?")
+    options = [
+        f"{name}={MASK}" if equals and re.search(_NAMES, unquote(name), re.IGNORECASE) else f"{name}{equals}{value}"
+        for name, equals, value in (part.partition("=") for part in query.split("&"))
+    ]
+    return f"{head}{question}{'&'.join(options)}"
+
+
 @cache  # and not at import: compiling them takes longer than most commands need for anything else
 def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
     after = rf"\1{MASK}"
     return (
         (re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END|\Z)", re.DOTALL), rf"\1{MASK}\2"),
-        # A password in a URL may hold a slash, and an @ that was not escaped; a port is none.
-        (re.compile(r"(://[^:/@\s]*:)(?!\d+/)[^\s]*@"), rf"\1{MASK}@"),
+        # In a URL, user and password may hold a slash, and an @ that was not escaped; a port is none.
+        (re.compile(r"(:/{1,2}[^:\s'\"`<>]*:)(?!\d+/)[^\s'\"`<>]*@"), rf"\1{MASK}@"),
+        (re.compile(r"(https?://)[^/:@\s'\"]{16,}@"), rf"\1{MASK}@"),  # a token in the place of a user
         (re.compile(rf"([?&]\w*{_NAMES}=)[^&\s'\"]+", re.IGNORECASE), after),
         (
             re.compile(rf"(?<!\w)(--?[\w-]*{_NAMES}[\w-]*(?:\s+|=))('[^']*'|\"[^\"]*\"|[^\s'\"]+)", re.IGNORECASE),
             after,
         ),
-        (re.compile(r"(\b(?:bearer|basic)\s+)[\w.+/=-]{8,}", re.IGNORECASE), after),
+        (re.compile(r"(\b(?:bearer|basic|authorization:\s*token)\s+)[\w.+/=-]{8,}", re.IGNORECASE), after),
+        # A setting of a shell, whatever its value.
+        (re.compile(r"(\b[A-Z_]*(?:PASSWORD|PASSWD|PASS|SECRET|TOKEN|API_KEY|ACCESS_KEY)=)[^\s'\"]+"), after),
         # Without quotes, only what mixes letters and digits: `token = new_token` is code.
         (
             re.compile(

@@ -10,13 +10,14 @@ import math
 import sqlite3
 import zipfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ranbench.errors import MergeConflict, NothingMeasured, StoreError, UsageError
-from ranbench.records import Complexity, Environment, MetricPoint, Owner, Predictions, Reason
+from ranbench.records import Complexity, Environment, MetricPoint, Owner, Predictions, Probe, Reason
 from ranbench.spec import (
     Augmentation,
     DataSpec,
@@ -699,3 +700,91 @@ def test_errors_of_whoever_uses_a_bundle_are_not_called_damage(bundle: Path, tmp
         raise OSError("disk")
     with pytest.raises(StoreError, match=r"none.zip: cannot be read: No such file"), opened(tmp_path / "none.zip"):
         pass
+
+
+def measure(store: Store, seed: int, value: float, day: int = 1) -> None:
+    """Record a measurement of the counted attempt's weights."""
+    (found,) = store.runs([run(seed).fingerprint])
+    assert found.counted is not None
+    elsewhere = dataclasses.replace(HERE, cpu=f"processor of {value}")
+    moment = datetime(2026, 1, day, 12, 30, tzinfo=UTC)
+    store.record_probe(found.counted.id, Probe("responses", {"response_stage1": value}, "d" * 64, moment, elsewhere))
+
+
+def measured(store: Store, seed: int = 0) -> list[tuple[float, str]]:
+    (found,) = store.runs([run(seed).fingerprint])
+    return [(one.values["response_stage1"], one.environment.cpu) for one in found.attempts[0].probes]
+
+
+def test_two_measurements_of_the_same_weights_are_no_conflict_and_the_earlier_one_stays(
+    bundle: Path, database: Opened, tmp_path: Path
+) -> None:
+    parts = [bundle]
+    for name, value, day in (("late", 0.5, 3), ("early", 0.25, 2), ("same-day", 0.75, 2)):
+        store = database(name)
+        store.merge(bundle)
+        measure(store, 0, value, day)
+        parts.append(tmp_path / f"{name}.zip")
+        store.export(parts[-1])
+
+    whole, kept = set(), set()
+    for number, order in enumerate(itertools.permutations(parts)):
+        store = database(f"order{number}")
+        for path in order:
+            store.merge(path)
+        store.export(tmp_path / "out.zip")
+        whole.add((tmp_path / "out.zip").read_bytes())
+        kept.update(measured(store))
+
+    assert len(whole) == len(kept) == 1
+    assert kept <= {(0.25, "processor of 0.25"), (0.75, "processor of 0.75")}
+
+
+def test_a_measurement_reaches_a_database_that_has_the_attempt_and_no_private_words_with_it(
+    bundle: Path, database: Opened, tmp_path: Path
+) -> None:
+    first, second, later = database("first"), database("second"), tmp_path / "later.zip"
+    second.merge(bundle)
+    measure(first, 0, 0.5)
+    first.export(later)
+
+    merged, again = second.merge(later), second.merge(later)
+
+    assert (merged.added, merged.known, again.added) == (0, 2, 0)
+    assert measured(second) == measured(first) == [(0.5, "processor of 0.5")]
+    second.export(tmp_path / "again.zip")
+    assert (tmp_path / "again.zip").read_bytes() == later.read_bytes()
+    with zipfile.ZipFile(later) as archive:
+        text = b"".join(archive.read(name) for name in archive.namelist())
+    assert [word for word in (b"hostname", b"username", b"folder-of-mine", b"private") if word in text] == []
+
+
+def test_a_bundle_of_the_first_version_which_has_no_measurements_is_read(bundle: Path, database: Opened) -> None:
+    def older(members: Members) -> None:
+        members.pop("probes.jsonl")
+        manifest = json.loads(members[MANIFEST])
+        members[MANIFEST] = line({**manifest, "version": 1})
+
+    merged = database("second").merge(altered(bundle, older, honest=True))
+
+    assert (merged.runs, merged.added) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"attempt": "unknown"}, "probes.jsonl:1: does not hold: its attempt or its environment is not in the bundle"),
+        ({"environment": "a" * 64}, "probes.jsonl:1: does not hold: its attempt or its environment is not in"),
+        ({"numbers": {}}, "probes.jsonl:1: does not hold: numbers: "),
+        ({"numbers": {"response_stage1": None}}, "probes.jsonl:1: does not hold: numbers.response_stage1"),
+        ({"measured": "2026-01-01"}, "probes.jsonl:1: does not hold: measured: .*has no time zone"),
+    ],
+)
+def test_a_measurement_that_does_not_hold_is_refused(
+    changes: dict[str, Any], told: str, bundle: Path, database: Opened
+) -> None:
+    store = database("first")
+    measure(store, 0, 0.5)
+    store.export(bundle)
+
+    refuses(database, altered(bundle, rewrite("probes", **changes), honest=True), told)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ranbench.masking import mask
+from ranbench.masking import mask, mask_url
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,15 @@ from ranbench.masking import mask
         ("postgresql://me@host/db?sslkey=a&sslpassword=secret", "postgresql://me@host/db?sslkey=a&sslpassword=***"),
         ("postgresql://host/db?user=me&password=secret&x=1", "postgresql://host/db?user=me&password=***&x=1"),
         ("redis://:secret@host", "redis://:***@host"),
+        (
+            "--db postgresql+psycopg://user@corp:s3cret@/p6?host=/run x",
+            "--db postgresql+psycopg://user@corp:***@/p6?host=/run x",
+        ),
+        ("at mysql://user@corp:s3cret@host/db.", "at mysql://user@corp:***@host/db."),
+        ("postgresql+psycopg:/u:s3cret@h/db", "postgresql+psycopg:/u:***@h/db"),
+        ("https://0123456789abcdef0123@github.com/x", "https://***@github.com/x"),
+        ("HF_TOKEN=abcdefghij PASSWORD=hunter DB_PASS=x run", "HF_TOKEN=*** PASSWORD=*** DB_PASS=*** run"),
+        ("Authorization: Token abcdefgh", "Authorization: Token ***"),
         ("a://u:p@h b://v:q@i", "a://u:***@h b://v:***@i"),
         ("postgresql://me:sec/ret@host/db", "postgresql://me:***@host/db"),
         ("ranbench run x --token abc --seeds 2", "ranbench run x --token *** --seeds 2"),
@@ -62,3 +71,24 @@ def test_what_the_environment_calls_a_secret_is_masked_wherever_it_stands(monkey
     monkeypatch.setenv("PGPASSWORD", "short")
 
     assert mask("+  x = f('plainwords') # short") == "+  x = f('***') # short"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql+psycopg://user@corp:s3cret@/p6?host=/run", "postgresql+psycopg://user@corp:***@/p6?host=/run"),
+        ("postgresql://me:a@b:c/d@host:5432/db", "postgresql://me:***@host:5432/db"),
+        ("u:s3cret@h/db", "u:***@h/db"),
+        ("postgresql+psycopg:/u:s3cret@h/db", "postgresql+psycopg:/u:***@h/db"),
+        ("mysql://user@corp:s3cret@host/db", "mysql://user@corp:***@host/db"),
+        ("postgresql://u/x:12345/67@h/db", "postgresql://u/x:***@h/db"),
+        (
+            "postgresql://host:5432/db?pass%77ord=s3cret&sslmode=require",
+            "postgresql://host:5432/db?pass%77ord=***&sslmode=require",
+        ),
+        ("postgresql://me@host:5432/db", "postgresql://me@host:5432/db"),
+        ("sqlite:///results/ranbench.db", "sqlite:///results/ranbench.db"),
+    ],
+)
+def test_the_url_of_a_database_keeps_everything_but_its_passwords(url: str, expected: str) -> None:
+    assert mask_url(url) == expected

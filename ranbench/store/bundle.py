@@ -24,11 +24,12 @@ from typing import IO, Any
 from ranbench.errors import StoreError, one_line
 
 FORMAT = "ranbench bundle"
-VERSION = 1
+VERSION = 2
 MANIFEST = "manifest.json"
 ARTEFACTS = "artefacts"
 # In the order in which they can be merged: each refers to those before it only.
-PARTS = ("cells", "runs", "suites", "environments", "complexity", "attempts", "series")
+PARTS = ("cells", "runs", "suites", "environments", "complexity", "attempts", "series", "probes")
+SINCE = {"probes": 2}  # parts that bundles of earlier versions do not have
 
 LARGEST_MANIFEST = 64 * 2**20
 LONGEST_LINE = 64 * 2**20
@@ -146,17 +147,24 @@ def _write_member(archive: zipfile.ZipFile, name: str, blocks: Iterable[bytes]) 
 class Bundle:
     """An open bundle whose members were all found to be what the manifest says."""
 
-    def __init__(self, label: str, archive: zipfile.ZipFile, identity: str, artefacts: Mapping[str, tuple[str, int]]):
-        """Use ``opened``; ``artefacts`` are the hashes and sizes of files by their names."""
-        self.label, self.identity, self.artefacts = label, identity, artefacts
+    def __init__(self, label: str, archive: zipfile.ZipFile, identity: str, members: Mapping[str, dict[str, Any]]):
+        """Use ``opened``; ``members`` are those of the manifest."""
+        self.label, self.identity = label, identity
+        # Hash and size of every file.
+        self.artefacts = {
+            name: (str(said["sha256"]), int(said["bytes"])) for name, said in members.items() if is_artefact(name)
+        }
+        self.parts = frozenset(part for part in PARTS if f"{part}.jsonl" in members)
         self._archive = archive
 
     def records(self, part: str) -> Iterator[dict[str, Any]]:
-        """Read the records of a part.
+        """Read the records of a part; there are none of one that is newer than the bundle.
 
         Raises:
             StoreError: a line is too long, or is not a JSON object in its canonical form.
         """
+        if part not in self.parts:
+            return
         with self._archive.open(f"{part}.jsonl") as member, BufferedReader(member, BLOCK) as lines:  # type: ignore[type-var]
             for number in count(1):
                 with _whole(self.label):
@@ -253,12 +261,7 @@ def _checked(label: str, archive: zipfile.ZipFile) -> Bundle:
         if name not in names:
             raise StoreError(f"{label}: lacks {name!r}, which its manifest names; it was altered or cut")
         _compare(label, archive, name, said)
-    return Bundle(
-        label,
-        archive,
-        hashlib.sha256(text).hexdigest(),
-        {name: (said["sha256"], said["bytes"]) for name, said in members.items() if is_artefact(name)},
-    )
+    return Bundle(label, archive, hashlib.sha256(text).hexdigest(), members)
 
 
 def _members(label: str, text: bytes) -> dict[str, dict[str, Any]]:
@@ -284,7 +287,9 @@ def _members(label: str, text: bytes) -> dict[str, dict[str, Any]]:
     for name in found:
         if name not in parts and not is_artefact(name):
             raise StoreError(f"{label}: names the file {name!r}; a bundle holds {ARTEFACTS}/NAME and its records only")
-    missing = sorted(parts - set(found))
+    missing = sorted(
+        f"{part}.jsonl" for part in PARTS if SINCE.get(part, 1) <= version and f"{part}.jsonl" not in found
+    )
     if missing:
         raise StoreError(f"{label}: its manifest lacks {missing[0]}; it is not a whole bundle")
     return found

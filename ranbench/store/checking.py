@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import DataError
 
 from ranbench.errors import SpecError, StoreError, one_line
+from ranbench.records import State
 from ranbench.spec import RunSpec, first_fault
 from ranbench.store.bundle import Bundle, Record
 from ranbench.store.form import (
@@ -18,6 +19,7 @@ from ranbench.store.form import (
     ComplexityForm,
     EnvironmentForm,
     Form,
+    ProbeForm,
     RunForm,
     SeriesForm,
     SuiteForm,
@@ -31,6 +33,7 @@ FORMS: Mapping[str, type[Form]] = {
     "complexity": ComplexityForm,
     "attempts": AttemptForm,
     "series": SeriesForm,
+    "probes": ProbeForm,
 }
 
 F = TypeVar("F", bound=Form)
@@ -45,6 +48,7 @@ class Checked:
         self.places: dict[str, EnvironmentForm] = {}
         self.counts: set[str] = set()
         self.steps: dict[str, int] = {}  # of attempts by name
+        self.done: set[str] = set()
         self.files: dict[str, tuple[str, int]] = {}  # hash and size by path
         self._last: tuple[type[Form], Any] | None = None
 
@@ -87,6 +91,12 @@ class Checked:
             case SeriesForm():
                 self._series(checked)
                 return (checked.attempt, checked.name)
+            case ProbeForm():
+                if checked.attempt not in self.steps or checked.environment not in self.places:
+                    raise ValueError("its attempt or its environment is not in the bundle")
+                if checked.attempt not in self.done:
+                    raise ValueError("its attempt is not done")
+                return (checked.attempt, checked.kind)
         raise TypeError(type(checked).__name__)
 
     def _cell(self, cell: CellForm) -> None:
@@ -120,6 +130,8 @@ class Checked:
             if self.files.setdefault(file.path, (file.sha256, file.size)) != (file.sha256, file.size):
                 raise ValueError(f"{file.path} is another file of another attempt")
         self.steps[attempt.uid] = attempt.step
+        if attempt.state == State.DONE.value:
+            self.done.add(attempt.uid)
 
     def _series(self, series: SeriesForm) -> None:
         if series.attempt not in self.steps:

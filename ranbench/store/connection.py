@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import random
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
 from ranbench.errors import StoreError, one_line
+from ranbench.masking import mask_url
 from ranbench.store.kind import Collision, Kind
 from ranbench.store.schema import Row
 from ranbench.store.sqlite import Sqlite
@@ -33,23 +33,18 @@ Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 
-def masked(url: str) -> str:
-    """Return a URL without its passwords, also where it cannot be parsed."""
-    url = re.sub(r"://([^:/@]*):.*@", r"://\1:***@", url)
-    return re.sub(r"(?i)\b((?:ssl)?password|passwd|pwd|token)=[^&]*", r"\1=***", url)
-
-
 def parsed(url: str) -> URL:
     """Return the parts of a URL that names a database.
 
     Raises:
         StoreError: it is no URL, or of another kind of database, or does not name one.
     """
-    label = masked(url)
+    label = mask_url(url)
     try:
         parts = make_url(url)
     except (ArgumentError, ValueError):
-        raise StoreError(f"database {label!r}: is not a URL; {EXPECTED}") from None
+        known = f"; did you mean sqlite:///{label}?" if Path(url).is_file() else ""
+        raise StoreError(f"database {label!r}: is not a URL{known or f'; {EXPECTED}'}") from None
     if parts.drivername in ("sqlite", "sqlite+pysqlite"):
         if parts.database in (None, "", ":memory:") or "\0" in url or parts.host or parts.query:
             raise StoreError(f"database {label!r}: names no plain file; expected sqlite:///PATH")
@@ -98,7 +93,7 @@ def make_engine(url: str, *, create: bool) -> Engine:
         StoreError: an unsupported URL, its library is not installed, or nothing there and ``create`` is false.
     """
     parts = parsed(url)
-    return _kind(parts.get_backend_name()).engine(parts, masked(url), create=create)
+    return _kind(parts.get_backend_name()).engine(parts, mask_url(url), create=create)
 
 
 def writing_engine(engine: Engine) -> Engine:

@@ -1,6 +1,7 @@
 """Database -> records of a bundle, in canonical order. What a bundle must not hold is left out here.
 
-Only closed attempts are exported: they never change, so that two bundles can only agree about one or conflict. Numbers
+Only closed attempts are exported: they never change, so that two bundles can only agree about one or conflict. What was
+measured of their weights later stands beside them. Numbers
 of this database (ids, the number of an attempt, when a run was planned) are left out: they differ where nothing else
 does.
 """
@@ -32,6 +33,7 @@ from ranbench.store.schema import (
     ComplexityRow,
     MetricRow,
     PredictionRow,
+    ProbeRow,
     RunRow,
     SuiteRow,
     SuiteRunRow,
@@ -97,6 +99,7 @@ class Export:
             "complexity": self._complexity(),
             "attempts": self.attempts(),
             "series": self.series(),
+            "probes": self.probes(),
         }
 
     def _cells(self) -> Iterator[Record]:
@@ -142,7 +145,11 @@ class Export:
         return found
 
     def _environments(self) -> Iterator[Record]:
-        found = environments(self.connection, self._closed(AttemptRow.environment_id)).values()
+        probed: set[int] = set()
+        for part in chunks(self._closed(AttemptRow.id)):
+            query = select(ProbeRow.environment_id).where(ProbeRow.attempt_id.in_(part))
+            probed.update(self.connection.execute(query).scalars())
+        found = environments(self.connection, self._closed(AttemptRow.environment_id) | probed).values()
         yield from _sorted({digest(public(each)): public(each) for each in found})
 
     def _complexity(self) -> Iterator[Record]:
@@ -214,6 +221,25 @@ class Export:
                 found = points(self.connection, [identity], None)
                 for (_, name), (steps, values) in sorted(found.items()):
                     yield {"attempt": uid, "name": name, "steps": steps, "values": list(map(from_number, values))}
+
+    def probes(self, uids: Collection[str] | None = None) -> Iterator[Record]:
+        """Return what was measured of the weights of the same attempts, in the order of attempts and kinds."""
+        for part in chunks(sorted(self._closed(AttemptRow.uid) if uids is None else uids)):
+            query = select(AttemptRow.uid, *ProbeRow.__table__.columns).join(
+                AttemptRow, AttemptRow.id == ProbeRow.attempt_id
+            )
+            found = self.connection.execute(query.where(AttemptRow.uid.in_(part))).all()
+            rows = sorted(found, key=lambda row: (row.uid, row.kind))
+            places = environments(self.connection, {row.environment_id for row in rows})
+            for row in rows:
+                yield {
+                    "attempt": row.uid,
+                    "kind": row.kind,
+                    "numbers": {name: value + 0.0 for name, value in row.numbers.items()},
+                    "code_id": row.code_id,
+                    "measured": row.measured.isoformat(),
+                    "environment": digest(public(places[row.environment_id])),
+                }
 
     def files(self, results: Path) -> tuple[dict[str, Path], int]:
         """Return where the files of the attempts are, by their names in a bundle, and how many others do not count.

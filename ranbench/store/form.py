@@ -53,7 +53,7 @@ def _number(value: float | str | None) -> float | str | None:
     return from_number(to_number(value))
 
 
-def _seconds(value: float) -> float:
+def _float(value: float) -> float:
     return to_number(value)
 
 
@@ -221,7 +221,7 @@ class AttemptForm(Form):
     resumed_inexactly: bool
     started: Moment
     ended: Moment
-    seconds: Annotated[float | int, AfterValidator(_seconds), Field(ge=0)] | None
+    seconds: Annotated[float | int, AfterValidator(_float), Field(ge=0)] | None
     purpose: Literal[tuple(Purpose)]  # type: ignore[valid-type]
     environment: Hash
     complexity: Hash | None
@@ -262,3 +262,16 @@ class SeriesForm(Form):
             raise ValueError("has no point")
         _ascends("steps", self.steps)
         return self
+
+
+class ProbeForm(Form):
+    """What was measured of the weights of an attempt."""
+
+    attempt: str
+    kind: Name
+    numbers: Annotated[
+        dict[Name, Annotated[float | int, Field(allow_inf_nan=False), AfterValidator(_float)]], Field(min_length=1)
+    ]
+    code_id: Hash
+    measured: Moment
+    environment: Hash

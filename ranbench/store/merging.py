@@ -1,7 +1,8 @@
 """Records of a bundle -> database: all of them or none, inside the caller's transaction.
 
 An attempt that is there already must be the same; one that is not is added as it stands. So merging again changes
-nothing, and the order of merging does not matter.
+nothing, and the order of merging does not matter. What was measured of the weights of an attempt is no part of it: of
+two measurements of one kind the earlier one stays, whichever is merged first, and neither is a conflict.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy import insert as plain_insert
 from sqlalchemy.exc import IntegrityError
 
 from ranbench.errors import MergeConflict, StoreError, one_line
 from ranbench.records import Environment
+from ranbench.spec import digest
 from ranbench.store.bundle import Bundle, Record, discard, to_number
 from ranbench.store.checking import Checked, told
 from ranbench.store.connection import execute_many, insert
@@ -32,6 +34,7 @@ from ranbench.store.form import (
     ComplexityForm,
     EnvironmentForm,
     Form,
+    ProbeForm,
     RunForm,
     SeriesForm,
     SuiteForm,
@@ -44,6 +47,7 @@ from ranbench.store.schema import (
     MetricPointRow,
     MetricRow,
     PredictionRow,
+    ProbeRow,
     RunRow,
     SuiteRow,
     SuiteRunRow,
@@ -94,6 +98,7 @@ class _Merge:
         self._add_attempts()
         self.checked.all_named(self.bundle)
         self._add_series()
+        self._add_probes()
 
     def _records(self, part: str, form: type[F]) -> Iterator[tuple[F, str]]:
         for number, record in enumerate(self.bundle.records(part), 1):
@@ -227,6 +232,39 @@ class _Merge:
             for name in sorted({*theirs[uid], *ours[uid]}):
                 if theirs[uid].get(name) != ours[uid].get(name):
                     self._conflict(uid, f"series {name}", {}, {})
+
+    def _add_probes(self) -> None:
+        """Add what was measured of weights, where nothing is here or the bundle's is earlier."""
+        here = {(record["attempt"], record["kind"]): record for record in Export(self.connection).probes(self.known)}
+        names = {**self.ids}
+        for part in chunks(self.known):
+            query = select(AttemptRow.uid, AttemptRow.id).where(AttemptRow.uid.in_(part))
+            names.update(pairs(self.connection, query))
+        for probe, where in self._records("probes", ProbeForm):
+            ours = here.get((probe.attempt, probe.kind))
+            if ours is not None and _precedence(ours) <= _precedence(probe.model_dump()):
+                continue
+            here[probe.attempt, probe.kind] = probe.model_dump()
+            key = {"attempt_id": names[probe.attempt], "kind": probe.kind}
+            self.connection.execute(
+                delete(ProbeRow).where(ProbeRow.attempt_id == key["attempt_id"], ProbeRow.kind == probe.kind)
+            )
+            values = {
+                **key,
+                "numbers": dict(sorted(probe.numbers.items())),
+                "code_id": probe.code_id,
+                "measured": datetime.fromisoformat(probe.measured),
+                "environment_id": add_given_environment(
+                    self.connection, self.checked.places[probe.environment].environment(patch=None)
+                ),
+            }
+            with _told(where):
+                self.connection.execute(plain_insert(ProbeRow).values(values))
+
+
+def _precedence(probe: Record) -> tuple[datetime, str]:
+    """What is measured earlier comes first; of the same moment, what their contents say."""
+    return datetime.fromisoformat(probe["measured"]), digest(probe)
 
 
 def _keep_files(connection: Connection, bundle: Bundle, results: Path | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING, Self
 from sqlalchemy import Connection, Engine
 
 from ranbench.errors import NothingMeasured, StoreError
-from ranbench.masking import mask
+from ranbench.masking import mask, mask_url
 from ranbench.records import (
     Complexity,
     Environment,
     MetricPoint,
     Owner,
     Predictions,
+    Probe,
     Purpose,
     Reason,
     RunRecord,
@@ -26,7 +28,7 @@ from ranbench.records import (
 )
 from ranbench.store import reading, writing
 from ranbench.store.claiming import IsAlive, Request, claim
-from ranbench.store.connection import database_file, make_engine, masked, repeated, translated, writing_engine
+from ranbench.store.connection import database_file, make_engine, repeated, translated, writing_engine
 from ranbench.store.upgrade import Upgrade, is_made, prepare, version_of
 from ranbench.store.values import Artefact, Claimed, Exported, Merged, Refused, SuiteText
 
@@ -70,7 +72,7 @@ class Store:
         Raises:
             StoreError: the URL, the file or the schema cannot be used; nothing is damaged.
         """
-        label = masked(url)
+        label = mask_url(url)
         engine = make_engine(url, create=create)
         try:
             with translated(engine, label):
@@ -126,6 +128,7 @@ class Store:
         is_alive: IsAlive,
         rerun: frozenset[str] = frozenset(),
         purpose: Purpose = Purpose.RESULT,
+        since: datetime | None = None,
     ) -> Claimed | Refused:
         """Ask for a run: its first attempt, an interrupted one to go on with, or the next where ``rerun`` says so.
 
@@ -138,8 +141,10 @@ class Store:
             rerun: of "failed", "changed" (other code) and "all": which closed attempts are followed by another.
             purpose: of the attempt; a new check is opened whatever became of the ones before, an interrupted one is
                 resumed.
+            since: an attempt that began later is not followed by another, whatever ``rerun`` says: two commands that
+                ask for the same train it once.
         """
-        request = Request(spec, code_id, environment, owner, rerun, purpose)
+        request = Request(spec, code_id, environment, owner, rerun, purpose, since)
         with self._write() as connection:
             return claim(connection, request, is_alive)
 
@@ -182,8 +187,9 @@ class Store:
         predictions: Predictions | None = None,
         *,
         complexity_key: str | None = None,
+        probes: Sequence[Probe] = (),
     ) -> None:
-        """Close the attempt as done, with its final metrics, predictions and the key of its recorded complexity."""
+        """Close the attempt as done, with its final metrics, predictions, probes and the key of its complexity."""
         with self._write() as connection:
             writing.finish(
                 connection,
@@ -192,7 +198,18 @@ class Store:
                 metrics=metrics,
                 predictions=predictions,
                 complexity_key=complexity_key,
+                probes=probes,
             )
+
+    @repeated
+    def record_probe(self, attempt_id: int, probe: Probe) -> None:
+        """Record what was measured of the final weights of a done attempt; what was measured first stays.
+
+        Raises:
+            StoreError: the attempt is not done.
+        """
+        with self._write() as connection:
+            writing.add_probe(connection, attempt_id, probe)
 
     @repeated
     def fail(self, attempt_id: int, token: str, reason: Reason, error: str) -> None:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, delete, select, update
 from sqlalchemy import insert as plain_insert
 
-from ranbench.errors import ClaimLost
+from ranbench.errors import ClaimLost, StoreError
 from ranbench.masking import mask
-from ranbench.records import Complexity, Environment, MetricPoint, Predictions, State
+from ranbench.records import Complexity, Environment, MetricPoint, Predictions, Probe, State
 from ranbench.store.connection import execute_many, insert
 from ranbench.store.schema import (
     ArtefactRow,
@@ -25,6 +25,7 @@ from ranbench.store.schema import (
     MetricPointRow,
     MetricRow,
     PredictionRow,
+    ProbeRow,
     RunRow,
     SuiteRow,
     SuiteRunRow,
@@ -79,8 +80,9 @@ def finish(
     metrics: Mapping[str, float],
     predictions: Predictions | None,
     complexity_key: str | None,
+    probes: Sequence[Probe] = (),
 ) -> None:
-    """Close an attempt as done, with its final metrics and predictions, and refer to the counts of its net."""
+    """Close an attempt as done, with its final metrics, predictions and probes; refer to the counts of its net."""
     counts = None if complexity_key is None else _counts_of(connection, attempt_id, complexity_key)
     close(connection, attempt_id, token, State.DONE, complexity_key=counts)
     rows = [{"attempt_id": attempt_id, "name": name, "value": number_or_null(value)} for name, value in metrics.items()]
@@ -89,6 +91,30 @@ def finish(
     if predictions is not None:
         kept = {"attempt_id": attempt_id, "classes": predictions.classes}
         connection.execute(plain_insert(PredictionRow).values(kept))
+    for probe in probes:
+        add_probe(connection, attempt_id, probe)
+
+
+def add_probe(connection: Connection, attempt_id: int, probe: Probe) -> None:
+    """Write what was measured of a done attempt's weights, unless it was measured before.
+
+    Raises:
+        StoreError: the attempt is not done.
+    """
+    state = connection.execute(select(AttemptRow.state).where(AttemptRow.id == attempt_id)).scalar_one_or_none()
+    if state != State.DONE.value:
+        raise StoreError(
+            f"attempt {attempt_id} {f'is {state}' if state else 'does not exist'}; only a result is probed"
+        )
+    values = {
+        "attempt_id": attempt_id,
+        "kind": probe.kind,
+        "numbers": dict(sorted(probe.values.items())),
+        "code_id": probe.code_id,
+        "measured": probe.measured,
+        "environment_id": add_environment(connection, probe.environment),
+    }
+    add_missing(connection, ProbeRow, [values])
 
 
 def _counts_of(connection: Connection, attempt_id: int, net: str) -> str:
