@@ -130,6 +130,8 @@ def _verify(
         report = committed(file)
         suite = suite_of(suites[index] if suites else report.suite, report.protocol, report.factor, report.seeds)
         places = against or list(report.against)
+        if not against and (servers := [place for place in places if _is_server(place)]):
+            raise UsageError(f"--verify {file}: names the server {servers[0]}; --against on the command line opens one")
         with settings(context, db).store(create=False) as store, _opened(context, places) as others:
             made = _made(store, suite, others, compare=report.compare)
             found = differences(report, text_of(made, report.kind))
@@ -147,6 +149,11 @@ def _verify(
         raise typer.Exit(4)
     if empty:
         raise typer.Exit(6)
+
+
+def _is_server(place: str) -> bool:
+    """Tell whether opening a place would go over the network, which a file that is read must not bring about."""
+    return "://" in place and not place.startswith("sqlite:///")
 
 
 @contextmanager
@@ -170,9 +177,9 @@ def _opened(context: typer.Context, places: Sequence[str]) -> Iterator[dict[str,
 
 def _label(place: str) -> str:
     """Name a database or bundle in a report: as it is given, without a password and without folders from the root."""
-    from ranbench.store.connection import masked
+    from ranbench.masking import mask_url
 
-    named = masked(place)
+    named = mask_url(place)
     path = named.removeprefix("sqlite:///")
     return Path(path).name if Path(path).is_absolute() else named
 

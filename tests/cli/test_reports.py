@@ -98,6 +98,15 @@ def test_a_committed_report_is_verified_from_its_bundle(done: Path) -> None:
     assert [bool(answer["differences"]) for answer in json.loads(other.stdout)] == [True, True]
 
 
+def test_a_report_that_is_verified_opens_no_server(done: Path) -> None:
+    (done / "server.md").write_text("ranbench report tiny.yaml --against postgresql+psycopg://someone@127.0.0.1:9/x\n")
+
+    found = ranbench("report", "--verify", "server.md", cwd=done)
+
+    assert found.returncode == 2
+    assert "names the server postgresql+psycopg://someone@127.0.0.1:9/x; --against on the command line" in found.stderr
+
+
 def test_a_report_of_no_run_verifies_nothing(done: Path) -> None:
     shutil.copytree(done / "protocols", done / "bare" / "protocols")
     (done / "bare" / "tiny.yaml").write_text((done / "tiny.yaml").read_text())
