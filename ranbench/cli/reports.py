@@ -161,12 +161,14 @@ def _opened(context: typer.Context, places: Sequence[str]) -> Iterator[dict[str,
     """Open other databases and bundles, by what a report may call them.
 
     Raises:
-        UsageError: one is given twice.
+        UsageError: one is not there, or given twice.
     """
     with ExitStack() as stack:
         found: dict[str, Store] = {}
         for place in places:
             label = _label(place)
+            if "://" not in place and not Path(place).exists():
+                raise UsageError(f"--against {place}: there is no such file")
             if label in (*found, "ours"):
                 raise UsageError(
                     f"--against {label}: a name that is taken; each file must have its own, and none is called ours"

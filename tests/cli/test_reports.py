@@ -53,7 +53,7 @@ def test_json_of_the_file_and_of_the_option_are_the_same(done: Path) -> None:
             "--format 'htm': not known; did you mean 'html'? (allowed: md, html, tex, csv, json)",
         ),
         (["--format", ""], 2, "--format '': not known"),
-        (["--against", "nowhere.zip"], 7, "nowhere.zip"),
+        (["--against", "nowhere.zip"], 2, "--against nowhere.zip: there is no such file"),
         (["--against", "other.zip", "--against", "other.zip"], 2, "--against other.zip: a name that is taken"),
         (["--verify", "nowhere.md"], 2, "--verify nowhere.md: cannot be read as a report"),
         (["tiny.yaml", "--verify", "a.md", "--verify", "b.md"], 2, "--verify: expected one SUITE for each file"),
