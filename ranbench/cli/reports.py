@@ -130,6 +130,8 @@ def _verify(
         report = committed(file)
         suite = suite_of(suites[index] if suites else report.suite, report.protocol, report.factor, report.seeds)
         places = against or list(report.against)
+        if not against and (servers := [place for place in places if _is_server(place)]):
+            raise UsageError(f"--verify {file}: names the server {servers[0]}; --against on the command line opens one")
         with settings(context, db).store(create=False) as store, _opened(context, places) as others:
             made = _made(store, suite, others, compare=report.compare)
             found = differences(report, text_of(made, report.kind))
@@ -149,17 +151,24 @@ def _verify(
         raise typer.Exit(6)
 
 
+def _is_server(place: str) -> bool:
+    """Tell whether opening a place would go over the network, which a file that is read must not bring about."""
+    return "://" in place and not place.startswith("sqlite:///")
+
+
 @contextmanager
 def _opened(context: typer.Context, places: Sequence[str]) -> Iterator[dict[str, Store]]:
     """Open other databases and bundles, by what a report may call them.
 
     Raises:
-        UsageError: one is given twice.
+        UsageError: one is not there, or given twice.
     """
     with ExitStack() as stack:
         found: dict[str, Store] = {}
         for place in places:
             label = _label(place)
+            if "://" not in place and not Path(place).exists():
+                raise UsageError(f"--against {place}: there is no such file")
             if label in (*found, "ours"):
                 raise UsageError(
                     f"--against {label}: a name that is taken; each file must have its own, and none is called ours"

@@ -231,6 +231,6 @@ def commands(suite: Suite, built: Tables, *, compare: bool) -> tuple[str, ...]:
         argument = path.as_posix()
     named = shlex.quote(" ".join(argument.split()))
     report = f"ranbench report {named}{suite.options}{' --compare' if compare else ''}"
-    report += "".join(f" --against {shlex.quote(one.name)}" for one in built.sets if one.name != OURS)
+    report += "".join(f" --against {shlex.quote(' '.join(one.name.split()))}" for one in built.sets if one.name != OURS)
     trust = " --trust-imports" if _has_own_code(suite) else ""
     return (f"ranbench run {named}{suite.options}{trust}", report)

@@ -53,7 +53,7 @@ def test_json_of_the_file_and_of_the_option_are_the_same(done: Path) -> None:
             "--format 'htm': not known; did you mean 'html'? (allowed: md, html, tex, csv, json)",
         ),
         (["--format", ""], 2, "--format '': not known"),
-        (["--against", "nowhere.zip"], 7, "nowhere.zip"),
+        (["--against", "nowhere.zip"], 2, "--against nowhere.zip: there is no such file"),
         (["--against", "other.zip", "--against", "other.zip"], 2, "--against other.zip: a name that is taken"),
         (["--verify", "nowhere.md"], 2, "--verify nowhere.md: cannot be read as a report"),
         (["tiny.yaml", "--verify", "a.md", "--verify", "b.md"], 2, "--verify: expected one SUITE for each file"),
@@ -96,6 +96,15 @@ def test_a_committed_report_is_verified_from_its_bundle(done: Path) -> None:
     assert (same.returncode, same.stdout) == (0, "kept/tiny.md: comes out again\nkept/tiny.json: comes out again\n")
     assert other.returncode == 4
     assert [bool(answer["differences"]) for answer in json.loads(other.stdout)] == [True, True]
+
+
+def test_a_report_that_is_verified_opens_no_server(done: Path) -> None:
+    (done / "server.md").write_text("ranbench report tiny.yaml --against postgresql+psycopg://someone@127.0.0.1:9/x\n")
+
+    found = ranbench("report", "--verify", "server.md", cwd=done)
+
+    assert found.returncode == 2
+    assert "names the server postgresql+psycopg://someone@127.0.0.1:9/x; --against on the command line" in found.stderr
 
 
 def test_a_report_of_no_run_verifies_nothing(done: Path) -> None:

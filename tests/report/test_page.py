@@ -38,6 +38,7 @@ def test_smoke_suite_has_no_paper_column_and_no_verdict(load: Load, recorder: Re
     page = report(suite, recorder.records, recorder.series, out=tmp_path / "out").read_text(encoding="utf-8")
 
     assert page.startswith("# A small suite (smoke)\n")
+    assert "\n- **Runs:** " in page
     assert "5.52" not in page
     assert "paper (%)" not in page
     assert "| attention-56 | residual | smoke | 81.00 ± 2.48 | [3 of 3](#cell-1) | 1.00 | 80.75 ± 2.48 |" in page
