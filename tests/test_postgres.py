@@ -29,12 +29,13 @@ from test_store import HERE, LOSSES, claim, claimed, owner, run
 import ranbench
 from ranbench.cli.options import Settings
 from ranbench.errors import StoreError
+from ranbench.masking import mask_url
 from ranbench.records import MetricPoint, Predictions
 from ranbench.spec import RunSpec
 from ranbench.store import Claimed, Refused, Store, claiming, connection, merging, upgrade, writing
 from ranbench.store import postgres as kind
 from ranbench.store.bundle import opened
-from ranbench.store.connection import make_engine, masked, writing_engine
+from ranbench.store.connection import make_engine, writing_engine
 from ranbench.store.schema import VERSION, VERSION_TABLE, Row
 from ranbench.store.values import Merged
 
@@ -93,7 +94,7 @@ def refused(url: str, do: Callable[[str], object] = Store.open) -> str:
     said = str(caught.value)
     assert "\n" not in said
     assert not re.search("s3cret|with:signs|s3cret%2F|signs%25", said)
-    return said.removeprefix(f"{masked(url)}: ")
+    return said.removeprefix(f"{mask_url(url)}: ")
 
 
 def in_thread(do: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
@@ -358,7 +359,7 @@ def test_a_password_as_an_option_is_used_and_masked(made: str) -> None:
 def test_secrets_among_the_options_are_masked(name: str) -> None:
     url = f"postgresql+psycopg://me@host/db?a=b&{name}=s3cret&c=d"
 
-    assert masked(url) == f"postgresql+psycopg://me@host/db?a=b&{name}=***&c=d"
+    assert mask_url(url) == f"postgresql+psycopg://me@host/db?a=b&{name}=***&c=d"
 
 
 def test_a_server_that_takes_no_more_connections_is_one_line(postgres: Cluster, made: str) -> None:

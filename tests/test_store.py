@@ -14,6 +14,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
 from ranbench.errors import ClaimLost, StoreError, UsageError
+from ranbench.masking import mask_url
 from ranbench.records import Complexity, Environment, MetricPoint, Owner, Predictions, Probe, Reason, State
 from ranbench.spec import (
     Augmentation,
@@ -27,7 +28,7 @@ from ranbench.spec import (
     RunSpec,
 )
 from ranbench.store import Artefact, Claimed, Refused, Store, claiming, writing
-from ranbench.store.connection import make_engine, masked, writing_engine
+from ranbench.store.connection import make_engine, writing_engine
 from ranbench.store.schema import VERSION
 
 HERE = Environment(
@@ -101,7 +102,7 @@ def test_opening_makes_the_folder_and_the_database_and_again_finds_it(url: str) 
         store.record_suite("table9", "A table", "name: table9", "ab" * 32, [run()])
 
     with Store.open(url, create=False) as store:
-        assert (store.url, store.schema_version(), store.backup) == (masked(url), VERSION, None)
+        assert (store.url, store.schema_version(), store.backup) == (mask_url(url), VERSION, None)
         assert [record.fingerprint for record in store.runs(suite="table9")] == [run().fingerprint]
 
 
