@@ -31,6 +31,7 @@ from ranbench.spec import (
 from ranbench.store import Claimed, Store
 from ranbench.store import bundle as bundles
 from ranbench.store.bundle import MANIFEST, VERSION, line, opened
+from ranbench.store.public import without_paths
 from ranbench.store.writing import number_or_null
 
 HERE = Environment(
@@ -231,6 +232,34 @@ def test_secrets_that_were_planted_are_in_no_bundle(database: Opened, tmp_path: 
     for secret in (token, password):
         assert secret not in whole
     assert token.encode() not in stored
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("error:/home/alice/x", "error:..."),
+        ("/x:/home/alice/lib", "...:..."),
+        ("No such file: /home/alice", "No such file: ..."),
+        ("/home/alice.smith: not found", "...: not found"),
+        ("file:///home/alice/x", "..."),
+        ("C:/Users/alice/x.txt", "x.txt"),
+        ("C:\\Users\\alice\\x", "..."),
+        ("\\\\server\\share\\alice", "..."),
+        ("cc -I/home/alice/inc a.c", "cc -I... a.c"),
+        ("<</home/alice/x>>", "<<...>>"),
+        ("//home/alice/x.py", "x.py"),
+        ("~alice/x", "..."),
+        ("ssh://alice@host/home/alice/x", "ssh://..."),
+        ("'/home/al ice/x y.txt' and '/home/al ice/x'", "'x y.txt' and '...'"),
+        ('File "/home/alice/lib/x.py", line 3', 'File "x.py", line 3'),
+        ("(/home/alice/libcuda.so.1)", "(libcuda.so.1)"),
+        ("https://example.org/home/x and a/b, 1 / 2, n/a", "https://example.org/home/x and a/b, 1 / 2, n/a"),
+        ("--db postgresql://me:pw@host/db", "--db postgresql://..."),
+    ],
+)
+def test_of_a_path_only_the_name_of_its_file_is_kept(text: str, expected: str) -> None:
+    assert without_paths(text) == expected
+    assert without_paths(expected) == expected
 
 
 def test_only_closed_attempts_are_exported(database: Opened, tmp_path: Path) -> None:

@@ -37,6 +37,29 @@ from ranbench.masking import mask, mask_url
         ("hf_abcdefghijklmnopqrst in a comment", "*** in a comment"),
         ("key AKIAABCDEFGHIJKLMNOP.", "key ***."),
         ("Authorization: Bearer abcdefgh.ijkl", "Authorization: Bearer ***"),
+        ("x://user@corp:pw@host:5432/db", "x://user@corp:***@host:5432/db"),
+        ("postgresql://a/b:pw@host/db", "postgresql://a/b:***@host/db"),
+        ("postgresql+psycopg://me:12345/67@host/db", "postgresql+psycopg://me:***@host/db"),
+        ("postgresql+psycopg:/me:pw@host/db", "postgresql+psycopg:/me:***@host/db"),
+        ("x://host/db?pass%77ord=pw&a=b", "x://host/db?pass%77ord=***&a=b"),
+        ("run x --db 'me:two words@host/db' -v", "run x --db 'me:***@host/db' -v"),
+        ("run x --db=me:pw@host/db", "run x --db=me:***@host/db"),
+        ("https://alice:pw@host/x", "https://alice:***@host/x"),
+        ("git+https://secrettoken@github.com/a", "git+https://***@github.com/a"),
+        ("HF_TOKEN=abcdefghij run", "HF_TOKEN=*** run"),
+        ("env 'HF_TOKEN=two words' run", "env 'HF_TOKEN=***' run"),
+        ("PASSWORD=hunter", "PASSWORD=***"),
+        ("export DB_PASS=hunter", "export DB_PASS=***"),
+        ("run --auth hunter -x", "run --auth *** -x"),
+        ("""run --token 'it'"'"'s' -x""", "run --token *** -x"),
+        ("curl -s -u alice:pw https://x", "curl -s -u alice:*** https://x"),
+        ("Authorization: Token abcdef", "Authorization: Token ***"),
+        ("'Authorization': 'abcdef'", "'Authorization': '***'"),
+        ("machine h login u password hunter", "machine h login u password ***"),
+        ('password = "it\'s"', 'password = "***"'),
+        ("token: str = b'say \"x\"'", "token: str = b'***'"),
+        ("+password: >\n+  hunter two", "+password: >\n+  ***"),
+        ("# dckr_pat_abcdefghijklmnop", "# ***"),
         (
             "-----BEGIN RSA PRIVATE KEY-----\n+MIIE\n+abc\n+-----END RSA PRIVATE KEY-----",
             "-----BEGIN RSA PRIVATE KEY-----***-----END RSA PRIVATE KEY-----",
@@ -45,6 +68,7 @@ from ranbench.masking import mask, mask_url
 )
 def test_a_secret_is_masked_and_nothing_around_it(text: str, expected: str) -> None:
     assert mask(text) == expected
+    assert mask(expected) == expected
 
 
 @pytest.mark.parametrize(
@@ -54,6 +78,12 @@ def test_a_secret_is_masked_and_nothing_around_it(text: str, expected: str) -> N
         "http://host:8080/a@b",
         "sqlite:///runs.db",
         "    token = new_token",
+        "TOKENS=512 BYPASS=1 COMPASS=2",
+        "+token = os.environ['X']",
+        "postgresql+psycopg://host:5432/db?sslmode=require",
+        "ssh://git@github.com/a/b",
+        "x = first if passed else author",
+        "(authorization: None)",
         "    def claim(self, token: str, attempt_id: int) -> None:",
         "owner(token=place.owner.token)",
         "AttemptRow.owner_token == token",
@@ -76,19 +106,25 @@ def test_what_the_environment_calls_a_secret_is_masked_wherever_it_stands(monkey
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("postgresql+psycopg://user@corp:s3cret@/p6?host=/run", "postgresql+psycopg://user@corp:***@/p6?host=/run"),
-        ("postgresql://me:a@b:c/d@host:5432/db", "postgresql://me:***@host:5432/db"),
-        ("u:s3cret@h/db", "u:***@h/db"),
-        ("postgresql+psycopg:/u:s3cret@h/db", "postgresql+psycopg:/u:***@h/db"),
-        ("mysql://user@corp:s3cret@host/db", "mysql://user@corp:***@host/db"),
-        ("postgresql://u/x:12345/67@h/db", "postgresql://u/x:***@h/db"),
-        (
-            "postgresql://host:5432/db?pass%77ord=s3cret&sslmode=require",
-            "postgresql://host:5432/db?pass%77ord=***&sslmode=require",
-        ),
+        ("postgresql+psycopg://user@corp:pw@host:5432/db", "postgresql+psycopg://user@corp:***@host:5432/db"),
+        ("mysql://user@corp:pw@host/db", "mysql://user@corp:***@host/db"),
+        ("postgresql://me:p@s:s/w@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me:two\nlines@host/db", "postgresql://me:***@host/db"),
+        ("me:pw@host/db", "me:***@host/db"),
+        ("postgresql+psycopg:me:pw@host/db", "postgresql+psycopg:me:***@host/db"),
+        ("postgresql+psycopg:/me:pw@host/db", "postgresql+psycopg:/me:***@host/db"),
+        ("postgresql://host/db?pass%77ord=pw&x=1", "postgresql://host/db?pass%77ord=***&x=1"),
+        ("host=h password='two words' dbname=x", "host=h password=*** dbname=x"),
         ("postgresql://me@host:5432/db", "postgresql://me@host:5432/db"),
-        ("sqlite:///results/ranbench.db", "sqlite:///results/ranbench.db"),
+        ("postgresql://host:5432/db?sslmode=require", "postgresql://host:5432/db?sslmode=require"),
+        ("sqlite:///C:/Users/a@b/ranbench.db", "sqlite:///C:/Users/a@b/ranbench.db"),
     ],
 )
-def test_the_url_of_a_database_keeps_everything_but_its_passwords(url: str, expected: str) -> None:
+def test_a_url_of_a_database_is_masked_between_its_user_and_the_last_at(url: str, expected: str) -> None:
     assert mask_url(url) == expected
+
+
+def test_a_long_line_without_a_secret_stays() -> None:
+    text = "+" + "abcDEF012_" * 20_000
+
+    assert mask(text) == text

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import sqlite3
 import subprocess
 import sys
+import zipfile
 from contextlib import closing
 from pathlib import Path
 
@@ -18,10 +20,12 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine
+from test_store import run
 
 import ranbench
 from ranbench.errors import StoreError
 from ranbench.records import Complexity, Purpose
+from ranbench.spec import digest
 from ranbench.store import Store, upgrade
 from ranbench.store.schema import VERSION, VERSION_TABLE, Row
 
@@ -196,6 +200,50 @@ def test_an_attempt_of_an_older_database_has_the_same_name_in_every_copy_of_it(t
         {},
         Complexity(12, 34, {}, {}, "words", code_id="code"),
     )
+
+
+def test_secrets_that_an_older_database_kept_are_in_no_export_and_not_in_the_file(tmp_path: Path) -> None:
+    path, bundle = tmp_path / "fourth.db", tmp_path / "out.zip"
+    spec, secret = run(), "s3cret-of-the-server"
+    content = json.dumps(spec.model_dump(mode="json", exclude={"seed"})).replace("'", "''")
+    old_database(
+        path,
+        "0004",
+        f"INSERT INTO cell VALUES ('{spec.cell_id}', '{content}')",
+        f"INSERT INTO run VALUES (1, '{spec.fingerprint}', '{spec.cell_id}', 0, '2026-01-01T00:00:00.000000+00:00')",
+        *(
+            f"""INSERT INTO environment VALUES ({number}, '{number}', 'cpu', 'cpu', 'cpu', 1, 1, 1, 'eager', '3',
+            'Linux', '{{}}', 'abc', 1, '+PASSWORD={secret}-{number}', 'here', 'me',
+            'ranbench run x --token {secret}-{number}')"""
+            for number in (1, 2)
+        ),
+        *(
+            f"""INSERT INTO attempt VALUES ({number}, '{spec.fingerprint}', {number}, 'failed', 'error',
+            'refused: x://me@corp:{secret}@host', '{"c" * 64}', 6, {spec.protocol.iterations}, 0, 0,
+            '2026-01-0{number}T00:00:00.000000+00:00', '2026-01-03T00:00:00.000000+00:00',
+            '2026-01-03T00:00:00.000000+00:00', NULL, NULL, NULL, NULL, {number}, NULL, 'result')"""
+            for number in (1, 2)
+        ),
+    )
+
+    with Store.open(f"sqlite:///{path}") as store:
+        (record,) = store.runs()
+        store.export(bundle, with_patch=True)
+        again = store.merge(bundle)
+    with Store.open(f"sqlite:///{tmp_path}/new.db") as other:
+        merged = [other.merge(bundle).added, other.merge(bundle).added]
+        other.export(tmp_path / "again.zip", with_patch=True)
+
+    environment = record.attempts[0].environment
+    assert (environment.command, environment.patch) == ("ranbench run x --token ***", "+PASSWORD=***")
+    assert record.attempts[1].environment == environment
+    assert rows(path, "SELECT sha256 FROM environment") == [(digest(environment.as_dict()),)]
+    assert {attempt.error for attempt in record.attempts} == {"refused: x://me@corp:***@host"}
+    assert (again.added, merged) == (0, [2, 0])
+    assert (tmp_path / "again.zip").read_bytes() == bundle.read_bytes()
+    with zipfile.ZipFile(bundle) as archive:
+        assert not any(secret.encode() in archive.read(name) for name in archive.namelist())
+    assert secret.encode() not in path.read_bytes()
 
 
 def test_a_copy_never_replaces_an_earlier_copy(path: Path, later: pytest.MonkeyPatch) -> None:
