@@ -19,6 +19,8 @@ LEARNING = ("residual", "naive")
 ATTENTION = ("mixed", "channel", "spatial")
 MASK = ("encoder-decoder", "local-convolutions")
 R_SCALES = ("both-ways", "way-down")
+SPATIAL_STD = ("biased", "unbiased")
+NOISE_DRAWN = ("once", "each-epoch")
 
 ATTENTION_OPTIONS: Mapping[str, tuple[str, ...]] = {"learning": LEARNING, "attention": ATTENTION, "mask": MASK}
 # Options on which the number of parameters and multiply-adds depends; the others change neither.
@@ -60,12 +62,13 @@ class NetInfo:
 
 
 def _attention(summary: str, *forms: Form, p: int = 1, t: int = 2, r: int = 1) -> NetInfo:
-    return NetInfo(summary, forms, {**ATTENTION_OPTIONS, "r_scales": R_SCALES}, {"p": p, "t": t, "r": r})
+    options = {**ATTENTION_OPTIONS, "r_scales": R_SCALES, "spatial_std": SPATIAL_STD}
+    return NetInfo(summary, forms, options, {"p": p, "t": t, "r": r})
 
 
 _RAN = "Residual Attention Network"
 
-# The nets that the paper names; on CIFAR and digits, attention-N of any other fitting depth is accepted as well.
+# The nets that suites of papers name; on CIFAR and digits, attention-N of any other fitting depth is accepted as well.
 NETS: Mapping[str, NetInfo] = {
     "attention-56": _attention(f"{_RAN}, m = 1; on ImageNet 1, 1, 1 (tables 1 to 4, 7)", "cifar", "imagenet", "digits"),
     "attention-92": _attention(f"{_RAN}, m = 2; on ImageNet 1, 2, 3 (tables 2 to 7)", "cifar", "imagenet", "digits"),
@@ -82,6 +85,9 @@ NETS: Mapping[str, NetInfo] = {
     "resnet-1001": NetInfo("pre-activation ResNet of 1001 layers (table 6)", ("cifar", "digits")),
     "wrn-16-8": NetInfo("wide ResNet, depth 16, width 8 (table 6)", ("cifar", "digits")),
     "wrn-28-10": NetInfo("wide ResNet, depth 28, width 10 (table 6)", ("cifar", "digits")),
+    "resnet-110": NetInfo("pre-activation ResNet of 110 layers, basic units (suite senet)", ("cifar", "digits")),
+    "se-resnet-110": NetInfo("ResNet-110 with squeeze and excitation (suite senet)", ("cifar", "digits")),
+    "se-resnet-164": NetInfo("ResNet-164 with squeeze and excitation (suite senet)", ("cifar", "digits")),
     "resnet-152": NetInfo("ResNet-152 of torchvision (table 7)", ("imagenet",), library="torchvision"),
     "resnext-101": NetInfo("ResNeXt-101 32x4d of torchvision (table 7)", ("imagenet",), library="torchvision"),
     "resnet-200": NetInfo("ResNet-200 of timm (table 7)", ("imagenet",), library="timm"),
@@ -110,6 +116,8 @@ STAGES: Mapping[Form, tuple[StagePlan, ...]] = {
     # not of the paper: maps of 8 and 4 pixels
     "digits": (StagePlan(32, 1, 2, 1), StagePlan(64, 2, 1, 1)),
 }
+
+PLAIN_STAGES = 3  # of our nets without attention
 
 # Modules per stage on ImageNet (table 2 and the authors' definitions).
 IMAGENET_MODULES: Mapping[str, tuple[int, int, int]] = {"56": (1, 1, 1), "92": (1, 2, 3)}
@@ -307,6 +315,13 @@ def _fits(form: Form, side: int, mask: str, attention: str) -> bool:
 def has_known_depth(model: str) -> bool:
     """Tell whether the trunk depth of a net can be counted: its parts are known, and they follow each other."""
     return not is_foreign(model) and net_info(model).layered
+
+
+def num_stages(model: str, form: Form) -> int | None:
+    """Return the number of stages of a net, None where they are not known: of libraries and foreign nets."""
+    if is_foreign(model) or net_info(model).library:
+        return None
+    return len(STAGES[form]) if is_attention_net(model) else PLAIN_STAGES
 
 
 def check_form(model: str, form: Form) -> None:

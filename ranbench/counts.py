@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from ranbench.catalogue import COUNTED_OPTIONS, dataset_info
+from ranbench.records import MODULE_METRICS
 from ranbench.spec import DataSpec, ModelSpec
 
 COUNTS_FILE = Path(__file__).with_name("counts.json")
@@ -40,6 +41,16 @@ class Recorded(Counts):
     """Counts that a run has made, with the ``code_id`` of the sources that they are of, None where it is not known."""
 
     code_id: str | None = None
+
+
+def size_of(metric: str, counts: Counts | None, model: ModelSpec, data: DataSpec) -> int | None:
+    """Return a size metric of a net: of its ``counts``, or of its plan where it is the attention modules of a stage."""
+    if metric not in MODULE_METRICS:
+        value: int | None = getattr(counts, metric) if counts else None
+        return value
+    modules = model.modules(dataset_info(data.name).form)
+    stage = list(MODULE_METRICS).index(metric)
+    return modules[stage] if stage < len(modules) else None
 
 
 def key(model: ModelSpec, data: DataSpec) -> str:

@@ -6,7 +6,8 @@ Every message is one line: where, what was got, what is allowed, what to do next
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 
@@ -129,6 +130,22 @@ class TimedOut(RanbenchError):
 def one_line(error: BaseException) -> str:
     """Return an exception's text on one line, or its class name where it has none."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, and those in whose handling or because of which it was raised."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def forget_frames(error: BaseException) -> None:
+    """Drop what the functions that an error came through had in hand: it would live as long as the error does."""
+    for each in chain(error):
+        traceback.clear_frames(each.__traceback__)
+        each.__traceback__ = None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

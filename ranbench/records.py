@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -37,14 +38,29 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True)
 class Metric:
-    """A measured quantity: its column heading, unit, meaning and whether less of it is better."""
+    """A measured quantity: its column heading, unit, meaning, and whether less of it is better.
+
+    ``stage``: which one of a net it is about, 0 where it is about the whole.
+    """
 
     name: str
     label: str
     unit: str
     meaning: str
     lower_is_better: bool = True
+    stage: int = 0
 
+
+STAGES = 3  # with attention modules, on CIFAR and ImageNet
+
+
+def _modules(stage: int) -> Metric:
+    """A fact of the net's plan, which the paper's table 2 prints; a page shows it where a suite speaks of it."""
+    name, label = f"modules_{stage}", f"attention modules in stage {stage}"
+    return Metric(name, label, "modules", label)
+
+
+MODULE_METRICS: Mapping[str, Metric] = {metric.name: metric for metric in map(_modules, range(1, STAGES + 1))}
 
 # What is counted of a net itself, exactly, without training.
 SIZE_METRICS: Mapping[str, Metric] = {
@@ -53,6 +69,15 @@ SIZE_METRICS: Mapping[str, Metric] = {
         Metric("parameters", "parameters", "parameters", "values that are trained, BatchNorm scale and shift included"),
         Metric("macs", "multiply-adds", "multiply-adds", "of convolutions and linear layers, forward, one image"),
         Metric("depth", "trunk depth", "layers", "weighted layers on the trunk, without masks and projections"),
+        *MODULE_METRICS.values(),
+    )
+}
+
+# What papers print and no run here measures yet: such numbers can be cited only.
+CITED_METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("top5_error_pct", "top-5 test error", "percent", "the class is not among the five likeliest"),
     )
 }
 
@@ -79,6 +104,37 @@ METRICS: Mapping[str, Metric] = {
     )
 }  # fmt: skip
 
+
+def response_name(stage: int, module: int | None = None) -> str:
+    """Name the mean absolute response at the end of a stage, or after one of its attention modules; from 1."""
+    return f"response_stage{stage}" + ("" if module is None else f"_module{module}")
+
+
+def response_place(name: str) -> tuple[int, int | None] | None:
+    """Read the stage and the module out of a name that ``response_name`` made; None for another name."""
+    match = re.fullmatch(r"response_stage(\d+)(?:_module(\d+))?", name)
+    return None if match is None else (int(match[1]), int(match[2]) if match[2] else None)
+
+
+MOST_STAGES = 4  # of the ImageNet nets
+
+
+def _responses() -> Iterator[Metric]:
+    """Large is better, since the paper reads a small response as features that vanish."""
+    for stage in range(1, MOST_STAGES + 1):
+        name, at = response_name(stage), f"at the end of stage {stage}"
+        meaning = f"mean absolute value of the features {at}, over the test images"
+        yield Metric(name, f"response of stage {stage}", "1", meaning, lower_is_better=False, stage=stage)
+        label, meaning = f"relative response of stage {stage}", f"{meaning}, divided by that of stage 1"
+        yield Metric(f"{name}_relative", label, "ratio", meaning, lower_is_better=False, stage=stage)
+
+
+# What the probe ``responses`` measures of the final weights. There is also ``response_stage1_module2``, the same after
+# the second attention module of the first stage, and so on: they are stored, but no suite speaks of them.
+RESPONSE_METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _responses()}
+METRICS = {**METRICS, **RESPONSE_METRICS}
+# What can be measured of the final weights of a run, by the name that a suite gives it.
+PROBES = ("responses",)
 
 ALL_METRICS: Mapping[str, Metric] = {**METRICS, **SIZE_METRICS}
 
@@ -161,11 +217,27 @@ class Owner:
 
 
 @dataclass(frozen=True)
+class Probe:
+    """What was measured of an attempt's final weights, with its result or later: ``values`` by name.
+
+    ``kind`` is one of ``PROBES``; ``code_id`` and ``environment`` are those of the measurement, which need not be those
+    of the training.
+    """
+
+    kind: str
+    values: Mapping[str, float]
+    code_id: str
+    measured: datetime
+    environment: Environment
+
+
+@dataclass(frozen=True)
 class Attempt:
     """One execution of a run from its first step; a resume continues it, a rerun opens the next.
 
     ``uid`` names it in every database that holds it. ``seconds`` is how long processes have worked on it, None where
-    that is not known. ``bundle`` is the hash of the bundle that it came out of.
+    that is not known. ``bundle`` is the hash of the bundle that it came out of. ``probes`` are not a part of it: they
+    may come when it is long closed.
     """
 
     id: int
@@ -189,6 +261,16 @@ class Attempt:
     uid: str = ""
     seconds: float | None = None
     bundle: str | None = None
+    probes: tuple[Probe, ...] = ()
+
+    def probe(self, kind: str) -> Probe | None:
+        """Return what was measured of this kind, or None."""
+        return next((probe for probe in self.probes if probe.kind == kind), None)
+
+    @property
+    def measured(self) -> Mapping[str, float]:
+        """The final metrics and the values of all probes."""
+        return {**{name: value for probe in self.probes for name, value in probe.values.items()}, **self.metrics}
 
 
 @dataclass(frozen=True)
@@ -226,7 +308,13 @@ class RunRecord:
 
     @property
     def latest(self) -> Attempt | None:
-        """The newest attempt at a result, or None where none was started."""
+        """The newest attempt at a result, or None where none was started.
+
+        One that is open here comes before closed ones of a bundle, which began later elsewhere.
+        """
+        here = [attempt for attempt in self.results if attempt.bundle is None]
+        if here and here[-1].state in (State.RUNNING, State.INTERRUPTED):
+            return here[-1]
         return self.results[-1] if self.results else None
 
     @property
@@ -235,3 +323,11 @@ class RunRecord:
         if self.counted:
             return State.DONE.value
         return self.latest.state.value if self.latest else "planned"
+
+
+def checkpoint_folders(fingerprint: str, uid: str, number: int) -> tuple[str, str]:
+    """Name an attempt's folder of checkpoints, and the one that earlier versions gave it.
+
+    Several databases may share a folder of results: the older name is not of one attempt alone.
+    """
+    return f"{fingerprint[:16]}-{uid[:12]}", f"{fingerprint[:16]}-{number}"

@@ -7,15 +7,17 @@ import hashlib
 import itertools
 import json
 import math
+import sqlite3
 import zipfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ranbench.errors import MergeConflict, NothingMeasured, StoreError, UsageError
-from ranbench.records import Complexity, Environment, MetricPoint, Owner, Predictions, Reason
+from ranbench.records import Complexity, Environment, MetricPoint, Owner, Predictions, Probe, Reason
 from ranbench.spec import (
     Augmentation,
     DataSpec,
@@ -27,8 +29,10 @@ from ranbench.spec import (
     RunSpec,
 )
 from ranbench.store import Claimed, Store
-from ranbench.store.bundle import MANIFEST, VERSION, line
-from ranbench.store.exporting import without_paths
+from ranbench.store import bundle as bundles
+from ranbench.store.bundle import MANIFEST, VERSION, line, opened
+from ranbench.store.public import without_paths
+from ranbench.store.writing import number_or_null
 
 HERE = Environment(
     device="cpu",
@@ -49,7 +53,8 @@ HERE = Environment(
     command="ranbench run table3 --db sqlite:////folder-of-mine/x.db",
     settings={"deterministic_algorithms": False},
 )
-ODD = {"error_pct": 0.1 + 0.2, "loss": math.inf, "best_error_pct": math.nan, "train_seconds": 5e-324}
+FINAL = {"error_pct": 5.0, "loss": 0.25, "best_error_pct": 4.5, "best_iteration": 50.0}
+ODD = {**FINAL, "error_pct": 0.1 + 0.2, "loss": math.inf, "energy_joules": math.nan, "train_seconds": 5e-324}
 
 
 def run(seed: int = 0) -> RunSpec:
@@ -158,7 +163,7 @@ def test_whatever_the_order_of_merging_the_export_is_the_same_to_the_byte(databa
         store = database(name)
         record(store, *seeds)
         for seed in seeds:  # runs that two of them have trained are there twice
-            train(store, seed, {"error_pct": float(seed)})
+            train(store, seed, {**FINAL, "error_pct": float(seed)})
         parts.append(tmp_path / f"{name}.zip")
         store.export(parts[-1])
 
@@ -295,7 +300,8 @@ def test_weights_travel_on_demand_and_only_whole(database: Opened, tmp_path: Pat
     attempt = begin(store, 0)
     sha256 = hashlib.sha256(weights).hexdigest()
     store.record_artefact(attempt, "me", kind="weights", path=path, sha256=sha256, size=len(weights))
-    store.finish(attempt, "me", {"error_pct": 5.0})
+    store.append(attempt, "me", [], 100)
+    store.finish(attempt, "me", FINAL)
     here, there = tmp_path / "here", tmp_path / "there"
     (here / "artefacts").mkdir(parents=True)
     (here / path).write_bytes(weights)
@@ -353,6 +359,30 @@ def put(name: str, content: bytes) -> Callable[[Members], None]:
     return lambda members: members.update({name: content})
 
 
+def twice(part: str) -> Callable[[Members], None]:
+    """Let the first record of a part stand there again."""
+
+    def change(members: Members) -> None:
+        first, *rest = members[f"{part}.jsonl"].splitlines(keepends=True)
+        members[f"{part}.jsonl"] = b"".join([first, first, *rest])
+
+    return change
+
+
+def spelled(text: bytes, other: bytes) -> Callable[[Members], None]:
+    """Write a text of the suites in another way."""
+
+    def change(members: Members) -> None:
+        assert text in members["suites.jsonl"]
+        members["suites.jsonl"] = members["suites.jsonl"].replace(text, other, 1)
+
+    return change
+
+
+DONE = {"state": "done", "reason": None, "metrics": FINAL}
+FILE = {"kind": "w", "path": "artefacts/a", "sha256": "1" * 64, "size": 1}
+
+
 def refuses(database: Opened, path: Path, told: str) -> None:
     """Check that a bundle is refused in one line that names it, and that nothing of it is kept."""
     store = database("refusing")
@@ -369,7 +399,10 @@ def refuses(database: Opened, path: Path, told: str) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (rewrite("cells", spec={}), "runs.jsonl:1: does not hold: .*cannot read its stored spec"),
+        (
+            rewrite("cells", spec={}),
+            "cells.jsonl:1: does not hold: this version cannot read its stored spec: model: Field required; nothing",
+        ),
         (
             rewrite("runs", seed=7),
             "runs.jsonl:1: does not hold: its fingerprint or cell_id is not the hash of its spec",
@@ -383,8 +416,8 @@ def refuses(database: Opened, path: Path, told: str) -> None:
         (rewrite("complexity", macs=3), "complexity.jsonl:1: does not hold: key is not the hash of its content"),
         (rewrite("attempts", state="running"), "attempts.jsonl:1: does not hold: state: Input should be 'done' or"),
         (rewrite("attempts", run="a" * 64), "attempts.jsonl:1: does not hold: its run or its environment is not in"),
-        (rewrite("attempts", state="done", reason=None, metrics={}), "attempts.jsonl:1: .*is done without a metric"),
-        (rewrite("attempts", state="failed", reason=None), "breaks a rule of the database"),
+        (rewrite("attempts", state="done", reason=None, metrics={}), "attempts.jsonl:1: .*is done without error_pct"),
+        (rewrite("attempts", state="failed", reason=None), "attempts.jsonl:1: .*is failed with the reason None"),
         (rewrite("attempts", metrics={"error_pct": "low"}), "attempts.jsonl:1: does not hold: metrics.error_pct"),
         (rewrite("attempts", predictions="?"), "attempts.jsonl:1: does not hold: "),
         (rewrite("attempts", step=101), "attempts.jsonl:1: does not hold: is at iteration 101 of 100"),
@@ -399,6 +432,43 @@ def refuses(database: Opened, path: Path, told: str) -> None:
         ),
         (rewrite("series", attempt="unknown"), "series.jsonl:1: does not hold: its attempt is not in the bundle"),
         (rewrite("series", steps=[20, 10]), "series.jsonl:1: does not hold: its steps do not ascend"),
+        (rewrite("series", steps=[10, 101]), "series.jsonl:1: does not hold: has a point at 101, beyond the step 100"),
+        (rewrite("series", steps=[], values=[]), "series.jsonl:1: does not hold: has no point"),
+        (rewrite("series", values=[10**400, 1.0]), "series.jsonl:1: does not hold: values.0: is a number out of range"),
+        (rewrite("attempts", seconds=10**400), "attempts.jsonl:1: does not hold: seconds: is a number out of range"),
+        (rewrite("attempts", started="0001-01-01T00:00:00+23:59"), "attempts.jsonl:1: .*: started: is out of range"),
+        (rewrite("attempts", ended="2026-01-01T02:00:00+02:00"), "attempts.jsonl:1: .*: ended: is not in UTC"),
+        (rewrite("attempts", ended="2026-01-01T02:00:00Z"), "attempts.jsonl:1: .*: ended: is not in UTC"),
+        (rewrite("attempts", ended="2026-01-01T02:00:00.000000+00:00"), "attempts.jsonl:1: .*: ended: is not in UTC"),
+        (
+            rewrite("attempts", state="failed", reason="error", metrics={}, iterations=99, step=0),
+            "attempts.jsonl:1: .*: is of 99 iterations, its spec of 100",
+        ),
+        (rewrite("attempts", predictions="AAB="), "attempts.jsonl:1: .*: is not base64 in its canonical form"),
+        (rewrite("attempts", code_id="me"), "attempts.jsonl:1: .*: code_id: is not a sha256 in hexadecimal"),
+        (rewrite("attempts", resumes=2**31), "attempts.jsonl:1: .*: resumes: Input should be less than"),
+        (rewrite("attempts", **DONE, step=99), "attempts.jsonl:1: .*: is done at iteration 99 of 100"),
+        (
+            rewrite("attempts", **{**DONE, "metrics": {**FINAL, "error_pct": None}}),
+            "attempts.jsonl:1: .* done without error",
+        ),
+        (
+            rewrite("attempts", state="failed", reason="error", metrics=FINAL),
+            "attempts.jsonl:1: .*: has a result, and is failed",
+        ),
+        (rewrite("attempts", artefacts=[FILE, FILE]), "attempts.jsonl:1: .*: its artefacts do not ascend"),
+        (rewrite("suites", name="a\x1b[31m"), "suites.jsonl:1: does not hold: name: holds a control character"),
+        (rewrite("suites", title="a\0"), "suites.jsonl:1: does not hold: title: holds a NUL"),
+        (rewrite("environments", cpu="a\u202e"), "environments.jsonl:1: .*: cpu: holds a control character"),
+        (rewrite("environments", settings={"a": ["\x07"]}), "environments.jsonl:1: .*: settings: holds a control"),
+        (twice("attempts"), "attempts.jsonl:2: does not hold: stands twice"),
+        (twice("series"), "series.jsonl:2: does not hold: stands twice"),
+        (spelled(b'"title":"A', b'"title":"\\ud800'), "suites.jsonl:1: is not in canonical form"),
+        (spelled(b'"name":', b'"name": '), "suites.jsonl:1: is not in canonical form"),
+        (spelled(b'"title":"A table"', b'"title":NaN'), "suites.jsonl:1: is not JSON: NaN is no number of JSON"),
+        (put("runs.jsonl", b"[" * 100_000), "runs.jsonl:1: is not JSON: maximum recursion"),
+        (put("artefacts/x", b"evil"), "'artefacts/x' is not a file that an attempt of the bundle names"),
+        (put("artefacts/0.x", b"evil"), "'artefacts/0.x' is not a file that an attempt of the bundle names"),
         (rewrite("series", steps=[10]), "series.jsonl:1: does not hold: has 1 steps and 2 values"),
         (put("runs.jsonl", b"{"), "runs.jsonl:1: is not JSON"),
         (put("runs.jsonl", b"[]\n"), "runs.jsonl:1: is no JSON object"),
@@ -429,6 +499,18 @@ def test_a_bundle_whose_records_do_not_hold_is_refused_whole(
             put(MANIFEST, line({"format": "ranbench bundle", "version": VERSION + 1, "members": {}})),
             f"is a bundle of version {VERSION + 1}, newer than {VERSION} of this ranbench; 'pip install --upgrade",
         ),
+        *[
+            (
+                put(MANIFEST, b'{"format":"ranbench bundle","version":%s,"members":{}}' % version),
+                "is not a bundle of ranbench: its manifest.json does not hold: .* (is not a whole|is no) number",
+            )
+            for version in (b"0", b"1.9", b"true", b'"1"', b"Infinity", b"1e400")
+        ],
+        (
+            put(MANIFEST, b'{"format":"ranbench bundle","version":1,"members":{"a":{"sha256":"","bytes":1e400}}}'),
+            "its manifest.json does not hold: 'inf' is not a whole number from 0",
+        ),
+        (put(MANIFEST, b"[" * 100_000), "its manifest.json does not hold: maximum recursion"),
     ],
 )
 def test_a_bundle_that_is_not_what_its_manifest_says_is_refused(
@@ -494,3 +576,244 @@ def test_a_bundle_that_lacks_a_run_of_a_merged_suite_leaves_its_link(bundle: Pat
     store.merge(bundle)
 
     assert {found.seed for found in store.runs(suite="table9")} == {0, 1, 5}
+
+
+def with_weights(database: Opened, tmp_path: Path, content: bytes) -> Path:
+    """Return a bundle with one file, ``artefacts/some.x``."""
+    store, out = database(content.decode()), tmp_path / f"{content.decode()}.zip"
+    attempt = begin(store, 0)
+    sha256 = hashlib.sha256(content).hexdigest()
+    store.record_artefact(attempt, "me", kind="weights", path="artefacts/some.x", sha256=sha256, size=len(content))
+    store.append(attempt, "me", [], 100)
+    store.finish(attempt, "me", FINAL)
+    (tmp_path / "made" / "artefacts").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "made" / "artefacts" / "some.x").write_bytes(content)
+    store.export(out, weights=tmp_path / "made")
+    return out
+
+
+def test_a_file_of_a_bundle_never_replaces_another_that_may_be_good(database: Opened, tmp_path: Path) -> None:
+    good, evil = (with_weights(database, tmp_path, content) for content in (b"good", b"evil"))
+    store, folder = database("second"), tmp_path / "there"
+    store.merge(good, folder)
+
+    with pytest.raises(StoreError, match=r"evil.zip: 'artefacts/some.x' is another file in the database; nothing was"):
+        store.merge(evil, folder)
+    with pytest.raises(StoreError, match=r"evil.zip: 'artefacts/some.x' is another file than .*some.x, which is there"):
+        database("third").merge(evil, folder)  # another database with the same folder
+
+    assert (folder / "artefacts" / "some.x").read_bytes() == b"good"
+    assert database("third").runs() == []
+
+
+def test_a_damaged_file_is_mended_by_a_bundle_that_has_it(database: Opened, tmp_path: Path) -> None:
+    good, store, folder = with_weights(database, tmp_path, b"good"), database("second"), tmp_path / "there"
+    store.merge(good, folder)
+    (folder / "artefacts" / "some.x").write_bytes(b"goo")
+
+    store.merge(good, folder)
+
+    assert (folder / "artefacts" / "some.x").read_bytes() == b"good"
+
+
+def test_a_line_that_is_too_long_is_refused_before_it_is_read(
+    bundle: Path, database: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = altered(bundle, put("cells.jsonl", b" " * 2**20), honest=True)
+    monkeypatch.setattr(bundles, "LONGEST_LINE", 2**16)
+
+    refuses(database, path, "cells.jsonl:1: is longer than 65,536 bytes")
+
+
+def test_an_export_that_cannot_be_written_says_why(database: Opened, tmp_path: Path) -> None:
+    store = database("first")
+    train(store, 0)
+    (tmp_path / "file").touch()
+
+    with pytest.raises(StoreError, match=r"out.zip: cannot be written: .*Not a directory"):
+        store.export(tmp_path / "file" / "out.zip")  # whose partial file cannot be deleted either
+
+
+def test_zero_has_one_form(bundle: Path, database: Opened, tmp_path: Path) -> None:
+    path = altered(bundle, rewrite("series", values=[-0.0, 1.0]), honest=True)
+    store = database("second")
+
+    store.merge(path)
+
+    assert store.merge(path).added == 0
+    store.export(tmp_path / "out.zip")
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        assert b"-0.0" not in archive.read("series.jsonl")
+    assert math.copysign(1, number_or_null(-0.0) or 0.0) == 1
+
+
+def test_an_export_and_a_merge_do_not_depend_on_the_variables_of_who_does_it(
+    database: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, first, second, third = database("first"), *(tmp_path / f"{number}.zip" for number in range(3))
+    train(store, 0, environment=dataclasses.replace(HERE, patch="+ extraordinary"))
+    store.fail(begin(store, 1), "me", Reason.ERROR, "an extraordinary error")
+    store.export(first, with_patch=True)
+
+    monkeypatch.setenv("SOME_TOKEN", "extraordinary")
+    store.export(second, with_patch=True)
+    other = database("second")
+    other.merge(first)
+    other.export(third, with_patch=True)
+
+    assert first.read_bytes() == second.read_bytes() == third.read_bytes()
+    store.fail(begin(store, 2), "me", Reason.ERROR, "an extraordinary error")
+    assert store.find(run(2).fingerprint).attempts[0].error == "an *** error"
+
+
+@pytest.mark.parametrize("text", ["see /home/me/x", "/C:\\C: password)'hunter22a", "--token abcdefgh", "a\0b"])
+def test_a_text_that_an_export_would_change_is_changed_when_it_comes(
+    text: str, database: Opened, tmp_path: Path
+) -> None:
+    store, path = database("first"), tmp_path / "out.zip"
+    store.fail(begin(store, 0), "me", Reason.ERROR, "it")
+    store.export(path)
+    path = altered(path, rewrite("attempts", error=text, patch=text), honest=True)
+    other = database("second")
+    other.merge(path)
+
+    assert other.merge(path).known == 1
+    other.export(tmp_path / "first.zip", with_patch=True)
+    database("third").merge(tmp_path / "first.zip")
+    database("third").export(tmp_path / "second.zip", with_patch=True)
+    assert (tmp_path / "first.zip").read_bytes() == (tmp_path / "second.zip").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("UPDATE cell SET spec = '{}'", "cells: record 1 cannot be exported: run .*: this version cannot read its"),
+        ("UPDATE attempt SET purpose = 'fun'", "attempts: record 1 cannot be exported: purpose: Input should be"),
+        ("UPDATE attempt SET step = 99", "attempts: record 1 cannot be exported: is done at iteration 99 of 100"),
+        ("DELETE FROM metric", "attempts: record 1 cannot be exported: is done without error_pct, loss"),
+    ],
+)
+def test_what_a_merge_would_refuse_is_not_exported(change: str, told: str, database: Opened, tmp_path: Path) -> None:
+    store = database("first")
+    train(store, 0)
+    altering = sqlite3.connect(store.url.removeprefix("sqlite:///"))
+    altering.execute("PRAGMA ignore_check_constraints = ON")
+    altering.execute(change)
+    altering.commit()
+    altering.close()
+
+    with pytest.raises(StoreError, match=told) as caught:
+        store.export(tmp_path / "out.zip")
+
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.glob("*.zip*")) == []
+
+
+def test_an_attempt_that_is_under_way_here_is_told(database: Opened, tmp_path: Path) -> None:
+    store, path = database("first"), tmp_path / "out.zip"
+    train(store, 0)
+    store.export(path)
+    other = database("second")
+    begin(other, 0)
+    altering = sqlite3.connect(other.url.removeprefix("sqlite:///"))
+    altering.execute("UPDATE attempt SET uid = ?", [store.runs()[0].attempts[0].uid])
+    altering.commit()
+    altering.close()
+
+    with pytest.raises(StoreError, match=r"attempts.jsonl:1: has the name of an attempt that is not closed here"):
+        other.merge(path)
+
+
+def test_errors_of_whoever_uses_a_bundle_are_not_called_damage(bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="disk"), opened(bundle):
+        raise OSError("disk")
+    with pytest.raises(StoreError, match=r"none.zip: cannot be read: No such file"), opened(tmp_path / "none.zip"):
+        pass
+
+
+def measure(store: Store, seed: int, value: float, day: int = 1) -> None:
+    """Record a measurement of the counted attempt's weights."""
+    (found,) = store.runs([run(seed).fingerprint])
+    assert found.counted is not None
+    elsewhere = dataclasses.replace(HERE, cpu=f"processor of {value}")
+    moment = datetime(2026, 1, day, 12, 30, tzinfo=UTC)
+    store.record_probe(found.counted.id, Probe("responses", {"response_stage1": value}, "d" * 64, moment, elsewhere))
+
+
+def measured(store: Store, seed: int = 0) -> list[tuple[float, str]]:
+    (found,) = store.runs([run(seed).fingerprint])
+    return [(one.values["response_stage1"], one.environment.cpu) for one in found.attempts[0].probes]
+
+
+def test_two_measurements_of_the_same_weights_are_no_conflict_and_the_earlier_one_stays(
+    bundle: Path, database: Opened, tmp_path: Path
+) -> None:
+    parts = [bundle]
+    for name, value, day in (("late", 0.5, 3), ("early", 0.25, 2), ("same-day", 0.75, 2)):
+        store = database(name)
+        store.merge(bundle)
+        measure(store, 0, value, day)
+        parts.append(tmp_path / f"{name}.zip")
+        store.export(parts[-1])
+
+    whole, kept = set(), set()
+    for number, order in enumerate(itertools.permutations(parts)):
+        store = database(f"order{number}")
+        for path in order:
+            store.merge(path)
+        store.export(tmp_path / "out.zip")
+        whole.add((tmp_path / "out.zip").read_bytes())
+        kept.update(measured(store))
+
+    assert len(whole) == len(kept) == 1
+    assert kept <= {(0.25, "processor of 0.25"), (0.75, "processor of 0.75")}
+
+
+def test_a_measurement_reaches_a_database_that_has_the_attempt_and_no_private_words_with_it(
+    bundle: Path, database: Opened, tmp_path: Path
+) -> None:
+    first, second, later = database("first"), database("second"), tmp_path / "later.zip"
+    second.merge(bundle)
+    measure(first, 0, 0.5)
+    first.export(later)
+
+    merged, again = second.merge(later), second.merge(later)
+
+    assert (merged.added, merged.known, again.added) == (0, 2, 0)
+    assert measured(second) == measured(first) == [(0.5, "processor of 0.5")]
+    second.export(tmp_path / "again.zip")
+    assert (tmp_path / "again.zip").read_bytes() == later.read_bytes()
+    with zipfile.ZipFile(later) as archive:
+        text = b"".join(archive.read(name) for name in archive.namelist())
+    assert [word for word in (b"hostname", b"username", b"folder-of-mine", b"private") if word in text] == []
+
+
+def test_a_bundle_of_the_first_version_which_has_no_measurements_is_read(bundle: Path, database: Opened) -> None:
+    def older(members: Members) -> None:
+        members.pop("probes.jsonl")
+        manifest = json.loads(members[MANIFEST])
+        members[MANIFEST] = line({**manifest, "version": 1})
+
+    merged = database("second").merge(altered(bundle, older, honest=True))
+
+    assert (merged.runs, merged.added) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"attempt": "unknown"}, "probes.jsonl:1: does not hold: its attempt or its environment is not in the bundle"),
+        ({"environment": "a" * 64}, "probes.jsonl:1: does not hold: its attempt or its environment is not in"),
+        ({"numbers": {}}, "probes.jsonl:1: does not hold: numbers: "),
+        ({"numbers": {"response_stage1": None}}, "probes.jsonl:1: does not hold: numbers.response_stage1"),
+        ({"measured": "2026-01-01"}, "probes.jsonl:1: does not hold: measured: .*has no time zone"),
+    ],
+)
+def test_a_measurement_that_does_not_hold_is_refused(
+    changes: dict[str, Any], told: str, bundle: Path, database: Opened
+) -> None:
+    store = database("first")
+    measure(store, 0, 0.5)
+    store.export(bundle)
+
+    refuses(database, altered(bundle, rewrite("probes", **changes), honest=True), told)

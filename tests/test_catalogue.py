@@ -179,7 +179,8 @@ def test_a_dataset_that_does_not_exist_is_refused_with_the_nearest() -> None:
             "attention-56",
             "depth",
             "56",
-            "model 'attention-56' has no option 'depth' (it has: learning, attention, mask, r_scales, p, t, r)",
+            "model 'attention-56' has no option 'depth' "
+            "(it has: learning, attention, mask, r_scales, spatial_std, p, t, r)",
         ),
         (
             "attention-56",
@@ -205,7 +206,11 @@ def test_an_option_that_does_not_fit_is_refused(model: str, option: str, value: 
 
 def test_every_attention_net_has_the_same_options_with_the_papers_choice_first() -> None:
     names = [name for name in NETS if name.startswith("attention")]
-    options = {**ATTENTION_OPTIONS, "r_scales": ("both-ways", "way-down")}
+    options = {
+        **ATTENTION_OPTIONS,
+        "r_scales": ("both-ways", "way-down"),
+        "spatial_std": ("biased", "unbiased"),
+    }
 
     assert len(names) == 9
     assert {name: net_info(name).options for name in names} == dict.fromkeys(names, options)

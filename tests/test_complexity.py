@@ -192,6 +192,19 @@ def wide_by_hand(dataset: str, units: int, width: int) -> Count:
     return total + classifier(inputs, info.num_classes)
 
 
+def excited(c: int, units: int) -> Count:
+    """c -> c/16 -> c with biases, whose multiply-adds are of one pixel: the mean over the map."""
+    hidden = c // 16
+    return units * Count(2 * c * hidden + hidden + c, 2 * c * hidden)
+
+
+def excited_by_hand(name: str, dataset: str) -> Count:
+    """What squeeze and excitation adds to each of 18 units in three stages."""
+    if name == "se-resnet-110":
+        return wide_by_hand(dataset, 18, 1) + excited(16, 18) + excited(32, 18) + excited(64, 18)
+    return resnet_by_hand(dataset, 18) + excited(64, 18) + excited(128, 18) + excited(256, 18)
+
+
 def cited_by_hand(units: tuple[int, ...], groups: int, side: int) -> Count:
     """Stem as of the attention nets, its pooling rounded up; bottlenecks with the stride in the 3x3; no last BN."""
     total, _ = imagenet_stem(side)
@@ -217,6 +230,9 @@ def by_hand(entry: str) -> Count | None:
         "resnet-1001": lambda: resnet_by_hand(dataset, 111),
         "wrn-16-8": lambda: wide_by_hand(dataset, 2, 8),
         "wrn-28-10": lambda: wide_by_hand(dataset, 4, 10),
+        "resnet-110": lambda: wide_by_hand(dataset, 18, 1),
+        "se-resnet-110": lambda: excited_by_hand(name, dataset),
+        "se-resnet-164": lambda: excited_by_hand(name, dataset),
         "resnet-152": lambda: cited_by_hand((3, 8, 36, 3), 1, side),
         "resnet-200": lambda: cited_by_hand((3, 24, 36, 3), 1, side),
         "resnext-101": lambda: cited_by_hand((3, 4, 23, 3), 32, side),
@@ -285,6 +301,9 @@ def test_r_enters_the_mask_both_ways_or_on_the_way_down(r_scales: str, up: int) 
         "wrn-16-8 @ cifar10",
         "wrn-16-8 @ digits",
         "wrn-28-10 @ cifar100",
+        "resnet-110 @ cifar10",
+        "se-resnet-110 @ cifar100",
+        "se-resnet-164 @ cifar10",
         "resnet-152 @ imagenet 224",
         "resnext-101 @ imagenet 224",
         "resnet-152 @ imagenet 227",
@@ -571,7 +590,7 @@ def test_learning_and_attention_change_no_count() -> None:
 # --- trunk depth
 
 DEPTHS = {
-    **{name: int(name.split("-")[1]) for name in NETS if not name.startswith(("wrn", "inception"))},
+    **{name: int(name.split("-")[-1]) for name in NETS if not name.startswith(("wrn", "inception"))},
     "wrn-16-8": 14,  # the name counts three projections and not the classifier
     "wrn-28-10": 26,
     "inception-resnet-v2": None,

@@ -10,25 +10,33 @@ from pathlib import Path
 
 import pytest
 
+from ranbench.claims import Beside, Member, Planned
+from ranbench.report import VerdictRow
 from ranbench.spec import Augmentation, Cosine, Evaluation, OneCycle, Optimizer, Protocol, Steps, WarmUp
-from ranbench.suite import find_suite, load_protocol, protocol_files
+from ranbench.suite import find_suite, load_protocol, load_suite, protocol_files
 from ranbench.suite.form import Reduction
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+REPORTS = (ROOT / "docs" / "reports.md").read_text(encoding="utf-8")
 COMMANDS = (
     *(
         "list",
         "validate",
+        "schema",
+        "new suite",
         "plan",
         "run",
         "status",
         "runs",
         "show",
         "rerun",
+        "response",
         "export",
         "merge",
         "report",
+        "claims",
+        "power",
         "complexity",
         "bench",
         "doctor",
@@ -42,9 +50,10 @@ COMMANDS = (
 
 
 def documented() -> list[str]:
-    """Every ranbench command line of the README, from code blocks and inline code, without placeholders."""
+    """Every ranbench command line of the README, from code blocks and inline code, without placeholders; of reports."""
     inside = re.findall(r"`(ranbench [^`\n]+)`", README)
-    blocks = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+    text = README + REPORTS
+    blocks = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
     lines = [line.split("#")[0].strip() for line in blocks if line.startswith("ranbench")]
     return list(dict.fromkeys(lines + inside))
 
@@ -81,6 +90,47 @@ def test_every_key_of_a_protocol_is_documented() -> None:
 
     assert sorted(keys - documented - {"of"}) == []
     assert [name for name in protocol_files(ROOT / "suites") if f"| `{name}` |" not in text] == []
+
+
+CLAIMED = """\
+name: shown
+title: Cells for the claims that are shown
+reference: cifar-paper
+protocol: cifar-paper
+seeds: 5
+cells:
+  fixed: {dataset: cifar10}
+  matrix: {model: [attention-56, attention-92], learning: [residual, naive]}
+published:
+  - {cell: {model: attention-56, learning: naive}, metric: error_pct, value: 5.89, unit: percent, where: table 3}
+  - {cell: {model: attention-56, learning: naive}, metric: parameters, value: 6e5, unit: parameters, where: here}
+"""
+
+
+def test_the_claims_that_are_shown_hold(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
+    shown = re.findall(r"```yaml\n(claims:.*?)```", text, re.DOTALL)[0]
+    file = tmp_path / "shown.yaml"
+    file.write_text(CLAIMED + shown, encoding="utf-8")
+
+    claims = load_suite(file).claims
+
+    assert [claim.kind for claim in claims] == ["better", "value", "trend", "trend", "ratio", "complexity"]
+    assert len(claims[0].pairs) == 2
+
+
+def test_every_name_in_the_json_of_claims_is_documented() -> None:
+    text = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
+    verdict, _, planned = text.partition("## A verdict")[2].partition("## Planned seeds")
+
+    lacking = [
+        name
+        for kind, part in ((VerdictRow, verdict), (Member, verdict), (Beside, verdict), (Planned, planned))
+        for name in kind.__dataclass_fields__
+        if f"`{name}`" not in part
+    ]
+
+    assert lacking == []
 
 
 def test_the_protocol_that_is_shown_is_the_papers(tmp_path: Path) -> None:
@@ -132,6 +182,17 @@ def test_the_suite_for_a_net_of_one_s_own_can_be_pasted_and_run(tmp_path: Path) 
     assert ended[2].stdout == "reports/mysuite.md\n"
 
 
+def test_every_option_of_a_report_is_documented() -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", "ranbench", "report", "--help"], capture_output=True, text=True, check=True
+    )
+
+    options = set(re.findall(r"^\s*(--[a-z]+)", found.stdout, re.MULTILINE)) - {"--help", "--db"}
+
+    assert {"--format", "--against", "--verify"} <= options
+    assert sorted(option for option in options if f"`{option}" not in REPORTS) == []
+
+
 def test_every_link_of_the_documents_leads_somewhere() -> None:
     broken = [
         f"{file.name}: {target}"
@@ -147,3 +208,16 @@ def test_every_public_name_can_be_imported() -> None:
     import ranbench
 
     assert [name for name in ranbench.__all__ if not hasattr(ranbench, name)] == []
+
+
+def test_every_suite_stands_in_the_readme_with_its_number_of_runs() -> None:
+    rows = re.findall(r"^\| (`.*?`) \| .* \| ([^|]*) \|$", README.partition("## Suites")[2].partition("\n## ")[0], re.M)
+    told = {
+        name: runs
+        for names, each in rows
+        for name, runs in zip(re.findall(r"`(.*?)`", names), each.split("; "), strict=True)
+    }
+
+    suites = [load_suite(file) for file in sorted((ROOT / "suites").glob("*.yaml"))]
+
+    assert told == {suite.name: str(len(suite.runs())) if suite.trains else "counted" for suite in suites}

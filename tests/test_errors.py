@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 
 from ranbench import errors
-from ranbench.errors import Divergence, Problem, RanbenchError, SuiteError, nearest, one_line
+from ranbench.errors import (
+    Divergence,
+    Problem,
+    RanbenchError,
+    SuiteError,
+    chain,
+    forget_frames,
+    nearest,
+    one_line,
+)
 
 PROBLEM = Problem("table3.yaml", 4, 9, "seeds", "got 'five'")
 
@@ -76,3 +87,42 @@ def test_the_nearest_name_is_suggested_only_where_there_is_one(name: str, expect
 )
 def test_an_exceptions_text_is_put_on_one_line(error: Exception, expected: str) -> None:
     assert one_line(error) == expected
+
+
+def test_an_error_whose_frames_are_forgotten_keeps_nothing_alive_and_its_text() -> None:
+    class Held:
+        pass
+
+    held: list[weakref.ref[Held]] = []
+
+    def fail() -> None:
+        thing = Held()
+        held.append(weakref.ref(thing))
+        raise ValueError("first")
+
+    def handle() -> None:
+        try:
+            fail()
+        except ValueError as error:
+            thing = Held()
+            held.append(weakref.ref(thing))
+            raise RuntimeError("second") from error
+
+    with pytest.raises(RuntimeError) as caught:
+        handle()
+    kept = caught.value
+    del caught
+
+    forget_frames(kept)
+
+    assert [thing() for thing in held] == [None, None]
+    assert [str(each) for each in chain(kept)] == ["second", "first"]
+
+
+def test_a_chain_of_errors_that_is_a_ring_ends() -> None:
+    first, second = ValueError("first"), ValueError("second")
+    first.__context__, second.__context__ = second, first
+
+    found = list(chain(first))
+
+    assert found == [first, second]

@@ -38,10 +38,23 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
 )
 FLOOR = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
-LATER = {"regression", "probes", "execution"}
+LATER = {"regression", "execution"}
 
 SUITE_ORDER = (
-    *("document", "reading", "form", "values", "files", "reduction", "protocols", "cells", "statements", "load"),
+    *(
+        "document",
+        "reading",
+        "form",
+        "values",
+        "files",
+        "reduction",
+        "protocols",
+        "cells",
+        "statements",
+        "load",
+        "schema",
+        "starting",
+    ),
 )
 
 LIGHT_PARTS = (

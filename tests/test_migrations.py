@@ -34,6 +34,15 @@ DOCUMENT = Path(__file__).parent.parent / "docs" / "database.md"
 
 NEXT = f"{int(VERSION) + 1:04}"
 
+# As much of a spec as is read without loading it.
+SPEC = json.dumps(
+    {
+        "model": {"name": "attention-56"},
+        "data": {"name": "digits", "train_images": 6, "test_images": 6},
+        "protocol": {"iterations": 6, "batch": 1, "evaluation": {}},
+    }
+)
+
 LATER = f"""
 import sqlalchemy as sa
 from alembic import op
@@ -151,7 +160,7 @@ def test_every_attempt_of_a_database_without_purposes_is_one_at_a_result(tmp_pat
     old_database(
         path,
         "0002",
-        "INSERT INTO cell VALUES ('c', '{}')",
+        f"INSERT INTO cell VALUES ('c', '{SPEC}')",
         "INSERT INTO run VALUES (1, 'f', 'c', 0, '2026-01-01T00:00:00.000000+00:00')",
         """INSERT INTO environment VALUES (1, 'e', 'cpu', 'cpu', 'cpu', 1, 1, 1, 'eager', '3', 'Linux', '{}', NULL, 0,
         NULL, 'here', 'me', 'ranbench')""",
@@ -173,7 +182,7 @@ def test_an_attempt_of_an_older_database_has_the_same_name_in_every_copy_of_it(t
     old_database(
         path,
         "0004",
-        "INSERT INTO cell VALUES ('c', '{}')",
+        f"INSERT INTO cell VALUES ('c', '{SPEC}')",
         "INSERT INTO run VALUES (1, 'f', 'c', 0, '2026-01-01T00:00:00.000000+00:00')",
         """INSERT INTO environment VALUES (1, 'e', 'cpu', 'cpu', 'cpu', 1, 1, 1, 'eager', '3', 'Linux', '{}', NULL, 0,
         NULL, 'here', 'me', 'ranbench')""",
@@ -220,7 +229,7 @@ def test_secrets_that_an_older_database_kept_are_in_no_export_and_not_in_the_fil
         ),
         *(
             f"""INSERT INTO attempt VALUES ({number}, '{spec.fingerprint}', {number}, 'failed', 'error',
-            'refused: x://me@corp:{secret}@host', 'code', 6, {spec.protocol.iterations}, 0, 0,
+            'refused: x://me@corp:{secret}@host', '{"c" * 64}', 6, {spec.protocol.iterations}, 0, 0,
             '2026-01-0{number}T00:00:00.000000+00:00', '2026-01-03T00:00:00.000000+00:00',
             '2026-01-03T00:00:00.000000+00:00', NULL, NULL, NULL, NULL, {number}, NULL, 'result')"""
             for number in (1, 2)

@@ -29,12 +29,13 @@ from test_store import HERE, LOSSES, claim, claimed, owner, run
 import ranbench
 from ranbench.cli.options import Settings
 from ranbench.errors import StoreError
+from ranbench.masking import mask_url
 from ranbench.records import MetricPoint, Predictions
 from ranbench.spec import RunSpec
 from ranbench.store import Claimed, Refused, Store, claiming, connection, merging, upgrade, writing
 from ranbench.store import postgres as kind
 from ranbench.store.bundle import opened
-from ranbench.store.connection import make_engine, masked, writing_engine
+from ranbench.store.connection import make_engine, writing_engine
 from ranbench.store.schema import VERSION, VERSION_TABLE, Row
 from ranbench.store.values import Merged
 
@@ -93,7 +94,7 @@ def refused(url: str, do: Callable[[str], object] = Store.open) -> str:
     said = str(caught.value)
     assert "\n" not in said
     assert not re.search("s3cret|with:signs|s3cret%2F|signs%25", said)
-    return said.removeprefix(f"{masked(url)}: ")
+    return said.removeprefix(f"{mask_url(url)}: ")
 
 
 def in_thread(do: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
@@ -358,7 +359,7 @@ def test_a_password_as_an_option_is_used_and_masked(made: str) -> None:
 def test_secrets_among_the_options_are_masked(name: str) -> None:
     url = f"postgresql+psycopg://me@host/db?a=b&{name}=s3cret&c=d"
 
-    assert masked(url) == f"postgresql+psycopg://me@host/db?a=b&{name}=***&c=d"
+    assert mask_url(url) == f"postgresql+psycopg://me@host/db?a=b&{name}=***&c=d"
 
 
 def test_a_server_that_takes_no_more_connections_is_one_line(postgres: Cluster, made: str) -> None:
@@ -607,14 +608,23 @@ def test_a_read_sees_one_state_while_others_write(made: str) -> None:
 
 # Bundles.
 
+FINAL = {"error_pct": 5.0, "loss": 0.25, "best_error_pct": 4.5, "best_iteration": 50.0}
+
+
+def finished(store: Store) -> None:
+    """Leave a done attempt that a bundle takes."""
+    attempt = claimed(store, code_id="c" * 64)
+    store.append(attempt, "me", [], run().protocol.iterations)
+    store.finish(attempt, "me", FINAL)
+
 
 def test_a_bundle_has_the_same_bytes_from_either_kind_of_database(made: str, tmp_path: Path) -> None:
     first, second, third = (tmp_path / f"{name}.zip" for name in ("first", "second", "third"))
-    odd = dict(zip(["a_b", "aB", "a-b", "É"], [math.nan, math.inf, -0.0, 5e-324], strict=True))
+    odd = FINAL | dict(zip(["a_b", "aB", "a-b", "É"], [math.nan, math.inf, -0.0, 5e-324], strict=True))
     with Store.open(f"sqlite:///{tmp_path}/ranbench.db") as file, Store.open(made) as server:
         for seed in range(3):
-            attempt = claimed(file, spec=run(seed))
-            file.append(attempt, "me", LOSSES, 30)
+            attempt = claimed(file, spec=run(seed), code_id="c" * 64)
+            file.append(attempt, "me", LOSSES, run().protocol.iterations)
             file.record_artefact(attempt, "me", kind="weights", path=f"artefacts/{seed}", sha256="0" * 64, size=2**40)
             file.finish(attempt, "me", odd, Predictions(b"\0\1\xff"))
         file.record_suite("s", "S", "text", hashlib.sha256(b"text").hexdigest(), [run(2), run(0)])
@@ -634,7 +644,7 @@ def test_a_bundle_has_the_same_bytes_from_either_kind_of_database(made: str, tmp
 def test_a_bundle_that_two_merge_at_once_is_there_once(made: str, beside: Engine, tmp_path: Path) -> None:
     path = tmp_path / "bundle.zip"
     with Store.open(f"sqlite:///{tmp_path}/ranbench.db") as file:
-        file.finish(claimed(file), "me", {"error_pct": 5.0})
+        finished(file)
         file.export(path)
     with Store.open(made) as store:
         with beside.begin() as other, opened(path) as bundle:
@@ -655,7 +665,7 @@ def test_a_bundle_and_a_claim_of_one_run_wait_for_each_other(
 ) -> None:
     path = tmp_path / "bundle.zip"
     with Store.open(f"sqlite:///{tmp_path}/ranbench.db") as file:
-        file.finish(claimed(file), "me", {"error_pct": 5.0})
+        finished(file)
         file.export(path)
     with Store.open(made) as store:
         store.record_suite("s", "S", "", "a" * 64, [run()])

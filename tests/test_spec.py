@@ -73,6 +73,7 @@ CHANGES: tuple[tuple[str, Any], ...] = (
     ("model.t", 5),
     ("model.r", 2),
     ("model.r_scales", "way-down"),
+    ("model.spatial_std", "unbiased"),
     ("data.name", "digits"),
     ("data.checksum", "md5:0"),
     ("data.train_images", 49_000),
@@ -80,6 +81,7 @@ CHANGES: tuple[tuple[str, Any], ...] = (
     ("data.input", 64),
     ("noise", {"rate": 0.1}),
     ("noise.rate", 0.3),
+    ("noise.drawn", "each-epoch"),
     ("protocol.iterations", 160_001),
     ("protocol.batch", 128),
     ("protocol.schedule", ONE_CYCLE),
@@ -112,9 +114,11 @@ CHANGES: tuple[tuple[str, Any], ...] = (
 # 756 = 9 * 4 * 21 = 9 * 6 * 14 = 9 * 7 * 12: a depth that several p and t give. r_scales changes nothing where r is 1.
 BASES: dict[str, dict[str, Any]] = {
     "noise.rate": {"noise": {"rate": 0.1}},
+    "noise.drawn": {"noise": {"rate": 0.1}},
     "model.p": {"model__name": "attention-776"},
     "model.t": {"model__name": "attention-776"},
     "model.r_scales": {"model__r": 3},
+    "model.spatial_std": {"model__attention": "spatial"},
     "protocol.schedule.warm_up.iterations": {"protocol__schedule__warm_up": WARM_UP},
     "protocol.schedule.warm_up.start": {"protocol__schedule__warm_up": WARM_UP},
     "protocol.augmentation.scale": {"protocol__augmentation": CROP},
@@ -221,9 +225,9 @@ def test_every_field_of_a_run_stands_in_one_list_of_its_identity() -> None:
 
 # Adding a field here means to have decided: required, or optional with a default that leaves older results as they are.
 FIELDS: dict[type[Spec], tuple[str, ...]] = {
-    ModelSpec: ("name", "learning", "attention", "mask", "p", "t", "r", "r_scales"),
+    ModelSpec: ("name", "learning", "attention", "mask", "p", "t", "r", "r_scales", "spatial_std"),
     DataSpec: ("name", "checksum", "train_images", "test_images", "input"),
-    NoiseSpec: ("rate",),
+    NoiseSpec: ("rate", "drawn"),
     WarmUp: ("iterations", "start"),
     Steps: ("kind", "lr", "drops", "factor", "warm_up"),
     Cosine: ("kind", "lr", "end", "warm_up"),
@@ -302,6 +306,17 @@ def test_what_local_convolutions_do_not_use_makes_no_other_cell(spelled: dict[st
 @pytest.mark.parametrize("spelled", [{"p": 1}, {"t": 2, "r": 1}, {"r_scales": "both-ways"}, {"r_scales": "way-down"}])
 def test_what_the_name_implies_may_be_spelled_out_or_not(spelled: dict[str, Any]) -> None:
     assert run_spec(model={"name": "attention-56", **spelled}).cell_id == run_spec().cell_id
+
+
+@pytest.mark.parametrize(("attention", "std"), [("mixed", "unbiased"), ("channel", "unbiased"), ("spatial", "biased")])
+def test_a_deviation_that_is_the_usual_one_or_that_nothing_uses_makes_no_other_cell(attention: str, std: str) -> None:
+    plain, spelled = ({"name": "attention-56", "attention": attention, **more} for more in ({}, {"spatial_std": std}))
+
+    assert run_spec(model=spelled).cell_id == run_spec(model=plain).cell_id
+
+
+def test_noise_that_is_drawn_once_may_be_spelled_out_or_not() -> None:
+    assert run_spec(noise={"rate": 0.1, "drawn": "once"}).cell_id == run_spec(noise={"rate": 0.1}).cell_id
 
 
 def test_the_usual_input_size_may_be_spelled_out_or_not() -> None:

@@ -13,8 +13,9 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
-from ranbench.errors import ClaimLost, UsageError
-from ranbench.records import Complexity, Environment, MetricPoint, Owner, Predictions, Reason, State
+from ranbench.errors import ClaimLost, StoreError, UsageError
+from ranbench.masking import mask_url
+from ranbench.records import Complexity, Environment, MetricPoint, Owner, Predictions, Probe, Reason, State
 from ranbench.spec import (
     Augmentation,
     DataSpec,
@@ -27,7 +28,7 @@ from ranbench.spec import (
     RunSpec,
 )
 from ranbench.store import Artefact, Claimed, Refused, Store, claiming, writing
-from ranbench.store.connection import make_engine, masked, writing_engine
+from ranbench.store.connection import make_engine, writing_engine
 from ranbench.store.schema import VERSION
 
 HERE = Environment(
@@ -101,7 +102,7 @@ def test_opening_makes_the_folder_and_the_database_and_again_finds_it(url: str) 
         store.record_suite("table9", "A table", "name: table9", "ab" * 32, [run()])
 
     with Store.open(url, create=False) as store:
-        assert (store.url, store.schema_version(), store.backup) == (masked(url), VERSION, None)
+        assert (store.url, store.schema_version(), store.backup) == (mask_url(url), VERSION, None)
         assert [record.fingerprint for record in store.runs(suite="table9")] == [run().fingerprint]
 
 
@@ -372,3 +373,34 @@ def test_the_database_itself_refuses_what_cannot_be(store: Store, beside: Engine
 
     with beside.connect() as other, pytest.raises(IntegrityError):
         other.execute(text(change))
+
+
+def probe(kind: str = "responses", value: float = 0.1 + 0.2) -> Probe:
+    """A measurement of final weights."""
+    return Probe(kind, {"response_stage1": value}, "c" * 64, datetime(2026, 1, 1, tzinfo=UTC), HERE)
+
+
+def test_what_is_measured_of_a_done_attempt_stands_beside_it_and_the_first_stays(store: Store) -> None:
+    at_once, later = claimed(store), claimed(store, spec=run(1))
+    store.finish(at_once, "me", {"error_pct": 5.0}, probes=[probe()])
+    store.finish(later, "me", {"error_pct": 6.0})
+    before = store.runs()[1].attempts[0]
+
+    store.record_probe(later, probe(value=0.5))
+    store.record_probe(later, probe(value=0.7))
+
+    first, second = (found.attempts[0] for found in store.runs())
+    assert first.probes == (probe(),)
+    assert second == dataclasses.replace(before, probes=(probe(value=0.5),))
+    assert second.measured == {"error_pct": 6.0, "response_stage1": 0.5}
+
+
+def test_an_attempt_that_is_not_done_is_not_measured(store: Store) -> None:
+    attempt = claimed(store)
+
+    with pytest.raises(StoreError, match="attempt 1 is running; only a result is probed"):
+        store.record_probe(attempt, probe())
+    with pytest.raises(StoreError, match="attempt 7 does not exist"):
+        store.record_probe(7, probe())
+
+    assert store.runs()[0].attempts[0].probes == ()

@@ -20,7 +20,7 @@ from test_store import HERE, LOSSES, claim, claimed, run
 
 from ranbench.errors import ClaimLost, StoreError
 from ranbench.records import MetricPoint, Owner, Purpose, Reason, State
-from ranbench.store import Claimed, Refused, Store, sqlite
+from ranbench.store import Claimed, Refused, Store, claiming, sqlite
 
 
 @pytest.fixture
@@ -96,6 +96,18 @@ def test_an_interrupted_attempt_is_resumed_by_the_same_code_only(store: Store) -
 
     assert same == Claimed(attempt, number=1, resume=True, step=30, environment=HERE)
     assert other == Claimed(2, number=2, resume=False, step=0, environment=HERE)
+
+
+def test_a_claim_names_the_attempt_as_every_database_does_also_when_it_is_resumed(store: Store) -> None:
+    first = claim(store, "old")
+
+    again = claim(store, "new", is_alive=dead)
+    other = claim(store, "new", is_alive=dead, code_id="code-2")
+
+    uids = [attempt.uid for attempt in store.find(run().fingerprint).attempts]
+    claims = [answer.uid for answer in (first, again, other) if isinstance(answer, Claimed)]
+    assert claims == [uids[0], uids[0], uids[1]]
+    assert len(set(uids)) == 2
 
 
 def test_a_dead_owners_attempt_of_other_code_is_marked_interrupted(store: Store) -> None:
@@ -319,3 +331,86 @@ def test_killing_a_writer_loses_no_point_that_it_was_told_is_written(url: str) -
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as other:
             assert other.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+@pytest.fixture
+def bundles(tmp_path: Path) -> dict[str, Path]:
+    """Bundles of one run that another database has made later: failed, and done."""
+    made = {}
+    for state in ("failed", "done"):
+        with Store.open(f"sqlite:///{tmp_path}/{state}/ranbench.db") as other:
+            attempt = claimed(other)
+            if state == "failed":
+                other.fail(attempt, "me", Reason.ERROR, "no luck")
+            else:
+                metrics = dict.fromkeys(("error_pct", "loss", "best_error_pct", "best_iteration"), 5.0)
+                other.append(attempt, "me", [], 100)
+                other.finish(attempt, "me", metrics)
+            made[state] = tmp_path / f"{state}.zip"
+            other.export(made[state])
+    return made
+
+
+@pytest.mark.parametrize("state", ["failed", "done"])
+def test_a_run_that_is_trained_here_is_held_whatever_a_bundle_says_of_it(
+    store: Store, bundles: dict[str, Path], state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claiming, "now", lambda: datetime.now(UTC) - timedelta(hours=1))
+    attempt = claimed(store)
+    monkeypatch.undo()
+    store.merge(bundles[state])
+
+    answers = [claim(store, "you", rerun=frozenset([wish])) for wish in ("failed", "all")]
+
+    assert [(answer.reason, answer.attempt_id) for answer in answers if isinstance(answer, Refused)] == [
+        ("held", attempt)
+    ] * 2
+    assert store.find(run().fingerprint).latest.id == attempt  # type: ignore[union-attr]
+
+
+def test_an_interrupted_run_goes_on_after_a_failed_one_was_merged_and_not_after_a_done_one(
+    store: Store, bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claiming, "now", lambda: datetime.now(UTC) - timedelta(hours=1))
+    attempt = claimed(store)
+    store.append(attempt, "me", LOSSES, 30)
+    store.interrupt(attempt, "me")
+    monkeypatch.undo()
+
+    store.merge(bundles["failed"])
+    resumed = claim(store)
+    store.interrupt(attempt, "me")
+    store.merge(bundles["done"])
+    after = claim(store)
+    again = claim(store, rerun=frozenset(["all"]))
+
+    assert isinstance(resumed, Claimed)
+    assert (resumed.attempt_id, resumed.step) == (attempt, 30)
+    assert isinstance(after, Refused)
+    assert after.reason == "done"
+    assert isinstance(again, Claimed)
+    assert again.attempt_id == attempt
+
+
+@pytest.mark.parametrize("state", [State.DONE, State.FAILED])
+def test_a_run_that_another_command_has_trained_again_meanwhile_is_not_trained_a_third_time(
+    store: Store, state: State
+) -> None:
+    def close(attempt: int) -> None:
+        if state is State.DONE:
+            store.finish(attempt, "me", {"error_pct": 5.0})
+        else:
+            store.fail(attempt, "me", Reason.DIVERGED, "words")
+
+    wish = frozenset(["all"] if state is State.DONE else ["failed"])
+    close(claimed(store))
+    began = datetime.now(UTC)
+    close(claimed(store, rerun=wish, since=began))
+
+    third = claim(store, "you", rerun=wish, since=began)
+    later = claim(store, "you", rerun=wish, since=datetime.now(UTC))
+
+    assert isinstance(third, Refused)
+    assert third.reason == state.value
+    assert isinstance(later, Claimed)
+    assert later.number == 3

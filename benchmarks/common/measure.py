@@ -126,7 +126,7 @@ def script(main: Callable[[Options], Result]) -> None:
         found = main(Options(quick=given.quick, data=given.data)).as_dict(benchmark, given.quick)
         found["text"] = in_words(found)
     except RanbenchError as error:
-        print(f"{benchmark}: {error}", file=sys.stderr)
+        print(f"ranbench: {benchmark}: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     if given.json:
         print(json.dumps(found, allow_nan=False))

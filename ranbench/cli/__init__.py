@@ -14,7 +14,21 @@ from typing import Annotated
 import typer
 
 from ranbench import __version__
-from ranbench.cli import bench, bundles, complexity, data, db, doctor, reports, rerun, results, run, suites
+from ranbench.cli import (
+    bench,
+    bundles,
+    claims,
+    complexity,
+    data,
+    db,
+    doctor,
+    reports,
+    rerun,
+    response,
+    results,
+    run,
+    suites,
+)
 from ranbench.cli.options import Data, Db
 from ranbench.cli.output import note
 from ranbench.errors import RanbenchError
@@ -53,13 +67,17 @@ def before(
 _COMMANDS: dict[str, Callable[..., None]] = {
     "list": suites.list_,
     "validate": suites.validate,
+    "schema": suites.schema,
     "plan": run.plan,
     "run": run.run,
     "status": results.status,
     "runs": results.runs,
     "show": results.show,
     "rerun": rerun.rerun,
+    "response": response.response,
     "report": reports.report,
+    "claims": claims.claims,
+    "power": claims.power,
     "export": bundles.export,
     "merge": bundles.merge,
     "complexity": complexity.complexity,
@@ -68,6 +86,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 }
 for name, command in _COMMANDS.items():
     app.command(name)(command)
+app.add_typer(suites.new, name="new")
 app.add_typer(data.app, name="data")
 app.add_typer(db.app, name="db")
 

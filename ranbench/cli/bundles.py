@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,6 +48,8 @@ def export(
         as_json({"file": str(file), **dataclasses.asdict(made)})
         return
     files = f", {plural(made.files, 'file')} of weights" if made.files else ""
+    if made.left_out:
+        note(f"{plural(made.left_out, 'file')} of weights left out: of attempts out of bundles, and not here")
     answer(f"{file}: {plural(made.runs, 'run')}{files}, {made.size:,} bytes; bundle {made.bundle[:12]}")
 
 
@@ -59,28 +62,50 @@ def merge(
     """Add the runs of bundles to the database: of each all or nothing; again, or in another order, gives the same."""
     chosen = settings(context, db)
     done: list[dict[str, Any]] = []
-    failed: RanbenchError | None = None
-    with chosen.store(create=True) as store:
-        for file in files:
-            try:
-                done.append(_merge(store, file, chosen.results))
-            except RanbenchError as error:
-                for conflict in getattr(error, "conflicts", ()):
-                    note(f"{file}: {conflict}")
-                if failed is not None:
-                    note(str(failed))
-                failed = error  # the last one's line and exit code are those of the command
+    refused: list[RanbenchError] = []
+    good = files if chosen.exists() else [file for file in files if _tried(refused, file, _check)]
+    if good:  # else no database is made
+        with chosen.store(create=True) as store:
+            for file in good:
+                _tried(refused, file, lambda file: done.append(_merge(store, file, chosen.results)))
     if json:
         as_json(done)
     else:
         for each in done:
             there = f", {plural(each['known'], 'attempt')} there already" if each["known"] else ""
             answer(f"{each['file']}: {plural(each['added'], 'attempt')} added{there}; bundle {each['bundle'][:12]}")
-    if failed is not None:
-        raise failed
+    if refused:
+        raise refused[-1]  # the last one's line and exit code are those of the command
+
+
+def _tried(refused: list[RanbenchError], file: Path, act: Callable[[Path], None]) -> bool:
+    """Do something with a file; where it is refused, tell what was refused before and keep this."""
+    try:
+        act(file)
+    except RanbenchError as error:
+        for conflict in getattr(error, "conflicts", ()):
+            note(f"{file}: {conflict}")
+        if refused:
+            note(str(refused[-1]))
+        refused.append(error)
+        return False
+    return True
+
+
+def _check(file: Path) -> None:
+    from ranbench.store.bundle import opened
+    from ranbench.store.checking import check
+
+    _is_there(file)
+    with opened(file) as bundle:
+        check(bundle)
+
+
+def _is_there(file: Path) -> None:
+    if not file.is_file():
+        raise UsageError(f"{file}: there is no such file")
 
 
 def _merge(store: Store, file: Path, results: Path) -> dict[str, Any]:
-    if not file.is_file():
-        raise UsageError(f"{file}: there is no such file")
+    _is_there(file)
     return {"file": str(file), **dataclasses.asdict(store.merge(file, results))}

@@ -12,6 +12,7 @@ import typer
 from ranbench.cli.options import Db, Json, settings
 from ranbench.cli.output import answer, as_json, plural
 from ranbench.errors import StoreError
+from ranbench.masking import mask_url
 
 app = typer.Typer(no_args_is_help=True, help="Check, copy and upgrade the database.", rich_markup_mode=None)
 
@@ -21,19 +22,18 @@ def check(context: typer.Context, json: Json = False, db: Db = None) -> None:
     """Look for damage, orphans and missing results in the database and its files; exit 7 on faults. Mends nothing."""
     from ranbench.environment import is_alive
     from ranbench.store.audit import audit
-    from ranbench.store.connection import masked
 
     chosen = settings(context, db)
     chosen.refuse_bundle()
     found = audit(chosen.db, chosen.results, is_alive)
     counts = Counter(finding.level for finding in found)
     if json:
-        as_json({"database": masked(chosen.db), "findings": [dataclasses.asdict(finding) for finding in found]})
+        as_json({"database": mask_url(chosen.db), "findings": [dataclasses.asdict(finding) for finding in found]})
     else:
         for finding in found:
             answer(f"{finding.level}: {finding.about}: {finding.text}")
         said = plural(counts["fault"], "fault") if counts["fault"] else "no fault"
-        answer(f"{masked(chosen.db)}: {said}, {plural(counts['note'], 'note')}")
+        answer(f"{mask_url(chosen.db)}: {said}, {plural(counts['note'], 'note')}")
     raise typer.Exit(StoreError.exit_code if counts["fault"] else 0)
 
 
@@ -46,22 +46,20 @@ def backup(
 ) -> None:
     """Copy the database, also while it is written to, and check the copy."""
     from ranbench.store.backup import backup as make
-    from ranbench.store.connection import masked
 
     chosen = settings(context, db)
     chosen.refuse_bundle()
     size = make(chosen.db, file)
     if json:
-        as_json({"database": masked(chosen.db), "copy": str(file), "bytes": size})
+        as_json({"database": mask_url(chosen.db), "copy": str(file), "bytes": size})
     else:
-        answer(f"{masked(chosen.db)}: copied to {file} ({size:,} bytes), and the copy is whole")
+        answer(f"{mask_url(chosen.db)}: copied to {file} ({size:,} bytes), and the copy is whole")
 
 
 @app.command()
 def upgrade(context: typer.Context, json: Json = False, db: Db = None) -> None:
     """Bring an older database to this version's schema; a copy of it is made first."""
     from ranbench.store import Store
-    from ranbench.store.connection import masked
     from ranbench.store.looking import schema_version
 
     chosen = settings(context, db)
@@ -70,9 +68,9 @@ def upgrade(context: typer.Context, json: Json = False, db: Db = None) -> None:
     with Store.open(chosen.db, create=False) as store:
         after, copy = store.schema_version(), store.backup
     if json:
-        as_json({"database": masked(chosen.db), "from": before, "to": after, "copy": copy})
+        as_json({"database": mask_url(chosen.db), "from": before, "to": after, "copy": copy})
     elif before == after:
-        answer(f"{masked(chosen.db)}: has schema {after}, that of this ranbench; nothing to do")
+        answer(f"{mask_url(chosen.db)}: has schema {after}, that of this ranbench; nothing to do")
     else:
         kept = f"its old form is kept as {copy}" if copy else "no copy was made here"
-        answer(f"{masked(chosen.db)}: upgraded from schema {before} to {after}; {kept}")
+        answer(f"{mask_url(chosen.db)}: upgraded from schema {before} to {after}; {kept}")

@@ -93,6 +93,8 @@ class Settings:
         from ranbench.cli.output import note
         from ranbench.store import Store
 
+        if "://" not in self.db and Path(self.db).suffix == ".zip" and not Path(self.db).exists():
+            raise UsageError(f"--db {self.db}: there is no such file")
         bundle = self.bundle
         if bundle is not None:
             if create or write:
@@ -149,14 +151,18 @@ def one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
         raise UsageError(f"{option} {value!r}: not known{nearest(value, allowed)} (allowed: {', '.join(allowed)})")
 
 
-def at_least_one(option: str, value: int | None) -> int | None:
-    """Check a number that must be 1 or more where it is given.
+def times_the_cores(option: str, value: int | None, times: int) -> int | None:
+    """Check a number of threads that is given: 1 to so many times the cores, for each takes memory and a place.
 
     Raises:
-        UsageError: it is less.
+        UsageError: it is less or more.
     """
+    cores = os.cpu_count() or 1
     if value is not None and value < 1:
         raise UsageError(f"{option} {value}: must be 1 or more")
+    if value is not None and value > times * cores:
+        count = "1 core" if cores == 1 else f"{cores} cores"
+        raise UsageError(f"{option} {value}: this machine has {count}; at most {times} times as many are allowed")
     return value
 
 

@@ -7,7 +7,7 @@ import math
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import typer
 
@@ -35,9 +35,26 @@ def as_json(value: Any) -> None:
     typer.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
-    """Print a table; the columns named in ``right`` are aligned to the right."""
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
+    if_any: Sequence[str] = (),
+) -> None:
+    """Print a table.
+
+    Args:
+        columns: headings.
+        rows: values of each row.
+        right: columns that are aligned to the right.
+        whole: columns whose values are never broken over lines, since one copies them.
+        if_any: columns that are left out where all rows are empty.
+    """
     texts = [["" if value is None else str(value) for value in row] for row in rows]
+    kept = [n for n, name in enumerate(columns) if name not in if_any or any(row[n] for row in texts)]
+    columns, texts = [columns[n] for n in kept], [[row[n] for n in kept] for row in texts]
     if len(texts) > LONG or not sys.stdout.isatty():
         _plain_table(columns, texts, right)
         return
@@ -48,7 +65,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Se
 
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        shown.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        side: Literal["left", "right"] = "right" if column in right else "left"
+        shown.add_column(column, justify=side, overflow="fold", no_wrap=column in whole)
     for row in texts:
         shown.add_row(*map(Text, row))
     Console().print(shown)

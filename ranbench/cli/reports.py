@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ranbench.cli.options import Db, Factor, Json, Protocol, Seeds, settings, suite_of
-from ranbench.cli.output import answer, as_json, note
+from ranbench.cli.evidence import measured_of, predictions_of, records_of
+from ranbench.cli.options import Db, Factor, Json, Protocol, Seeds, one_of, settings, suite_of
+from ranbench.cli.output import answer, as_json, note, plural
 from ranbench.errors import SuiteError, UsageError
 
 if TYPE_CHECKING:
     from ranbench.counts import Recorded
     from ranbench.records import RunRecord
+    from ranbench.report import Report
     from ranbench.store import Store
     from ranbench.suite import Suite
 
@@ -30,9 +34,20 @@ def report(
     compare: Annotated[
         bool, typer.Option("--compare", help="Set ours beside the paper's values, with verdicts.")
     ] = False,
+    against: Annotated[
+        list[str] | None,
+        typer.Option("--against", metavar="DB", help="A database or bundle to set beside ours; repeatable."),
+    ] = None,
     protocol: Protocol = None,
     factor: Factor = None,
     seeds: Seeds = None,
+    verify: Annotated[
+        list[Path] | None,
+        typer.Option("--verify", metavar="FILE", help="Make a committed report (md, json) anew and say what differs."),
+    ] = None,
+    formats: Annotated[
+        str, typer.Option("--format", metavar="LIST", help="Of md, html, tex, csv and json, with commas between.")
+    ] = "md",
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the pages go.")] = Path("reports"),
     json: Json = False,
     db: Db = None,
@@ -41,9 +56,13 @@ def report(
     import ranbench.report as reporting
     from ranbench.errors import one_line
 
+    chosen = _chosen(formats)
+    if verify:
+        _verify(context, verify, suites or [], against, db, json=json)
+        return
     tables = []
     missing = 0
-    with settings(context, db).store(create=False) as store:
+    with settings(context, db).store(create=False) as store, _opened(context, against or []) as others:
         names = suites or sorted({entry.name for entry in store.suites()})
         if not names:
             raise UsageError("report: the database holds no suite yet; 'ranbench run SUITE' records one")
@@ -56,25 +75,129 @@ def report(
                 missing += 1
                 note(f"no page for a recorded suite: {error}; give its file: 'ranbench report FILE'")
                 continue
-            records, measured = _records(store, suite), _measured(store, suite)
-            _say_other_code(suite, records, measured)
+            made = _made(store, suite, others, compare=compare)
             if json:
-                tables.append(reporting.tables(suite, records, measured, compare=compare).as_dict())
+                tables.append(made.as_dict())
                 continue
-            attempts = [record.counted.id for record in records if record.counted]
-            series = {
-                key: (steps.tolist(), values.tolist())
-                for key, (steps, values) in store.series(attempts, CURVES).items()
-            }
             try:
-                page = reporting.report(suite, records, series, measured, out=out, compare=compare)
+                files = reporting.write(made, out, chosen)
             except OSError as error:
                 raise UsageError(f"--out {out}: cannot be written: {one_line(error)}") from None
-            answer(str(page))
+            for file in files:
+                answer(str(file))
     if json:
         as_json(tables)
     if missing:
         raise typer.Exit(2)
+
+
+def _made(store: Store, suite: Suite, others: Mapping[str, Store], *, compare: bool) -> Report:
+    """Make the report of a suite from a store, with those of other stores beside it."""
+    import ranbench.report as reporting
+
+    records, measured = records_of(store, suite), measured_of(store, suite)
+    predictions = predictions_of(store, suite, records) if compare else {}
+    _say_other_code(suite, records, measured)
+    theirs = {label: records_of(other, suite) for label, other in others.items()}
+    built = reporting.tables(suite, records, measured, predictions, compare=compare, against=theirs)
+    attempts = [record.counted.id for record in records if record.counted]
+    series = {key: (steps.tolist(), values.tolist()) for key, (steps, values) in store.series(attempts, CURVES).items()}
+    return reporting.Report(suite, built, series, compare)
+
+
+def _verify(
+    context: typer.Context,
+    files: Sequence[Path],
+    suites: Sequence[str],
+    against: list[str] | None,
+    db: str | None,
+    *,
+    json: bool,
+) -> None:
+    """Make committed reports anew, and print what differs; exit 4 where something does, 6 where no run is behind it.
+
+    Raises:
+        UsageError: a file is no report, or more suites are named than files.
+    """
+    from ranbench.report.formats import text_of
+    from ranbench.report.verifying import committed, differences
+
+    if suites and len(suites) != len(files):
+        raise UsageError("--verify: expected one SUITE for each file, in their order, or none: a report names its own")
+    answers = []
+    empty = False
+    for index, file in enumerate(files):
+        report = committed(file)
+        suite = suite_of(suites[index] if suites else report.suite, report.protocol, report.factor, report.seeds)
+        places = against or list(report.against)
+        if not against and (servers := [place for place in places if _is_server(place)]):
+            raise UsageError(f"--verify {file}: names the server {servers[0]}; --against on the command line opens one")
+        with settings(context, db).store(create=False) as store, _opened(context, places) as others:
+            made = _made(store, suite, others, compare=report.compare)
+            found = differences(report, text_of(made, report.kind))
+        if suite.trains and not made.tables.states["done"] and not found:
+            note(f"{file}: holds no number of a run, so nothing was verified")
+            empty = True
+        answers.append({"file": str(file), "differences": [asdict(one) for one in found]})
+        if not json:
+            for one in found:
+                answer(f"{file}: {one}")
+            answer(f"{file}: {plural(len(found), 'difference')}" if found else f"{file}: comes out again")
+    if json:
+        as_json(answers)
+    if any(one["differences"] for one in answers):
+        raise typer.Exit(4)
+    if empty:
+        raise typer.Exit(6)
+
+
+def _is_server(place: str) -> bool:
+    """Tell whether opening a place would go over the network, which a file that is read must not bring about."""
+    return "://" in place and not place.startswith("sqlite:///")
+
+
+@contextmanager
+def _opened(context: typer.Context, places: Sequence[str]) -> Iterator[dict[str, Store]]:
+    """Open other databases and bundles, by what a report may call them.
+
+    Raises:
+        UsageError: one is not there, or given twice.
+    """
+    with ExitStack() as stack:
+        found: dict[str, Store] = {}
+        for place in places:
+            label = _label(place)
+            if "://" not in place and not Path(place).exists():
+                raise UsageError(f"--against {place}: there is no such file")
+            if label in (*found, "ours"):
+                raise UsageError(
+                    f"--against {label}: a name that is taken; each file must have its own, and none is called ours"
+                )
+            found[label] = stack.enter_context(settings(context, place).store(create=False))
+        yield found
+
+
+def _label(place: str) -> str:
+    """Name a database or bundle in a report: as it is given, without a password and without folders from the root."""
+    from ranbench.masking import mask_url
+
+    named = mask_url(place)
+    path = named.removeprefix("sqlite:///")
+    return Path(path).name if Path(path).is_absolute() else named
+
+
+def _chosen(formats: str) -> tuple[str, ...]:
+    """Return the formats that are named, each once.
+
+    Raises:
+        UsageError: one is not known, or none is named.
+    """
+    from ranbench.report import FORMATS
+
+    names = tuple(dict.fromkeys(name.strip() for name in formats.split(",")))
+    for name in names:
+        one_of("--format", name, tuple(FORMATS))
+    return names
 
 
 def _say_other_code(suite: Suite, records: Sequence[RunRecord], measured: Mapping[str, Recorded]) -> None:
@@ -93,20 +216,3 @@ def _say_other_code(suite: Suite, records: Sequence[RunRecord], measured: Mappin
     number = of_other_code(record for record in records if record.fingerprint in asked)
     if number:
         note(f"suite {suite.name}: {other_code_words(number)}; 'ranbench run SUITE --rerun changed' trains again")
-
-
-def _measured(store: Store, suite: Suite) -> dict[str, Recorded]:
-    """The recorded counts of the suite's nets, by their key."""
-    from ranbench.counts import Recorded
-    from ranbench.spec import complexity_key
-
-    keys = {complexity_key(cell.model, cell.data) for cell in suite.cells}
-    found = {key: store.complexity(key) for key in sorted(keys)}
-    return {key: Recorded(one.parameters, one.macs, one.depth, one.code_id) for key, one in found.items() if one}
-
-
-def _records(store: Store, suite: Suite) -> list[RunRecord]:
-    """All runs of the suite's cells: those it asks for now, and those that it was ever recorded with."""
-    asked = store.runs([spec.fingerprint for spec in suite.runs()])
-    known = {record.fingerprint for record in asked}
-    return asked + [record for record in store.runs(suite=suite.name) if record.fingerprint not in known]

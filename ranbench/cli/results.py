@@ -13,8 +13,8 @@ import typer
 
 from ranbench.cli.options import Db, Json, settings, suite_name
 from ranbench.cli.output import answer, as_json, duration, note, plural, table
-from ranbench.errors import UsageError
-from ranbench.records import Purpose
+from ranbench.errors import UsageError, nearest
+from ranbench.records import Purpose, State
 
 if TYPE_CHECKING:
     from ranbench.records import Attempt, Complexity, RunRecord
@@ -38,7 +38,7 @@ SuiteFilter = Annotated[str | None, typer.Argument(metavar="[SUITE]", help="Only
 def status(context: typer.Context, suite: SuiteFilter = None, json: Json = False, db: Db = None) -> None:
     """Show what is running and how far, and how many runs stand where."""
     with settings(context, db).store(create=False) as store:
-        records = store.runs(suite=suite_name(suite) if suite else None)
+        records = _chosen(store, suite)
         open_ = [(record, attempt) for record in records for attempt in record.attempts if attempt.owner]
         points = store.last_points([attempt.id for _, attempt in open_], ["test_error_pct"])
     states = Counter(_state(record) for record in records)
@@ -66,14 +66,28 @@ def status(context: typer.Context, suite: SuiteFilter = None, json: Json = False
         table(columns, rows, right=("seed", "iteration", "of", "test error"))
 
 
-def _state(record: RunRecord) -> str:
-    """The stored state; a run whose process is gone is no longer running, though only the next claim writes that."""
-    latest = record.latest
-    if record.state != "running" or latest is None or latest.owner is None:
-        return record.state
-    from ranbench.environment.owner import is_alive
+def _chosen(store: Store, suite: str | None) -> list[RunRecord]:
+    """Read all runs, or those of a suite.
 
-    return record.state if is_alive(latest.owner, latest.updated) else "interrupted"
+    Raises:
+        UsageError: nothing of the suite is recorded.
+    """
+    if suite is None:
+        return store.runs()
+    known = sorted({entry.name for entry in store.suites()})
+    name = suite_name(suite)
+    if name not in known:
+        there = ", ".join(known) or "none"
+        raise UsageError(f"suite {name!r}: nothing of it is recorded{nearest(name, known)} (recorded: {there})")
+    return store.runs(suite=name)
+
+
+def _state(record: RunRecord) -> str:
+    if record.state != State.RUNNING.value:
+        return record.state
+    from ranbench.environment.owner import state_now
+
+    return state_now(record)
 
 
 def _progress(record: RunRecord, attempt: Attempt, points: dict[int, Any]) -> dict[str, Any]:
@@ -111,7 +125,7 @@ def runs(
         if why_not is not None:
             _why_not(store.find(why_not[0]), store.find(why_not[1]), json)
             return
-        records = store.runs(suite=suite_name(suite) if suite else None)
+        records = _chosen(store, suite)
     if where:
         from ranbench.selection import select
 
@@ -126,7 +140,13 @@ def runs(
         as_json([run_dict(record) for record in records])
         return
     columns = ("run", "net", "dataset", "noise", "iterations", "", "seed", "state", "test error", "attempts", "suites")
-    table(columns, [_row(record) for record in records], right=("iterations", "seed", "test error", "attempts"))
+    table(
+        columns,
+        [_row(record) for record in records],
+        right=("iterations", "seed", "test error", "attempts"),
+        whole=("run", "seed", "iterations", "test error"),
+        if_any=("noise", ""),
+    )
 
 
 def _why_not(first: RunRecord, second: RunRecord, json: bool) -> None:
@@ -210,6 +230,7 @@ def _show_attempt(attempt: Attempt, whole: dict[str, Any]) -> None:
         "state",
         "environment",
         "metrics",
+        "probes",
         "series",
         "predictions",
         "artefacts",
@@ -220,6 +241,9 @@ def _show_attempt(attempt: Attempt, whole: dict[str, Any]) -> None:
             answer(f"  {key}: {value}")
     for name, value in attempt.metrics.items():
         answer(f"  {name}: {value:.6g}")
+    for probe in attempt.probes:
+        for name, value in probe.values.items():
+            answer(f"  {name}: {value:.6g}")
     for artefact in details["artefacts"]:
         answer(f"  {artefact['kind']}: {artefact['path']} ({artefact['size']:,} bytes)")
     for name, series in details["series"].items():
@@ -280,4 +304,9 @@ def _counts(record: RunRecord, store: Store) -> Complexity | None:
 
 
 def _cell(record: RunRecord) -> str:
-    return ", ".join(str(value) for value in record.spec["model"].values() if value is not None)
+    """The net and its options, without the usual attention and mask."""
+    from ranbench.catalogue import ATTENTION_OPTIONS
+
+    usual = {name: ATTENTION_OPTIONS[name][0] for name in ("attention", "mask")}
+    chosen = record.spec["model"].items()
+    return ", ".join(str(value) for name, value in chosen if value is not None and value != usual.get(name))

@@ -19,12 +19,12 @@ from ranbench.cli.options import (
     Seeds,
     SuiteName,
     TrustImports,
-    at_least_one,
     one_of,
     pairs,
     seconds_of,
     settings,
     suite_of,
+    times_the_cores,
 )
 from ranbench.cli.output import answer, as_json, duration, large, note, plural, table
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 DEVICES = ("auto", "cpu", "cuda")
 PATHS = ("auto", "eager", "graph", "compiled")  # of training.paths, which needs torch
+# More of them fill the memory with stacks and start no more; far above these, the libraries beneath torch crash.
+RUNS_PER_CORE, THREADS_PER_CORE = 16, 4  # a GPU takes 16 runs, however few cores are beside it
 RERUNS = ("failed", "changed", "all")
 
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")]
@@ -88,8 +90,8 @@ def run(
     choices: dict[str, Any] = {
         "path": path,
         "deterministic": deterministic,
-        "at_once": at_least_one("--at-once", at_once),
-        "threads": at_least_one("--threads", threads),
+        "at_once": times_the_cores("--at-once", at_once, RUNS_PER_CORE),
+        "threads": times_the_cores("--threads", threads, THREADS_PER_CORE),
         "timeout": None if timeout is None else seconds_of("--timeout", timeout),
         "trust_imports": trust_imports,
     }
@@ -102,7 +104,7 @@ def run(
 
     how = runner.How(**choices)
     if loaded.trains and not chosen.exists():
-        runner.check_device(device, how)
+        runner.check_device(device, how, loaded.runs(selected))
     with chosen.store(create=True) as store:
         shown = observer()
         with shown if isinstance(shown, Live) else contextlib.nullcontext(), interruptible() as stop:
@@ -158,6 +160,10 @@ def _said(summary: Summary, fidelity: str) -> str:
         parts.append(f"{summary.failed} failed")
     if summary.left:
         parts.append(f"{summary.left} left; the same command goes on")
+    if summary.probed:
+        parts.append(f"{summary.probed} measured from their final weights")
+    if summary.without_probe:
+        parts.append(f"{summary.without_probe} that cannot be measured")
     label = "" if fidelity == "full" else f" (fidelity: {fidelity})"
     return f"{plural(summary.total, 'run')}{label}: {', '.join(parts)}"
 
@@ -208,6 +214,8 @@ def plan(
         f"{large(made.macs)} multiply-adds, {duration(made.seconds)}"
     )
     answer(f"time: {made.basis}; memory so far: {memory}")
+    hours = "not known" if made.gpu.hours is None else f"{made.gpu.hours:,.1f} GPU hours, one run after the other"
+    answer(f"time on a GPU: {hours}: {made.gpu.basis}")
 
 
 def _as_dict(made: Plan) -> dict[str, object]:
@@ -221,6 +229,8 @@ def _as_dict(made: Plan) -> dict[str, object]:
         "seconds": made.seconds,
         "memory_bytes": made.memory_bytes,
         "basis": made.basis,
+        "gpu_hours": made.gpu.hours,
+        "gpu_basis": made.gpu.basis,
         "runs": [
             {
                 "cell": run.label,

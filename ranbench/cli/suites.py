@@ -59,6 +59,34 @@ def _print(entry: dict[str, object]) -> None:
         answer(str(Problem(**one)) if one["line"] else one["text"])
 
 
+def schema() -> None:
+    """Print the form of a suite file as JSON Schema, for editors."""
+    from ranbench.suite.schema import suite_schema
+
+    as_json(suite_schema())
+
+
+new = typer.Typer(help="Write commented files to start from.", no_args_is_help=True)
+
+
+@new.callback()
+def before_new() -> None:
+    """Write commented files to start from."""
+
+
+@new.command("suite")
+def new_suite(
+    file: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where to write it; its name is the suite's.")] = Path(
+        "mysuite.yaml"
+    ),
+) -> None:
+    """Write a commented suite that holds and runs as it is."""
+    from ranbench.suite.starting import write_starting_suite
+
+    write_starting_suite(file)
+    answer(str(file))
+
+
 def list_(
     kind: Annotated[str, typer.Argument(metavar="models|datasets|protocols|suites", help="What to list.")],
     json: Json = False,
@@ -91,9 +119,9 @@ def _models() -> list[dict[str, object]]:
 
 
 def _model_notes() -> str:
-    from ranbench.catalogue import ATTENTION_OPTIONS, MAX_SIZE, R_SCALES
+    from ranbench.catalogue import ATTENTION_OPTIONS, MAX_SIZE, R_SCALES, SPATIAL_STD
 
-    choices = {**ATTENTION_OPTIONS, "r_scales": R_SCALES}
+    choices = {**ATTENTION_OPTIONS, "r_scales": R_SCALES, "spatial_std": SPATIAL_STD}
     options = "; ".join(f"{option}: {' | '.join(values)}" for option, values in choices.items())
     return (
         "also: attention-N of any N = 36m + 20 on cifar10, cifar100 and digits; timm:NAME, torchvision:NAME, and your "

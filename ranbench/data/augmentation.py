@@ -17,6 +17,8 @@ from ranbench.data.resized_crop import centres, draw_boxes, resized_crops
 from ranbench.data.streams import stream
 from ranbench.spec import Augmentation, Protocol
 
+PIECE = 1024  # images that are looked at together where all of them are
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -24,7 +26,7 @@ class Draw:
 
     ``index`` of the image, ``top`` and ``left`` corner of its crop in the padded image, whether it is ``mirrored``.
     ``boxes`` (B, 4): the part that is resized, in place of a crop of the image's own size. ``shifts`` (B, 3): of its
-    colours. These two are None where a protocol has none.
+    colours. These two are None where a protocol has none. ``labels`` (B,): where those of an epoch are its own.
     """
 
     index: torch.Tensor
@@ -33,6 +35,7 @@ class Draw:
     mirrored: torch.Tensor
     boxes: torch.Tensor | None = None
     shifts: torch.Tensor | None = None
+    labels: torch.Tensor | None = None
 
     @property
     def parts(self) -> dict[str, torch.Tensor]:
@@ -56,6 +59,7 @@ class BatchOrder:
         last_batch: what happens to the rest of an epoch that fills no batch.
         boxes: draws the parts of so many images from a generator, where images are resized.
         colour: whether shifts of colours are drawn.
+        labels: gives the labels of an epoch, (num_images,), where they are not those of the whole run.
     """
 
     def __init__(
@@ -69,14 +73,18 @@ class BatchOrder:
         last_batch: LastBatch = "run-on",
         boxes: Callable[[np.random.Generator, int], np.ndarray] | None = None,
         colour: bool = False,
+        labels: Callable[[int], np.ndarray] | None = None,
     ):
+        self.labels = labels
         self.num_images, self.batch, self.seed = num_images, batch, seed
         self.pad, self.flip, self.last_batch, self.boxes, self.colour = pad, flip, last_batch, boxes, colour
         self._epochs: dict[int, dict[str, np.ndarray]] = {}
 
     @classmethod
-    def of(cls, images: ImageSet, protocol: Protocol, seed: int) -> BatchOrder:
-        """Return the order of a run."""
+    def of(
+        cls, images: ImageSet, protocol: Protocol, seed: int, labels: Callable[[int], np.ndarray] | None = None
+    ) -> BatchOrder:
+        """Return the order of a run, with the ``labels`` of each epoch where they are drawn anew."""
         augmentation, (_, height, width) = protocol.augmentation, images.shape
         scale, aspect = augmentation.scale, augmentation.aspect
 
@@ -93,6 +101,7 @@ class BatchOrder:
             last_batch=protocol.last_batch,
             boxes=boxes if scale and aspect else None,
             colour=augmentation.colour == "pca",
+            labels=labels,
         )
 
     def size(self, step: int) -> int:
@@ -152,6 +161,8 @@ class BatchOrder:
             drawn["boxes"] = self.boxes(stream(seed, "scale-crop", number), n)
         if self.colour:
             drawn["shifts"] = draw_shifts(stream(seed, "colour", number), n)
+        if self.labels is not None:
+            drawn["labels"] = self.labels(number)[drawn["index"]]
         return drawn
 
 
@@ -256,7 +267,10 @@ def _mean(images: torch.Tensor, kind: str) -> torch.Tensor:
     """Return what is subtracted from pixels in [0, 1]: (C, H, W), (C, 1, 1) for ``channel``."""
     if kind == "none":
         return torch.zeros(images.shape[1:], device=images.device)
-    total = images.sum(dim=0, dtype=torch.int64).to(torch.float64)
+    whole = torch.zeros(images.shape[1:], dtype=torch.int64, device=images.device)
+    for piece in torch.split(images, PIECE):  # to add up, the bytes become integers eight times as large
+        whole += piece.sum(dim=0, dtype=torch.int64)
+    total = whole.to(torch.float64)
     mean = total / len(images) if kind == "image" else total.mean(dim=(1, 2), keepdim=True) / len(images)
     return (mean / 255).to(torch.float32)
 
@@ -266,7 +280,7 @@ def _std(images: torch.Tensor) -> torch.Tensor:
     values = torch.arange(256, dtype=torch.float64, device=images.device)
     found = []
     for channel in images.unbind(dim=1):
-        pieces = [torch.bincount(piece.flatten(), minlength=256) for piece in torch.split(channel, 4096)]
+        pieces = [torch.bincount(piece.flatten(), minlength=256) for piece in torch.split(channel, PIECE)]
         share = torch.stack(pieces).sum(dim=0).to(torch.float64) / channel.numel()
         mean = (share * values).sum()
         found.append((share * (values - mean) ** 2).sum().sqrt() / 255)

@@ -1,8 +1,8 @@
 """Wrong training labels (section 4.1, table 5), after Sukhbaatar et al. (arXiv 1406.2080).
 
 The confusion matrix has r, the clean ratio, on the diagonal and (1 - r) / (classes - 1) elsewhere, so a changed label
-is never its own class. Open in the paper, and chosen here: the noise is drawn once per run, and its share is exact in
-every class (to one image).
+is never its own class. Open in the paper, and chosen here: the share is exact in every class (to one image), and the
+noise is drawn once per run unless a cell says that it is drawn anew for each epoch.
 """
 
 from __future__ import annotations
@@ -28,9 +28,19 @@ class NoisyLabels:
         return float(100 * (total - self.confusion.diagonal().sum()) / total)
 
 
-def flip_labels(labels: torch.Tensor, rate: float, num_classes: int, seed: int) -> NoisyLabels:
-    """Change ``rate`` of the labels of each class to another class, drawn evenly from the run's noise stream."""
-    draw = stream(seed, "noise")
+def flip_labels(
+    labels: torch.Tensor, rate: float, num_classes: int, seed: int, epoch: int | None = None
+) -> NoisyLabels:
+    """Change ``rate`` of the labels of each class to another class, drawn evenly from the run's noise stream.
+
+    Args:
+        labels: the true ones, (N,).
+        rate: share of them to change.
+        num_classes: that a label may name.
+        seed: of the run.
+        epoch: for which the noise is drawn; None where it is drawn once for all.
+    """
+    draw = stream(seed, "noise") if epoch is None else stream(seed, "noise", epoch)
     noisy = labels.clone()
     for true in range(num_classes):
         members = torch.nonzero(labels == true).flatten().numpy()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ranbench.doctor.finding import Finding, ok, problem, warning
 from ranbench.errors import DataError, StoreError
-from ranbench.store.connection import masked
+from ranbench.masking import mask_url
 from ranbench.store.looking import Health, health
 from ranbench.store.schema import VERSION
 
@@ -15,9 +15,9 @@ from ranbench.store.schema import VERSION
 def database(url: str, file: Path | None) -> Finding:
     """Look at the database quickly; ``file`` is that of SQLite, None for a server."""
     if file is not None and not file.exists():
-        return ok("database", f"{masked(url)}: not there yet; the first 'ranbench run' makes it")
+        return ok("database", f"{mask_url(url)}: not there yet; the first 'ranbench run' makes it")
     try:
-        return judged(masked(url), health(url))
+        return judged(mask_url(url), health(url))
     except StoreError as error:
         said, _, remedy = str(error).partition("; ")
         return problem("database", said, remedy or "see 'ranbench db check'")

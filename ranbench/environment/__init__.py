@@ -5,7 +5,7 @@ from ranbench.environment.disks import can_write, existing, file_system, free_by
 from ranbench.environment.gpu import driver_version, energy_joules
 from ranbench.environment.machine import PACKAGES, choose_device, describe
 from ranbench.environment.owner import SILENT_SECONDS, is_alive, new_owner
-from ranbench.environment.usage import peak_device_memory_bytes, peak_memory_bytes, reset_peak_memory
+from ranbench.environment.usage import give_back_memory, peak_device_memory_bytes, peak_memory_bytes, reset_peak_memory
 
 __all__ = [
     "NUMBER_SOURCES",
@@ -22,6 +22,7 @@ __all__ = [
     "existing",
     "file_system",
     "free_bytes",
+    "give_back_memory",
     "is_alive",
     "new_owner",
     "peak_device_memory_bytes",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,21 +26,27 @@ def peak_device_memory_bytes(device: torch.device) -> int | None:
     return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else None
 
 
+def give_back_memory() -> None:
+    """Return to the system what nothing in the process needs any more: it lies with Python's and C's allocators."""
+    import gc
+
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # only glibc has it
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def reset_peak_memory(device: torch.device) -> bool:
     """Begin a new measurement, so that a small net is not told the memory of a large one before it.
 
     Returns False where the system cannot do that for the process; then its memory is not to be recorded.
     """
-    import gc
-
     import torch
 
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    gc.collect()
+    give_back_memory()  # what earlier runs left
     try:
-        ctypes.CDLL(None).malloc_trim(0)  # what earlier runs left in the allocator goes back first
         Path("/proc/self/clear_refs").write_text("5")
-    except (OSError, AttributeError):
+    except OSError:
         return False
     return _PROCESS_STATUS.is_file()

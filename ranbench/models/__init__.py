@@ -17,7 +17,15 @@ from ranbench.catalogue import (
     is_library_net,
     net_info,
 )
-from ranbench.models.baselines import resnet_164, resnet_1001, wrn_16_8, wrn_28_10
+from ranbench.models.baselines import (
+    resnet_110,
+    resnet_164,
+    resnet_1001,
+    se_resnet_110,
+    se_resnet_164,
+    wrn_16_8,
+    wrn_28_10,
+)
 from ranbench.models.layers import initialise
 from ranbench.models.library import CITED, factory_file, factory_net, library_net
 from ranbench.models.ran import PLANS, ResidualAttentionNet
@@ -25,12 +33,15 @@ from ranbench.models.units import INCEPTION, PRE_ACTIVATION, RESNEXT, Units
 
 __all__ = ["BASELINES", "UNITS", "build", "factory_file", "initialise"]
 
-# Nets without attention: channels, number of classes -> net.
+# Nets without attention modules: channels, number of classes -> net.
 BASELINES: Mapping[str, Callable[[int, int], nn.Module]] = {
     "resnet-164": resnet_164,
     "resnet-1001": resnet_1001,
     "wrn-16-8": wrn_16_8,
     "wrn-28-10": wrn_28_10,
+    "resnet-110": resnet_110,
+    "se-resnet-110": se_resnet_110,
+    "se-resnet-164": se_resnet_164,
     **CITED,
 }
 # Nets with attention, by the word before the depth.
@@ -73,10 +84,11 @@ def build(
     for option, value in options.items():
         check_option(name, option, value)
     check_images(name, form, shape, options)
-    sizes = {option: value for option, value in options.items() if option not in ATTENTION_OPTIONS}
+    of_modules = (*ATTENTION_OPTIONS, "spatial_std")
+    sizes = {option: value for option, value in options.items() if option not in of_modules}
     modules = attention_modules(name, form, **sizes)  # type: ignore[arg-type]
     if modules is None:
         return BASELINES[name](shape[0], num_classes)
-    chosen = {option: options.get(option, info.options[option][0]) for option in ATTENTION_OPTIONS}
+    chosen = {option: options.get(option, info.options[option][0]) for option in of_modules}
     units = UNITS[name.split("-", maxsplit=1)[0]]
     return ResidualAttentionNet(PLANS[form], modules, shape[0], num_classes, units=units, **chosen)

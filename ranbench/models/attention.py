@@ -85,6 +85,14 @@ class SpatialAttention(nn.Module):
         return torch.sigmoid(functional.instance_norm(x, eps=1e-5))
 
 
+class UnbiasedSpatialAttention(nn.Module):
+    """f3 with the unbiased deviation, the sum of squares over one position less; else as ``SpatialAttention``."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        variance, mean = torch.var_mean(x, dim=(2, 3), correction=1, keepdim=True)
+        return torch.sigmoid((x - mean) * torch.rsqrt(variance + 1e-5))
+
+
 class Hourglass(nn.Module):
     """Pool, ``down`` units, one level deeper beside a skip unit, ``up`` units, interpolate back.
 
@@ -144,6 +152,7 @@ ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
     "channel": ChannelAttention,
     "spatial": SpatialAttention,
 }
+UNBIASED: Mapping[str, Callable[[], nn.Module]] = {**ACTIVATIONS, "spatial": UnbiasedSpatialAttention}
 BRANCHES: Mapping[str, Callable[[int, int, MaskUnits, Units], nn.Module]] = {
     "encoder-decoder": EncoderDecoder,
     "local-convolutions": LocalConvolutions,
@@ -167,6 +176,7 @@ class AttentionModule(nn.Module):
         r_scales: how r enters the mask, a key of ``MASK_UNITS``.
         learning: a key of ``COMBINATIONS``.
         attention: a key of ``ACTIVATIONS``.
+        spatial_std: which deviation spatial attention divides by: biased, or a choice from ``UNBIASED``.
         mask: a key of ``BRANCHES``.
         units: the family of units.
     """
@@ -182,6 +192,7 @@ class AttentionModule(nn.Module):
         r_scales: str = "both-ways",
         learning: str = "residual",
         attention: str = "mixed",
+        spatial_std: str = "biased",
         mask: str = "encoder-decoder",
         units: Units = PRE_ACTIVATION,
     ):
@@ -189,7 +200,8 @@ class AttentionModule(nn.Module):
         self.before = units.keeping(channels, p)
         self.trunk = units.keeping(channels, t)
         branch = BRANCHES[mask](channels, poolings, MASK_UNITS[r_scales](r), units)
-        self.mask = SoftMask(branch, ACTIVATIONS[attention]())
+        activations = UNBIASED if spatial_std == "unbiased" else ACTIVATIONS
+        self.mask = SoftMask(branch, activations[attention]())
         self.combine = COMBINATIONS[learning]()
         self.after = units.keeping(channels, p)
 

@@ -1,10 +1,11 @@
-"""Nets without attention that the paper compares with on CIFAR."""
+"""Residual nets for CIFAR: those that the paper compares with, and two with squeeze and excitation."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
+from ranbench.models.excitation import ExcitedBasicUnit, ExcitedUnit
 from ranbench.models.layers import Head, conv3x3
 from ranbench.models.units import EXPANSION, PreActivationUnit, WideUnit
 
@@ -34,12 +35,18 @@ class PreActivationResNet(PlainNet):
     (resnet-1k-layers, resnet-pre-act.lua).
     """
 
-    def __init__(self, units_per_stage: int, channels: int, num_classes: int):
+    def __init__(
+        self,
+        units_per_stage: int,
+        channels: int,
+        num_classes: int,
+        unit: type[PreActivationUnit] = PreActivationUnit,
+    ):
         stages: list[nn.Module] = []
         inputs = STEM_CHANNELS
         for index, inner in enumerate(WIDTHS):
-            first = PreActivationUnit(inputs, inner, stride=1 if index == 0 else 2, stride_first=True)
-            rest = (PreActivationUnit(EXPANSION * inner, inner) for _ in range(units_per_stage - 1))
+            first = unit(inputs, inner, stride=1 if index == 0 else 2, stride_first=True)
+            rest = (unit(EXPANSION * inner, inner) for _ in range(units_per_stage - 1))
             stages.append(nn.Sequential(first, *rest))
             inputs = EXPANSION * inner
         super().__init__(nn.Sequential(*stages), channels, inputs, num_classes)
@@ -52,13 +59,15 @@ class WideResNet(PlainNet):
     connected layer. Its name counts every convolution with the three projections, and not the fully connected layer.
     """
 
-    def __init__(self, units_per_stage: int, width: int, channels: int, num_classes: int):
+    def __init__(
+        self, units_per_stage: int, width: int, channels: int, num_classes: int, unit: type[WideUnit] = WideUnit
+    ):
         stages: list[nn.Module] = []
         inputs = STEM_CHANNELS
         for index, base in enumerate(WIDTHS):
             outputs = width * base
-            first = WideUnit(inputs, outputs, stride=1 if index == 0 else 2)
-            rest = (WideUnit(outputs, outputs) for _ in range(units_per_stage - 1))
+            first = unit(inputs, outputs, stride=1 if index == 0 else 2)
+            rest = (unit(outputs, outputs) for _ in range(units_per_stage - 1))
             stages.append(nn.Sequential(first, *rest))
             inputs = outputs
         super().__init__(nn.Sequential(*stages), channels, inputs, num_classes)
@@ -82,3 +91,18 @@ def wrn_16_8(channels: int, num_classes: int) -> WideResNet:
 def wrn_28_10(channels: int, num_classes: int) -> WideResNet:
     """WRN-28-10, 4 units per stage, 36.48 million parameters with ten classes."""
     return WideResNet(4, 10, channels, num_classes)
+
+
+def resnet_110(channels: int, num_classes: int) -> WideResNet:
+    """Pre-activation ResNet-110, 18 basic units per stage of width 1, 1.73 million parameters with ten classes."""
+    return WideResNet(18, 1, channels, num_classes)
+
+
+def se_resnet_110(channels: int, num_classes: int) -> WideResNet:
+    """ResNet-110 with squeeze and excitation in every unit, 1.74 million parameters with ten classes."""
+    return WideResNet(18, 1, channels, num_classes, ExcitedBasicUnit)
+
+
+def se_resnet_164(channels: int, num_classes: int) -> PreActivationResNet:
+    """ResNet-164 with squeeze and excitation in every unit, 1.91 million parameters with ten classes."""
+    return PreActivationResNet(18, channels, num_classes, ExcitedUnit)

@@ -69,7 +69,7 @@ class ResidualAttentionNet(nn.Module):
         modules: attention modules per stage, p, t and r; stages beyond ``modules.m`` have none.
         channels: of the images.
         num_classes: of the classifier.
-        options: ``learning``, ``attention`` and ``mask`` of every attention module.
+        options: ``learning``, ``attention``, ``mask`` and ``spatial_std`` of every attention module.
         units: the family of units, of trunk and masks alike.
     """
 

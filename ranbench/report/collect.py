@@ -23,8 +23,9 @@ _LEAST_FIRST = ("smoke", "scaled", "full")
 class RunRow:
     """One run as a report shows it: ``cell`` counts the suite's cells from 1, ``environment`` the report's from 1.
 
-    ``state`` is done, failed, interrupted, running or "not run". ``metrics`` are those of the counted attempt, finite
-    ones only; ``superseded`` counts its earlier done attempts, ``failures`` the earlier failed ones.
+    ``state`` is done, failed, interrupted, running or "not run". ``metrics`` are those of the counted attempt with what
+    was measured of its weights, finite ones only; ``superseded`` counts its earlier done attempts, ``failures`` the
+    earlier failed ones.
     """
 
     cell: int
@@ -187,4 +188,4 @@ def _row(cell: int, seed: int, fingerprint: str, record: RunRecord | None, numbe
 
 
 def _finite(attempt: Attempt) -> dict[str, float]:
-    return {name: value for name, value in sorted(attempt.metrics.items()) if math.isfinite(value)}
+    return {name: value for name, value in sorted(attempt.measured.items()) if math.isfinite(value)}

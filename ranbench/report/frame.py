@@ -16,13 +16,13 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def frame(records: Sequence[RunRecord]) -> pd.DataFrame:
-    """Return one row per run: identity, state, its spec (``spec.model.name``), the counted attempt's metrics."""
+    """Return one row per run: identity, state, its spec (``spec.model.name``), the counted attempt's numbers."""
     import pandas as pd
 
     rows = []
     for record in records:
         counted = record.counted
-        metrics = {name: counted.metrics[name] for name in sorted(counted.metrics)} if counted else {}
+        metrics = dict(sorted(counted.measured.items())) if counted else {}
         rows.append(
             {
                 "fingerprint": record.fingerprint,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeVar
 
-from ranbench.records import METRICS, SIZE_METRICS
+from ranbench.claims import Member
+from ranbench.records import METRICS, RESPONSE_METRICS, SIZE_METRICS
+from ranbench.report.against import BesideRow, ResultSet
 from ranbench.report.collect import EnvironmentRow, RunRow
-from ranbench.report.values import CostRow, ResultRow, Results, Size, SizeRow, Tables, VerdictRow
-from ranbench.statistics import Summary
+from ranbench.report.values import CostRow, Response, ResultRow, Results, Size, SizeRow, Tables, VerdictRow
+from ranbench.statistics import Summary, summarise
 from ranbench.suite import scaled
 
 MARKS: Mapping[str, str] = {
@@ -22,20 +25,33 @@ MARKS: Mapping[str, str] = {
 }
 NONE = "–"
 _SHORT_UNITS = {"percentage points": "points", "percent": "%"}
-_DIGITS = {"percent": 2, "percentage points": 2, "nats": 4, "seconds": 1, "iterations": 0, "images/s": 0, "1": 4}
+_DIGITS = {
+    "percent": 2,
+    "percentage points": 2,
+    "nats": 4,
+    "seconds": 1,
+    "iterations": 0,
+    "images/s": 0,
+    "1": 4,
+    "ratio": 3,
+}
 _T = TypeVar("_T")
 _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of a table: ``anchor`` names it for links, ``link`` leads to an anchor, ``notes`` go beneath."""
+    """One entry of a table: ``anchor`` names it for links, ``link`` leads to an anchor, ``notes`` go beneath.
+
+    ``runs`` is the anchor of the runs that a number rests on; formats where links do not disturb reading lead there.
+    """
 
     text: str
     code: bool = False
     link: str | None = None
     anchor: str | None = None
     notes: tuple[str, ...] = ()
+    runs: str | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +70,17 @@ class Grid:
     rows: tuple[tuple[Entry, ...], ...]
 
 
+def one_line(value: str) -> str:
+    """Put words on one line, without characters that cannot be seen, as every format shows them."""
+    return " ".join("".join(ch if ch.isprintable() else " " for ch in value).split())
+
+
+def letter(index: int) -> str:
+    """Count a, b, ..., z, aa, ab, ..."""
+    rest, last = divmod(index, 26)
+    return (letter(rest - 1) if rest else "") + chr(ord("a") + last)
+
+
 def number(value: float | None, unit: str, *, signed: bool = False) -> str:
     """Write a value with the digits of its unit, and a dash for None; a rounded zero has no sign."""
     if value is None:
@@ -68,6 +95,11 @@ def spread(value: Summary, unit: str) -> str:
     """Write ``mean ± half interval``; without a half interval the mean alone."""
     mean = number(value.mean, unit)
     return mean if value.half_interval is None else f"{mean} ± {number(value.half_interval, unit)}"
+
+
+def verdict_mark(row: VerdictRow) -> str:
+    """Write a verdict with its mark."""
+    return f"{MARKS[row.outcome]} {row.outcome}{' (scaled)' if row.fidelity == 'scaled' else ''}"
 
 
 def verdict_grid(rows: Sequence[VerdictRow]) -> Grid:
@@ -86,32 +118,50 @@ def verdict_grid(rows: Sequence[VerdictRow]) -> Grid:
             Entry(row.says),
             Entry(f"{row.outcome}{scaled.get(row.fidelity or '', '')}"),
             Entry(effect(row)),
-            Entry(
-                ", ".join(f"{n} of {of}" for n, of in zip(row.n, row.planned, strict=True))
-                or row.test.removesuffix(" count")
-            ),
+            Entry(_seeds_of(row)),
         )
         for row in rows
     )
     return Grid(columns, tuple(lines))
 
 
+def _seeds_of(row: VerdictRow) -> str:
+    """Say how many seeds of the planned ones each arm has; of many arms that are alike, once."""
+    arms = [f"{n} of {of}" for n, of in zip(row.n, row.planned, strict=True)]
+    if len(arms) > 2 and len(set(arms)) == 1:
+        return f"{arms[0]}, in each of {len(arms)} cells"
+    return ", ".join(arms) or row.test.removesuffix(" count")
+
+
 def effect(row: VerdictRow) -> str:
     """Write an effect with its bounds and unit, or a dash."""
-    if row.effect is None:
+    return _effect(row.effect, row.low, row.high, row.unit)
+
+
+def member_words(member: Member, unit: str) -> str:
+    """Say what one comparison of a claim over a matrix gives: ``attention-56: reproduced, +2.00 (...) points``."""
+    found = member.reason or _effect(member.effect, member.low, member.high, unit)
+    return "; ".join((f"{member.at}: {member.outcome}, {found}", *member.beside.lines))
+
+
+def _effect(value: float | None, low: float | None, high: float | None, unit: str) -> str:
+    if value is None:
         return NONE
-    text = number(row.effect, row.unit, signed=True)
-    if row.low is not None and row.high is not None:
-        text += f" ({number(row.low, row.unit, signed=True)} to {number(row.high, row.unit, signed=True)})"
-    return f"{text} {_SHORT_UNITS.get(row.unit, row.unit)}"
+    signed = unit != "times"
+    text = number(value, unit, signed=signed)
+    if low is not None and high is not None:
+        text += f" ({number(low, unit, signed=signed)} to {number(high, unit, signed=signed)})"
+    return f"{text} {_SHORT_UNITS.get(unit, unit)}"
 
 
-def result_grid(results: Results, prefix: str = "cell") -> Grid:
+def result_grid(results: Results, prefix: str = "cell", marks: Mapping[int, str] | None = None) -> Grid:
     """Lay out a results table; n links to the rows of ``run_grid`` with the same ``prefix``.
 
     Columns that no row fills are left out: the paper's for a suite without published values, best-on-test for other
-    metrics, wrong labels without noise, fidelity where all is full.
+    metrics, wrong labels without noise, fidelity where all is full. ``marks``: the verdict on a cell's value, where a
+    claim is about it, with its mark.
     """
+    marks = marks or {}
     unit = METRICS[results.metric].unit
     head = f" ({'%' if unit == 'percent' else unit})"
     rows = results.rows
@@ -122,16 +172,112 @@ def result_grid(results: Results, prefix: str = "cell") -> Grid:
         columns.append((Column("fidelity"), lambda row: Entry(row.fidelity)))
     if any(row.published is not None for row in rows):
         columns.append((Column(f"paper{head}", "right"), lambda row: Entry(number(row.published, unit))))
-    columns.append((Column(f"{ours}{head}", "right"), lambda row: _ours(row, unit)))
+    columns.append((Column(f"{ours}{head}", "right"), lambda row: _rests(row, prefix, _ours(row, unit))))
     columns.append((Column("n", "right"), lambda row: _count(row, prefix)))
     columns.append((Column("sd", "right"), lambda row: Entry(number(row.ours.sd if row.ours else None, unit))))
     if any(row.published is not None for row in rows):
-        columns.append((Column("ours − paper", "right"), lambda row: Entry(number(row.difference, unit, signed=True))))
+        columns.append((Column("ours − paper", "right"), lambda row: _rests(row, prefix, _difference(row, unit))))
+    if any(row.cell in marks for row in rows):
+        columns.append((Column("verdict"), lambda row: Entry(marks.get(row.cell, NONE))))
     if any(row.best_on_test for row in rows):
         columns.append((Column(f"best on test{head}", "right"), lambda row: _spread_entry(row.best_on_test, unit)))
     if any("noise" in row.axes or row.wrong_labels for row in rows):
         columns.append((Column("wrong labels (%)", "right"), lambda row: _spread_entry(row.wrong_labels, "percent")))
     return _grid(columns, rows)
+
+
+def set_grid(rows: Sequence[ResultSet]) -> Grid:
+    """Lay out what each set of results was made with."""
+    columns: list[tuple[Column, Callable[[ResultSet], Entry]]] = [
+        (Column("results"), lambda row: Entry(row.name)),
+        (Column("runs done", "right"), lambda row: Entry(f"{row.done} of {row.planned}")),
+        (Column("code"), lambda row: Entry(", ".join(row.code) or NONE)),
+        (Column("device"), lambda row: Entry(", ".join(row.devices) or NONE)),
+        (Column("torch"), lambda row: Entry(", ".join(row.torch) or NONE)),
+        (Column("commit"), lambda row: Entry(", ".join(row.commits) or NONE)),
+    ]
+    return _grid(columns, rows)
+
+
+def beside_grid(rows: Sequence[BesideRow], unit: str) -> Grid:
+    """Lay out one metric of our cells beside those of other sets: one line per cell and set."""
+    head = f" ({'%' if unit == 'percent' else unit})"
+    columns: list[tuple[Column, Callable[[BesideRow], Entry]]] = _axis_columns(rows)
+    columns += [
+        (Column("beside"), lambda row: Entry(row.name)),
+        (Column(f"ours{head}", "right"), lambda row: _spread_entry(row.ours, unit)),
+        (Column("n", "right"), lambda row: Entry(str(row.ours.n if row.ours else 0))),
+        (Column(f"theirs{head}", "right"), lambda row: _spread_entry(row.theirs, unit)),
+        (Column("their n", "right"), lambda row: Entry(str(row.theirs.n if row.theirs else 0))),
+        (Column("ours − theirs (bounds)", "right"), lambda row: Entry(_bounded(row, unit))),
+        (
+            Column("p", "right"),
+            lambda row: Entry(NONE if row.p is None else "< 0.001" if row.p < 0.001 else f"{row.p:.3f}"),
+        ),
+        (Column("can the data tell"), lambda row: Entry(row.answer)),
+    ]
+    return _grid(columns, rows)
+
+
+def _bounded(row: BesideRow, unit: str) -> str:
+    text = number(row.difference, unit, signed=True)
+    if row.low is None or row.high is None:
+        return text
+    return f"{text} ({number(row.low, unit, signed=True)} to {number(row.high, unit, signed=True)})"
+
+
+def response_grid(rows: Sequence[Response], prefix: str = "cell") -> Grid:
+    """Lay out the responses at the ends of stages: as measured, and divided by that of the first stage."""
+    ends = [row for row in rows if row.module is None]
+    scale = {row.fidelity for row in ends} - {"full"}
+    ours = f"ours, {' and '.join(sorted(scale))}" if scale else "ours"
+    columns: list[tuple[Column, Callable[[Response], Entry]]] = _axis_columns(ends)
+    columns.append((Column("stage", "right"), lambda row: Entry(str(row.stage))))
+    columns.append((Column(f"mean absolute response, {ours}", "right"), _response))
+    if any(row.published is not None for row in ends):
+        columns.append((Column("relative, paper", "right"), _published_response))
+    columns.append((Column(f"relative, {ours}", "right"), _relative))
+    columns.append((Column("n", "right"), lambda row: _measured_seeds(row, prefix)))
+    columns.append(
+        (
+            Column("sd", "right"),
+            lambda row: Entry(number(row.relative.sd if row.relative and row.stage > 1 else None, "ratio")),
+        )
+    )
+    if any(row.published is not None for row in ends):
+        columns.append(
+            (Column("ours − paper", "right"), lambda row: Entry(number(row.difference, "ratio", signed=True)))
+        )
+    return _grid(columns, ends)
+
+
+def _response(row: Response) -> Entry:
+    if row.ours is None:
+        return Entry(row.standing)
+    return Entry(_rounded_spread(row.ours), notes=("one seed only: no spread",) if row.ours.n == 1 else ())
+
+
+def _rounded_spread(value: Summary) -> str:
+    """Write a mean of any size with four significant digits, and its half interval with as many after the point."""
+    digits = max(0, 3 - math.floor(math.log10(abs(value.mean)))) if value.mean else 4
+    half = "" if value.half_interval is None else f" ± {value.half_interval:,.{digits}f}"
+    return f"{value.mean:,.{digits}f}{half}"
+
+
+def _relative(row: Response) -> Entry:
+    return Entry(NONE if row.relative is None else spread(row.relative, "ratio") if row.stage > 1 else "1")
+
+
+def _published_response(row: Response) -> Entry:
+    if row.published is None:
+        return Entry(NONE)
+    note = row.note or "the paper's value is read off a plot"
+    mark = "≈ " if row.approximate else ""
+    return Entry(f"{mark}{row.published:g}", notes=(note,) if row.approximate or row.note else ())
+
+
+def _measured_seeds(row: Response, prefix: str) -> Entry:
+    return Entry(f"{row.ours.n if row.ours else 0} of {row.planned}", link=f"{prefix}-{row.cell}")
 
 
 def run_grid(tables: Tables, runs: Sequence[RunRow], metrics: Sequence[str], prefix: str = "cell") -> Grid:
@@ -163,7 +309,7 @@ def size_grid(rows: Sequence[SizeRow], *, with_code: bool = False) -> Grid:
     ``with_code``: say which code was counted.
     """
     columns: list[tuple[Column, Callable[[SizeRow], Entry]]] = _axis_columns(rows)
-    for metric in SIZE_METRICS:
+    for metric in dict.fromkeys(metric for row in rows for metric in row.sizes):
         heading = SIZE_METRICS[metric].label
         if any(row.sizes[metric].published is not None for row in rows):
             columns.append((Column(f"{heading}, paper", "right"), partial(_printed_size, metric)))
@@ -188,7 +334,7 @@ def _printed_size(metric: str, row: SizeRow) -> Entry:
 def _our_size(metric: str, row: SizeRow) -> Entry:
     ours = row.sizes[metric].ours
     if ours is None:  # a net that was counted may still have no depth that is known
-        return Entry(NONE if any(size.ours for size in row.sizes.values()) else "not counted")
+        return Entry(NONE if any(row.sizes[name].ours for name in ("parameters", "macs")) else "not counted")
     return Entry(f"{ours:,}")
 
 
@@ -259,13 +405,13 @@ def _grid(columns: Sequence[tuple[Column, Callable[[_T], Entry]]], rows: Sequenc
 
 
 def _axis_columns(
-    rows: Sequence[ResultRow] | Sequence[CostRow] | Sequence[SizeRow],
+    rows: Sequence[ResultRow] | Sequence[CostRow] | Sequence[SizeRow] | Sequence[Response] | Sequence[BesideRow],
 ) -> list[tuple[Column, Callable[[Any], Entry]]]:
     axes = dict.fromkeys(axis for row in rows for axis in row.axes)
     return [(Column(axis), partial(_axis_entry, axis)) for axis in axes]
 
 
-def _axis_entry(axis: str, row: ResultRow | CostRow | SizeRow) -> Entry:
+def _axis_entry(axis: str, row: ResultRow | CostRow | SizeRow | Response | BesideRow) -> Entry:
     value = row.axes.get(axis)
     return Entry(NONE if value is None else f"{value:g}" if isinstance(value, float) else str(value))
 
@@ -281,6 +427,15 @@ def _ours(row: ResultRow, unit: str) -> Entry:
     return Entry(spread(row.ours, unit), notes=notes)
 
 
+def _difference(row: ResultRow, unit: str) -> Entry:
+    return Entry(number(row.difference, unit, signed=True))
+
+
+def _rests(row: ResultRow, prefix: str, entry: Entry) -> Entry:
+    """Lead from a number to its runs."""
+    return entry if entry.text == NONE or row.ours is None else replace(entry, runs=f"{prefix}-{row.cell}")
+
+
 def _count(row: ResultRow, prefix: str) -> Entry:
     return Entry(f"{row.ours.n if row.ours else 0} of {row.planned}", link=f"{prefix}-{row.cell}")
 
@@ -292,13 +447,16 @@ def _spread_entry(value: Summary | None, unit: str) -> Entry:
 def _metric_column(name: str) -> Column:
     metric = METRICS[name]
     label = "best on test" if name == "best_error_pct" else metric.label
-    return Column(f"{label} ({'%' if metric.unit == 'percent' else metric.unit})", "right")
+    unit = {"percent": " (%)", "1": ""}.get(metric.unit, f" ({metric.unit})")
+    return Column(f"{label}{unit}", "right")
 
 
 def _raw(metric: str, run: RunRow) -> Entry:
     if run.state != "done":
         return Entry(NONE)
     value = (run.metrics or {}).get(metric)
+    if metric in RESPONSE_METRICS:  # their own table says where one is lacking; not every net has every stage
+        return Entry(NONE if value is None else _rounded_spread(summarise([value])))
     return Entry("missing") if value is None else Entry(number(value, METRICS[metric].unit))
 
 

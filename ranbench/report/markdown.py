@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ranbench.report.layout import Entry, Grid
+from ranbench.report.layout import Entry, Grid, letter, one_line
 
 # A star or tilde between spaces and an underscore inside a word mean nothing in GitHub markdown and stay as they are.
 _SPECIAL = re.compile(r"[\\`{}\[\]#|$]|[*~](?=\S)|(?<=\S)[*~]|(?<![^\W_])_|_(?![^\W_])")
@@ -13,7 +13,7 @@ _OPENS_A_BLOCK = re.compile(r"(\d+)([.)])|([-+=*~:])")
 
 def text(value: str) -> str:
     """Escape words for one line of markdown: no markup, no HTML, no line breaks, no invisible characters."""
-    line = " ".join("".join(ch if ch.isprintable() else " " for ch in value).split())
+    line = one_line(value)
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _SPECIAL.sub(r"\\\g<0>", line)
 
@@ -29,8 +29,7 @@ def paragraph(value: str) -> str:
 
 def code(value: str) -> str:
     """Write words as a code span; characters that could end it or a table's cell are replaced."""
-    line = " ".join("".join(ch if ch.isprintable() else " " for ch in value).split())
-    plain = line.replace("`", "'").replace("|", "¦")
+    plain = one_line(value).replace("`", "'").replace("|", "¦")
     return f"`{plain}`"
 
 
@@ -51,11 +50,5 @@ def _entry(entry: Entry, letters: dict[str, str]) -> str:
         shown = f"[{shown}](#{entry.link})"
     if entry.anchor:
         shown = f'<a id="{entry.anchor}"></a>{shown}'
-    marks = [letters.setdefault(note, _letter(len(letters))) for note in entry.notes]
+    marks = [letters.setdefault(note, letter(len(letters))) for note in entry.notes]
     return f"{shown} ({', '.join(marks)})" if marks else shown
-
-
-def _letter(index: int) -> str:
-    """Count a, b, ..., z, aa, ab, ..."""
-    rest, last = divmod(index, 26)
-    return (_letter(rest - 1) if rest else "") + chr(ord("a") + last)

@@ -1,35 +1,42 @@
-"""One suite's report as a markdown page with its pictures beside it. What stands in it is made in ``tables``."""
+"""One suite's report as a markdown page: its words and their order. What stands in it is made in ``tables``."""
 
 from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ranbench.catalogue import dataset_info
-from ranbench.counts import PASSES_OF_A_STEP, Counts
-from ranbench.records import ALL_METRICS, METRICS, RunRecord
+from ranbench.counts import PASSES_OF_A_STEP
+from ranbench.records import ALL_METRICS, CITED_METRICS, METRICS, SIZE_METRICS, Metric
 from ranbench.report import markdown
+from ranbench.report.against import OURS
 from ranbench.report.layout import (
     MARKS,
     Grid,
+    beside_grid,
     cost_grid,
     environment_grid,
+    member_words,
+    response_grid,
     result_grid,
     run_grid,
+    set_grid,
     size_grid,
     verdict_grid,
+    verdict_mark,
 )
 from ranbench.report.notes import seeds
-from ranbench.report.pictures import Picture, Series, draw
-from ranbench.report.tables import BEST, RESULT, WRONG_LABELS, tables
-from ranbench.report.values import Section, Tables, VerdictRow
+from ranbench.report.pictures import Picture
+from ranbench.report.tables import BEST, RESULT, WRONG_LABELS
+from ranbench.report.values import CitedRow, Section, Tables, VerdictRow
 from ranbench.spec import Protocol
-from ranbench.suite import Suite, shipped_suites
+from ranbench.suite import Suite, Value, count_words, shipped_suites
 
+Filters: TypeAlias = dict[str, Callable[[Any], str]]
 TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -45,58 +52,36 @@ class SectionGrids:
     runs: Grid
 
 
-def report(
-    suite: Suite,
-    records: Sequence[RunRecord],
-    series: Series,
-    measured: Mapping[str, Counts] | None = None,
-    *,
-    out: Path,
-    compare: bool = True,
-) -> Path:
-    """Write ``out/NAME.md`` and its pictures ``out/NAME/*.png``. Equal records give equal bytes.
-
-    Args:
-        suite: what is reported on.
-        records: all runs of the suite's cells, whatever their protocol.
-        series: (attempt id, metric) -> iterations and values; ``test_error_pct`` is drawn.
-        measured: counts of nets by ``complexity_key``; a net that is not among them is looked up in counts.json.
-        out: folder, made if it is not there.
-        compare: set the paper's values beside ours and judge the claims.
-
-    Returns:
-        The path of the markdown file.
-
-    Raises:
-        SpecError: a stored spec that this version cannot read.
-    """
-    built = tables(suite, records, measured, compare=compare)
-    out.mkdir(parents=True, exist_ok=True)
-    pictures = draw(built, series, out / suite.name)
-    path = out / f"{suite.name}.md"
-    path.write_text(page(suite, built, pictures, compare=compare), encoding="utf-8", newline="\n")
-    return path
-
-
 def page(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare: bool = True) -> str:
     """Render the page of ``built`` as markdown."""
+    escaping = {"text": markdown.text, "paragraph": markdown.paragraph, "code": markdown.code}
+    filters: Filters = {**escaping, "table": markdown.table}
+    return rendered(content(suite, built, pictures, compare=compare), filters)
+
+
+def rendered(
+    values: Mapping[str, Any],
+    filters: Filters,
+    finalize: Callable[[Any], Any] | None = None,
+) -> str:
+    """Fill the template of the page: every value passes one of ``filters``, which escape, then ``finalize``."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    # Markdown, not HTML: every value passes one of the filters, which escape.
     engine = Environment(
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
-        autoescape=False,
+        autoescape=False,  # markdown, not HTML
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=finalize,
     )
-    engine.filters |= {"text": markdown.text, "paragraph": markdown.paragraph, "code": markdown.code}
-    engine.filters |= {"table": markdown.table, "seeds": seeds}
-    return engine.get_template("report.md.j2").render(_content(suite, built, pictures, compare=compare))
+    engine.filters |= {"seeds": seeds, "member": member_words, **filters}
+    return engine.get_template("report.md.j2").render(values)
 
 
-def _content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare: bool) -> dict[str, Any]:
+def content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare: bool) -> dict[str, Any]:
+    """Return what the template names: words, values and tables that are laid out."""
     labels = [results.metric for results in built.results]
     return {
         "suite": suite,
@@ -107,7 +92,10 @@ def _content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compar
         "outcomes": _outcomes(built),
         "marks": MARKS,
         "verdicts": verdict_grid(built.verdicts),
-        "results": [(METRICS[results.metric], results, result_grid(results)) for results in built.results],
+        "results": [
+            (METRICS[results.metric], results, result_grid(results, marks=_marks(suite, built, results.metric)))
+            for results in built.results
+        ],
         "published": any(row.published is not None for results in built.results for row in results.rows),
         "sizes": size_grid(built.sizes, with_code=_has_own_code(suite)),
         "own_code": _has_own_code(suite),
@@ -116,21 +104,40 @@ def _content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compar
         "none_counted": all(row.source != "counted" for row in built.sizes),
         "told": [row for row in built.verdicts if not _is_said_by_the_table(row)],
         "held": _held(built),
-        "cited": [(row, ALL_METRICS[row.metric]) for row in built.cited],
+        "responses": response_grid(built.responses) if built.responses else None,
+        "cited": [(row, _cited(row)) for row in built.cited],
         "runs": run_grid(built, built.runs, _raw_metrics(built, labels)) if built.runs else None,
         "pictures": pictures,
         "costs": cost_grid(built.costs),
         "passes": PASSES_OF_A_STEP,
         "environments": environment_grid(built.environments),
         "others": [_section(built, section, index) for index, section in enumerate(built.others, 1)],
-        "commands": _commands(suite, compare=compare),
+        "sets": set_grid(built.sets),
+        "against": _against(built),
+        "commands": commands(suite, built, compare=compare),
+    }
+
+
+def _against(built: Tables) -> list[tuple[Metric, Grid]]:
+    names = dict.fromkeys(row.metric for row in built.against)
+    rows = {name: [row for row in built.against if row.metric == name] for name in names}
+    return [(METRICS[name], beside_grid(rows[name], METRICS[name].unit)) for name in names]
+
+
+def _marks(suite: Suite, built: Tables, metric: str) -> dict[int, str]:
+    """Return the verdicts on values of this metric, by the number of the cell."""
+    verdicts = {row.id: row for row in built.verdicts}
+    claims = [claim for claim in suite.claims if isinstance(claim, Value) and claim.metric == metric]
+    return {
+        suite.cells.index(claim.cell) + 1: verdict_mark(verdicts[claim.id]) for claim in claims if claim.id in verdicts
     }
 
 
 def _raw_metrics(built: Tables, metrics: Sequence[str]) -> tuple[str, ...]:
     """The columns of raw values: the metrics of the results tables, with best-on-test and wrong labels."""
     noisy = [WRONG_LABELS] if any(row.wrong_labels for row in built.results[0].rows) else []
-    return tuple(dict.fromkeys((RESULT, BEST, *noisy, *metrics)))
+    staged = [row.metric for row in built.responses if row.module is None]
+    return tuple(dict.fromkeys((RESULT, BEST, *noisy, *metrics, *staged)))
 
 
 def _section(built: Tables, section: Section, index: int) -> SectionGrids:
@@ -150,6 +157,14 @@ def protocol_words(protocol: Protocol) -> str:
     part = protocol.evaluation.images
     tested = "all test images" if part is None else f"the first {part:,} test images"
     return f"{protocol.length}, evaluated on {tested}"
+
+
+def _cited(row: CitedRow) -> str:
+    """Say a cited number: ``test error 4.64 %``, ``10.3 million parameters``."""
+    if row.metric in SIZE_METRICS:
+        return f"{count_words(row.value)} {row.unit}"
+    metric = {**ALL_METRICS, **CITED_METRICS}[row.metric]
+    return f"{metric.label} {row.value:g} {'%' if row.unit == 'percent' else row.unit}"
 
 
 def _outcomes(built: Tables) -> list[tuple[str, int]]:
@@ -206,7 +221,7 @@ def _source(suite: Suite) -> str:
     return ", ".join([f"arXiv {suite.paper.arxiv}", *(f"{kind} {n}" for kind, n in places if n is not None)])
 
 
-def _commands(suite: Suite, *, compare: bool) -> tuple[str, ...]:
+def commands(suite: Suite, built: Tables, *, compare: bool) -> tuple[str, ...]:
     """The commands that make this report again; a suite outside the working folder is named without its folder."""
     path = Path(suite.file)
     if path.is_absolute():
@@ -216,5 +231,6 @@ def _commands(suite: Suite, *, compare: bool) -> tuple[str, ...]:
         argument = path.as_posix()
     named = shlex.quote(" ".join(argument.split()))
     report = f"ranbench report {named}{suite.options}{' --compare' if compare else ''}"
+    report += "".join(f" --against {shlex.quote(' '.join(one.name.split()))}" for one in built.sets if one.name != OURS)
     trust = " --trust-imports" if _has_own_code(suite) else ""
     return (f"ranbench run {named}{suite.options}{trust}", report)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ranbench.report.layout import MARKS
 from ranbench.report.plots import Curve, Effect, Panel, Strip, forest, learning_curves, seeds_strip
+from ranbench.report.response_plot import Spread, Trace, stage_lines
+from ranbench.report.responses import along
 from ranbench.report.style import png
 from ranbench.report.tables import RESULT
-from ranbench.report.values import ResultRow, Tables, VerdictRow
+from ranbench.report.values import Response, ResultRow, Tables, VerdictRow
 from ranbench.statistics import summarise
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 Series = Mapping[tuple[int, str], tuple[Sequence[int], Sequence[float]]]
 CURVE = "test_error_pct"
-_FILES = ("curves.png", "seeds.png", "claims.png")
+_FILES = ("curves.png", "seeds.png", "claims.png", "responses.png")
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,8 @@ def draw(tables: Tables, series: Series, folder: Path) -> tuple[Picture, ...]:
     Returns:
         The pictures in reading order; none where no run is done.
     """
-    found = [_curves(tables, series), _seeds(tables), *_claims(tables)]
-    wanted = [made for made in found if made is not None]
-    for stale in {*_FILES, *(path.name for path in folder.glob("claims-*.png"))} - {p.file for p, _ in wanted}:
-        (folder / stale).unlink(missing_ok=True)
+    wanted = pictures(tables, series)
+    remove_stale(folder, {picture.file for picture, _ in wanted}, ".png")
     if wanted:
         folder.mkdir(parents=True, exist_ok=True)
     for picture, make in wanted:
@@ -49,7 +49,22 @@ def draw(tables: Tables, series: Series, folder: Path) -> tuple[Picture, ...]:
     return tuple(picture for picture, _ in wanted)
 
 
+def remove_stale(folder: Path, wanted: Collection[str], suffix: str) -> None:
+    """Remove the pictures of an earlier report, of one kind of file, that are not wanted any more."""
+    known = {Path(name).with_suffix(suffix).name for name in _FILES} | {
+        p.name for p in folder.glob(f"claims-*{suffix}")
+    }
+    for name in known - set(wanted):
+        (folder / name).unlink(missing_ok=True)
+
+
 Made = tuple[Picture, Callable[[], "Figure"]]
+
+
+def pictures(tables: Tables, series: Series) -> tuple[Made, ...]:
+    """Return the pictures that the runs allow, in reading order, each with what draws it."""
+    found = [_responses(tables), _curves(tables, series), _seeds(tables), *_claims(tables)]
+    return tuple(made for made in found if made is not None)
 
 
 def _curves(tables: Tables, series: Series) -> Made | None:
@@ -139,6 +154,47 @@ def _seeds(tables: Tables) -> Made | None:
     )
 
 
+def _responses(tables: Tables) -> Made | None:
+    if not any(row.ours for row in tables.responses):
+        return None
+    traces = [
+        _trace(tables, [row for row in tables.responses if row.cell == result.cell], index)
+        for index, result in enumerate(tables.results[0].rows)
+    ]
+    band = ": mean of the seeds, and the range from the lowest to the highest of them as a band"
+    several = band if any(row.ours and row.ours.n > 1 for row in tables.responses) else ""
+    paper = " Diamonds are the paper's values, read off its plot." if any(one.published for one in traces) else ""
+    fidelity = _fidelity(tables)
+    caption = (
+        f"Mean absolute response{fidelity}{several}. Left at the end of each stage, divided by that of stage 1, as in "
+        f"the paper's figure 4; right as measured, small marks after each attention module.{paper}"
+    )
+    stages = max(row.stage for row in tables.responses)
+    return Picture("responses.png", "response by stage", caption), lambda: stage_lines(
+        traces, num_stages=stages, label=fidelity
+    )
+
+
+def _trace(tables: Tables, rows: Sequence[Response], style: int) -> Trace:
+    done = [run.metrics or {} for run in tables.runs if run.cell == rows[0].cell]
+    places = along([(row.stage, row.module) for row in rows])
+
+    def spreads(name: str, chosen: Sequence[tuple[float, Response]]) -> tuple[Spread, ...]:
+        seen = ((place, [one[key] for one in done if (key := name.format(row.metric)) in one]) for place, row in chosen)
+        return tuple(Spread(place, summarise(at).mean, min(at), max(at)) for place, at in seen if at)
+
+    whole = list(zip(places, rows, strict=True))
+    ends = [(place, row) for place, row in whole if row.module is None]
+    return Trace(
+        label=rows[0].label,
+        style=style,
+        relative=spreads("{}_relative", ends),
+        absolute=spreads("{}", whole),
+        published=tuple((place, row.published) for place, row in ends if row.published is not None),
+        absent=rows[0].standing,
+    )
+
+
 def _claims(tables: Tables) -> list[Made]:
     """One forest plot for each unit of effect."""
     units = dict.fromkeys(row.unit for row in tables.verdicts)
@@ -159,8 +215,13 @@ def _forest(rows: Sequence[VerdictRow], unit: str, name: str) -> Made:
     said = []
     if any(row.kind == "better" for row in rows):
         said.append("a dot is how much better the first cell of a comparison is, with one-sided bounds")
-    if any(row.kind == "better" and row.threshold for row in rows):
+    if any(row.kind == "trend" for row in rows):
+        said.append("of a trend, a dot is the change of the fitted line in the claimed direction")
+    if any(row.kind in {"better", "trend"} and row.threshold for row in rows):
         said.append("a dashed tick is the smallest effect that counts")
+    if any(row.kind == "ratio" for row in rows):
+        said.append("a dot is the mean of the first cell over that of the second, with one-sided bounds")
+        said.append("a dashed tick is the bound that is claimed")
     if any(row.kind == "value" for row in rows):
         said.append("a square is ours minus the paper's value, with its interval, and the grey band is the margin")
     if any(row.kind == "complexity" for row in rows):
@@ -171,11 +232,12 @@ def _forest(rows: Sequence[VerdictRow], unit: str, name: str) -> Made:
     in_words = f"{unit} of the paper's count" if counts else unit
     caption = f"Effects of the claims, in {in_words}: {'; '.join(said)}."
     label = "ours − paper (% of the paper's count)" if counts else f"effect ({unit})"
-    return Picture(name, "effects of the claims", caption), lambda: forest(effects, label=label)
+    nothing = 1.0 if rows[0].kind == "ratio" else 0.0
+    return Picture(name, "effects of the claims", caption), lambda: forest(effects, label=label, nothing=nothing)
 
 
 def _kind(row: VerdictRow) -> Literal["better", "value"]:
-    return "better" if row.kind == "better" else "value"
+    return "value" if row.kind in {"value", "complexity"} else "better"
 
 
 def _styles(rows: Sequence[ResultRow]) -> dict[str, int]:

@@ -132,14 +132,17 @@ def seeds_strip(rows: Sequence[Strip], *, label: str) -> Figure:
     return figure
 
 
-def forest(rows: Sequence[Effect], *, label: str) -> Figure:
-    """Draw effects with their bounds: right of the tick is better; the grey band is a value claim's margin."""
+def forest(rows: Sequence[Effect], *, label: str, nothing: float = 0.0) -> Figure:
+    """Draw effects with their bounds: right of the tick is better; the grey band is a value claim's margin.
+
+    ``nothing``: where there is no effect, 0 for a difference and 1 for a ratio.
+    """
     height = 0.85 + 0.44 * len(rows)
     with drawing(height) as figure:
         ax = figure.subplots()
         margins(figure, left=label_width([row.label for row in rows]), right=1.35, top=0.15, bottom=0.5)
         _rows(ax, [row.label for row in rows])
-        ax.axvline(0, color=GREY, linewidth=0.9)
+        ax.axvline(nothing, color=GREY, linewidth=0.9)
         for place, row in enumerate(rows):
             _effect(ax, place, row)
         if all(row.effect is None for row in rows) and not any(row.threshold for row in rows):

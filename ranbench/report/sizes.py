@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ranbench.claims import Verdict
-from ranbench.counts import Counts, Recorded, lookup
-from ranbench.records import SIZE_METRICS
+from ranbench.counts import Counts, Recorded, lookup, size_of
+from ranbench.records import MODULE_METRICS, SIZE_METRICS
 from ranbench.report.values import CitedRow, Size, SizeRow
 from ranbench.spec import complexity_key
 from ranbench.suite import Cell, Counted, Suite
@@ -29,7 +29,9 @@ def size_rows(
     printed = any(entry.metric in SIZE_METRICS for entry in suite.published)
     if suite.trains and not (compare and printed):
         return ()
-    rows = tuple(_row(suite, cell, measured, verdicts, compare=compare) for cell in suite.cells)
+    spoken = {entry.metric for entry in suite.published if compare}
+    metrics = [metric for metric in SIZE_METRICS if metric not in MODULE_METRICS or metric in spoken]
+    rows = tuple(_row(suite, cell, measured, verdicts, metrics, compare=compare) for cell in suite.cells)
     if all(row.source != "counted" for row in rows):
         return rows  # the page says it of all of them
     return tuple(replace(row, notes=(*row.notes, STORED)) if row.source == "stored" else row for row in rows)
@@ -41,7 +43,13 @@ def cited_rows(suite: Suite) -> tuple[CitedRow, ...]:
 
 
 def _row(
-    suite: Suite, cell: Cell, measured: Mapping[str, Counts], verdicts: Sequence[Verdict], *, compare: bool
+    suite: Suite,
+    cell: Cell,
+    measured: Mapping[str, Counts],
+    verdicts: Sequence[Verdict],
+    metrics: Sequence[str],
+    *,
+    compare: bool,
 ) -> SizeRow:
     recorded = measured.get(complexity_key(cell.model, cell.data))
     counts = recorded or lookup(cell.model, cell.data)
@@ -52,8 +60,8 @@ def _row(
         if isinstance(verdict.claim, Counted) and verdict.claim.cell is cell
     }
     sizes = {}
-    for metric in SIZE_METRICS:
-        ours: int | None = getattr(counts, metric) if counts else None
+    for metric in metrics:
+        ours = size_of(metric, counts, cell.model, cell.data)
         theirs = published[metric].value if metric in published else None
         off = 100 * (ours - theirs) / theirs if ours is not None and theirs else None
         digits = published[metric].digits if metric in published else None

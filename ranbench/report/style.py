@@ -42,6 +42,9 @@ _STYLE: Any = {
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "axes.axisbelow": True,
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "ranbench",  # names inside depend on nothing but the figure
+    "pdf.fonttype": 42,
 }
 
 
@@ -76,6 +79,22 @@ def png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     with house_style():
         figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def svg(figure: Figure) -> str:
+    """Render a figure as SVG; equal figures are equal texts."""
+    buffer = io.StringIO()
+    with house_style():
+        figure.savefig(buffer, format="svg", metadata={"Creator": None, "Date": None, "Format": None, "Type": None})
+    return buffer.getvalue()
+
+
+def pdf(figure: Figure) -> bytes:
+    """Render a figure as PDF with its fonts inside, without date and versions."""
+    buffer = io.BytesIO()
+    with house_style():
+        figure.savefig(buffer, format="pdf", metadata={"Creator": None, "CreationDate": None, "Producer": None})
     return buffer.getvalue()
 
 

@@ -6,20 +6,22 @@ Full precision, no text layout: ``layout`` rounds, renderers escape. ``Tables.as
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from statistics import median
 
 from ranbench.catalogue import dataset_info, is_foreign
 from ranbench.claims import Verdict, judge
 from ranbench.counts import Counts, lookup
-from ranbench.records import SIZE_METRICS, RunRecord
+from ranbench.records import RESPONSE_METRICS, SIZE_METRICS, RunRecord
+from ranbench.report.against import beside, result_sets
 from ranbench.report.collect import NOT_RUN, Collected, EnvironmentRow, RunRow, cell_fidelity, collect
 from ranbench.report.notes import mixed, row_notes
+from ranbench.report.responses import responses
 from ranbench.report.sizes import cited_rows, size_rows
 from ranbench.report.values import CostRow, Dataset, DeviationRow, ResultRow, Results, Section, Tables, VerdictRow
 from ranbench.spec import Protocol, complexity_key
 from ranbench.statistics import Summary, summarise
-from ranbench.suite import Better, Cell, Claim, Counted, Published, Suite, words
+from ranbench.suite import Cell, Claim, Counted, Published, Ratio, Suite, Value, words
 
 RESULT = "error_pct"
 BEST = "best_error_pct"
@@ -31,22 +33,27 @@ def tables(
     suite: Suite,
     records: Sequence[RunRecord],
     measured: Mapping[str, Counts] | None = None,
+    predictions: Mapping[int, bytes] | None = None,
     *,
     compare: bool = True,
+    against: Mapping[str, Sequence[RunRecord]] | None = None,
 ) -> Tables:
     """Build every table of the report of ``suite``.
 
     Args:
         records: all runs of the suite's cells, whatever their protocol; others are ignored.
         measured: counts of nets by ``complexity_key``; a net that is not among them is looked up in counts.json.
+        predictions: predicted classes by attempt, of those that ``claims.compared`` names.
         compare: also set the paper's values beside ours and judge the claims.
+        against: the runs of other result sets, by their names, which are set beside ours.
 
     Raises:
         SpecError: a stored spec that this version cannot read.
     """
     found = collect(suite, records)
     measured = measured or {}
-    verdicts = judge(suite, found.records, measured) if compare else ()
+    verdicts = judge(suite, found.records, measured, predictions) if compare else ()
+    results = tuple(_results(suite, found, metric, compare=compare) for metric in _metrics(suite))
     return Tables(
         suite=suite.name,
         title=suite.title,
@@ -59,16 +66,19 @@ def tables(
         seeds=suite.seeds,
         states=_states(found.runs),
         devices=_devices(found),
-        verdicts=tuple(_verdict(verdict) for verdict in verdicts if verdict.fidelity != "smoke"),
+        verdicts=tuple(verdict_row(verdict) for verdict in verdicts if verdict.fidelity != "smoke"),
         claims_without_verdict=tuple(verdict.claim.id for verdict in verdicts if verdict.fidelity == "smoke"),
         sizes=size_rows(suite, measured, verdicts, compare=compare),
         cited=cited_rows(suite) if compare else (),
-        results=tuple(_results(suite, found, metric, compare=compare) for metric in _metrics(suite)),
+        results=results,
+        responses=responses(suite, results[0].rows, found.runs, compare=compare) if results else (),
         runs=found.runs,
         costs=_costs(suite, found, measured) if suite.trains else (),
         deviations=_deviations(suite),
         environments=found.environments,
         others=_others(suite, found),
+        sets=result_sets(suite, found.records, against or {}) if suite.trains else (),
+        against=beside(suite, _metrics(suite), found.records, against or {}) if suite.trains else (),
     )
 
 
@@ -79,11 +89,11 @@ def summary(runs: Sequence[RunRow], metric: str) -> Summary | None:
 
 
 def _metrics(suite: Suite) -> tuple[str, ...]:
-    """The result itself first, then what the paper or a claim speaks of besides; counts have a table of their own."""
+    """The result itself first, then what the paper or a claim speaks of; counts and responses have their own tables."""
     if not suite.trains:
         return ()
-    named = (*suite.published, *suite.claims)
-    return tuple(dict.fromkeys((RESULT, *(entry.metric for entry in named if entry.metric not in SIZE_METRICS))))
+    named = [entry.metric for entry in (*suite.published, *suite.claims)]
+    return tuple(dict.fromkeys((RESULT, *(name for name in named if name not in {**SIZE_METRICS, **RESPONSE_METRICS}))))
 
 
 @dataclass(frozen=True)
@@ -175,9 +185,14 @@ def _of(runs: Sequence[RunRow], number: int) -> tuple[RunRow, ...]:
     return tuple(run for run in runs if run.cell == number)
 
 
-def _verdict(verdict: Verdict) -> VerdictRow:
+_KEPT = tuple(
+    field.name for field in fields(VerdictRow) if field.name in {field.name for field in fields(Verdict)} - {"outcome"}
+)
+
+
+def verdict_row(verdict: Verdict) -> VerdictRow:
+    """Say a verdict without its cells."""
     claim = verdict.claim
-    kept = ("effect", "low", "high", "unit", "n", "planned", "failed", "level", "p", "test", "fidelity", "sentence")
     return VerdictRow(
         id=claim.id,
         kind=claim.kind,
@@ -186,15 +201,16 @@ def _verdict(verdict: Verdict) -> VerdictRow:
         metric=claim.metric,
         threshold=_threshold(claim),
         outcome=verdict.outcome.value,
-        reason=verdict.reason,
-        **{name: getattr(verdict, name) for name in kept},
+        **{name: getattr(verdict, name) for name in _KEPT},
     )
 
 
 def _threshold(claim: Claim) -> float:
     if isinstance(claim, Counted):
         return claim.tolerance_pct
-    return claim.min_effect if isinstance(claim, Better) else claim.margin
+    if isinstance(claim, Value):
+        return claim.margin
+    return claim.bound if isinstance(claim, Ratio) else claim.min_effect
 
 
 def _costs(suite: Suite, found: Collected, measured: Mapping[str, Counts]) -> tuple[CostRow, ...]:

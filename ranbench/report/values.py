@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ranbench.claims import Beside, Member, Need, Sensitivity
+from ranbench.report.against import BesideRow, ResultSet
 from ranbench.report.collect import EnvironmentRow, RunRow
 from ranbench.spec import Fidelity, Protocol
 from ranbench.statistics import Summary
@@ -48,10 +50,36 @@ class Results:
 
 
 @dataclass(frozen=True)
+class Response:
+    """How large a cell's features are at the end of a stage, or after one of its attention modules (from 1).
+
+    ``ours`` is the mean absolute value over seeds, ``relative`` the same divided by that of stage 1, of each seed (None
+    after a module). ``standing`` is "measured", "not measured" (done, but without it), or as of a result.
+    """
+
+    cell: int
+    label: str
+    axes: Mapping[str, str | int | float]
+    fidelity: Fidelity
+    stage: int
+    module: int | None
+    metric: str
+    published: float | None
+    approximate: bool
+    ours: Summary | None
+    relative: Summary | None
+    standing: str
+    planned: int
+    difference: float | None
+    note: str | None
+
+
+@dataclass(frozen=True)
 class VerdictRow:
     """A verdict without its cells.
 
-    ``threshold`` is min_effect of a better claim, the margin of a value claim, the tolerance of a complexity claim.
+    ``threshold`` is min_effect of a better claim or a trend, the margin of a value claim, the bound of a ratio, the
+    tolerance of a complexity claim. The rest is as in ``claims.Verdict``.
     """
 
     id: str
@@ -74,6 +102,12 @@ class VerdictRow:
     fidelity: Fidelity | None
     sentence: str
     reason: str | None
+    need: Need | None
+    beside: Beside
+    sensitivity: Sensitivity | None
+    adaptive: tuple[int, ...]
+    members: tuple[Member, ...]
+    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -118,6 +152,8 @@ class CitedRow:
     unit: str
     where: str
     note: str | None
+    dataset: str | None = None
+    approximate: bool = False
 
 
 @dataclass(frozen=True)
@@ -193,11 +229,14 @@ class Tables:
     sizes: tuple[SizeRow, ...]
     cited: tuple[CitedRow, ...]
     results: tuple[Results, ...]
+    responses: tuple[Response, ...]
     runs: tuple[RunRow, ...]
     costs: tuple[CostRow, ...]
     deviations: tuple[DeviationRow, ...]
     environments: tuple[EnvironmentRow, ...]
     others: tuple[Section, ...]
+    sets: tuple[ResultSet, ...] = ()
+    against: tuple[BesideRow, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values; what is not finite becomes null."""
@@ -208,7 +247,8 @@ def _json(value: Any) -> Any:
     if isinstance(value, Protocol):
         return value.model_dump(mode="json")
     if isinstance(value, Mapping):
-        return {str(key): _json(part) for key, part in value.items()}
+        # An attempt's id is a row of one database; a report is the same from any that holds its runs.
+        return {str(key): _json(part) for key, part in value.items() if key != "attempt_id"}
     if isinstance(value, list | tuple):
         return [_json(part) for part in value]
     if isinstance(value, float) and not math.isfinite(value):

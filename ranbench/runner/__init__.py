@@ -4,6 +4,7 @@ from ranbench.runner.checking import Checked, check
 from ranbench.runner.events import Observer, Stop, Summary
 from ranbench.runner.how import How
 from ranbench.runner.plan import Plan, PlannedRun, plan
+from ranbench.runner.probing import Prober
 from ranbench.runner.suite import check_device, run
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Observer",
     "Plan",
     "PlannedRun",
+    "Prober",
     "Stop",
     "Summary",
     "check",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -19,16 +21,28 @@ from ranbench.data import ImageSet
 from ranbench.data.noise import flip_labels
 from ranbench.data.streams import global_stream
 from ranbench.environment import energy_joules, peak_device_memory_bytes, peak_memory_bytes, reset_peak_memory
-from ranbench.errors import CheckpointError, ClaimLost, Divergence, RanbenchError, TimedOut, one_line
+from ranbench.errors import (
+    CheckpointError,
+    ClaimLost,
+    Divergence,
+    NothingMeasured,
+    RanbenchError,
+    TimedOut,
+    chain,
+    forget_frames,
+    one_line,
+)
 from ranbench.masking import mask
 from ranbench.models import build
-from ranbench.records import Environment, MetricPoint, Owner, Reason, State
+from ranbench.records import Environment, MetricPoint, Owner, Probe, Reason, State, checkpoint_folders
 from ranbench.runner.events import Observer, Stop
 from ranbench.runner.how import How
+from ranbench.runner.probing import probed
 from ranbench.spec import RunSpec
 from ranbench.store import Claimed, Store
 from ranbench.training import Checkpoints, EnginePath, Finished, Outcome, Record, Stepped, Training
 from ranbench.training.checkpoint import weights_bytes, write_whole
+from ranbench.training.compiler import compiler_fault
 
 HEARTBEAT_SECONDS = 20.0
 EXACT_FIELDS = ("device", "device_name", "cpu", "engine_path")  # and the version of torch; threads are kept
@@ -36,7 +50,10 @@ EXACT_FIELDS = ("device", "device_name", "cpu", "engine_path")  # and the versio
 
 @dataclass(frozen=True)
 class Place:
-    """Where attempts are made: the device, this machine and process, the folder of results, and how they are made."""
+    """Where attempts are made: the device, this machine and process, the folder of results, and how they are made.
+
+    ``probes``: what is measured of the final weights, of ``records.PROBES``.
+    """
 
     store: Store
     device: torch.device
@@ -46,6 +63,7 @@ class Place:
     observer: Observer
     stop: Stop
     how: How
+    probes: Sequence[str] = ()
 
 
 class Heartbeat:
@@ -82,18 +100,20 @@ class Attempt:
     def __init__(self, place: Place, spec: RunSpec, label: str, claimed: Claimed):
         self.place, self.spec, self.label, self.claimed = place, spec, label, claimed
         self.token = place.owner.token
-        folder = place.results / "checkpoints" / f"{spec.fingerprint[:16]}-{claimed.number}"
-        self.checkpoints = Checkpoints(folder)
+        folder, older = checkpoint_folders(spec.fingerprint, claimed.uid, claimed.number)
+        self.checkpoints = Checkpoints(place.results / "checkpoints" / folder)
+        self.older_folder = place.results / "checkpoints" / older
         self.points: list[MetricPoint] = []
         self.extra: dict[str, float] = {}
         self.shown: float | None = None
         self.training: Training | None = None
         self.opened = time.monotonic()
-        self.most_at_once: int = 1
+        self.most_at_once: int = 1  # since this command took it up
+        self.before: dict[str, float] | None = None  # measured by the commands before, up to the checkpoint
         self.peak_known = reset_peak_memory(place.device)
         self.energy = energy_joules(place.device)
         began = EnginePath.parse(claimed.environment.engine_path)
-        self.path = began if began.possible_on(place.device) else EnginePath.parse(place.environment.engine_path)
+        self.path = began if _is_usable(began, place.device) else EnginePath.parse(place.environment.engine_path)
         self.heartbeat = Heartbeat(lambda: place.store.heartbeat(claimed.attempt_id, self.token))
 
     def open(self, images: ImageSet) -> Training:
@@ -131,6 +151,7 @@ class Attempt:
         text = one_line(error) if isinstance(error, RanbenchError) else _trace(error)
         self.place.store.fail(self.claimed.attempt_id, self.token, reason, text)
         self.place.observer.failed(self.spec, self.label, reason, one_line(error))
+        forget_frames(error)
         return State.FAILED
 
     def interrupt(self) -> State:
@@ -178,9 +199,13 @@ class Attempt:
     def _prepared(self, images: ImageSet) -> Training:
         """Build the net and the labels, and record what is known before the first step."""
         spec = self.spec
-        labels = images.train_labels
+        labels, redrawn = images.train_labels, None
         if spec.noise is not None:
-            noisy = flip_labels(labels.cpu(), spec.noise.rate, images.num_classes, spec.seed)
+            true, rate, classes, seed = labels.cpu(), spec.noise.rate, images.num_classes, spec.seed
+            if spec.noise.drawn == "each-epoch":
+                redrawn = _redrawn(true, rate, classes, seed)
+            # where every epoch has its own, what is recorded is that of the first; the share is the same in all
+            noisy = flip_labels(true, rate, classes, seed, 0 if redrawn else None)
             labels = noisy.labels
             self.extra["noise_realised_pct"] = noisy.changed_pct
             self.points += [
@@ -195,6 +220,7 @@ class Attempt:
             spec.protocol,
             seed=spec.seed,
             device=self.place.device,
+            redrawn=redrawn,
             foreign=is_foreign(spec.model.name),
             path=self.path,
             threads=self.claimed.environment.threads,
@@ -211,15 +237,16 @@ class Attempt:
         """Continue from the newest whole checkpoint."""
         place, claimed = self.place, self.claimed
         if not claimed.resume:
-            self.checkpoints.clear()
             return
-        found, notes = self.checkpoints.newest()
-        for note in notes:
+        refused = self.checkpoints.take_over(self.older_folder, claimed.step)
+        found, notes = self.checkpoints.newest(claimed.step)
+        for note in [*([refused] if refused else []), *notes]:
             place.observer.note(note)
         place.store.forget_after(claimed.attempt_id, self.token, found.step if found else 0)
         if found is None:
             return
         training.load_state(found.tensors, found.values)
+        self.before = found.values.get("measured", {"runs_at_once": 1.0})  # earlier versions kept nothing
         now = replace(place.environment, engine_path=str(self.path))
         changed = _changed(claimed.environment, now, net_info(self.spec.model.name).library)
         if changed:
@@ -229,27 +256,33 @@ class Attempt:
     def _checkpoint(self, training: Training) -> None:
         self._flush(training.step)
         try:
-            self.checkpoints.write(*training.state())
+            tensors, values = training.state()
+            self.checkpoints.write(tensors, {**values, "measured": self._measured()})
         except CheckpointError as error:  # a full disk costs the checkpoint, not the run
             self.place.observer.note(f"{self.label}: {error}; training goes on without this checkpoint")
 
     def _measured(self) -> dict[str, float]:
-        """What is known of the run's use of the machine.
+        """The most that the run took of the machine, in all commands that worked on it.
 
-        Of several runs at once, each is told its share of the memory that they took of a GPU, but neither the memory of
-        the process, since most of it is common to them, nor energy. A resumed run has no energy: its first part is not
-        known.
+        Of several runs at once, each is told its share of the memory that they took of a GPU, but not the memory of the
+        process, since most of it is common to them. What was not measured of each part is not known of the whole.
         """
-        found, alone = {"runs_at_once": float(self.most_at_once)}, self.most_at_once == 1
-        if self.peak_known and alone:
+        found = {"runs_at_once": float(self.most_at_once)}
+        if self.peak_known and self.most_at_once == 1:
             found["peak_memory_bytes"] = float(peak_memory_bytes())
         on_device = peak_device_memory_bytes(self.place.device)
         if on_device is not None:
             found["peak_device_memory_bytes"] = float(on_device // self.most_at_once)
+        if self.before is None:
+            return found
+        return {name: max(value, self.before[name]) for name, value in found.items() if name in self.before}
+
+    def _energy(self) -> dict[str, float]:
+        """The energy that the device took: of one run in one command, since it is counted for all that it does."""
         energy = energy_joules(self.place.device)
-        if self.energy is not None and energy is not None and alone and not self.claimed.resume:
-            found["energy_joules"] = energy - self.energy
-        return found
+        if self.energy is None or energy is None or self.most_at_once > 1 or self.claimed.resume:
+            return {}
+        return {"energy_joules": energy - self.energy}
 
     def _keep_weights(self, content: bytes) -> None:
         """Keep the final weights under their hash; a full disk costs them, not the finished run."""
@@ -270,6 +303,18 @@ class Attempt:
             size=len(content),
         )
 
+    def _probes(self, training: Training) -> list[Probe]:
+        """Measure what is wanted of the final weights; what cannot be measured costs that, not the finished run."""
+        found = []
+        for kind in self.place.probes:
+            try:
+                found.append(probed(kind, training, self.place.environment))
+            except Exception as error:
+                if not (isinstance(error, NothingMeasured) or lacks_memory(error)):
+                    raise
+                self.place.observer.note(f"{self.label}: {kind} not measured: {one_line(error)}; the run is done")
+        return found
+
     def _flush(self, step: int | None) -> None:
         """Write the gathered points; outside the steps, so that no commit stands inside one."""
         if step is None:
@@ -283,13 +328,29 @@ class Attempt:
         store, attempt = self.place.store, self.claimed.attempt_id
         self._flush(training.step)
         self._keep_weights(weights_bytes(training.state()[0]))
-        metrics = {**finished.metrics, **self.extra, **self._measured()}
+        metrics = {**finished.metrics, **self.extra, **self._measured(), **self._energy()}
         bad = [name for name, value in metrics.items() if not math.isfinite(value)]
         if bad:
             raise RuntimeError(f"not finite: {', '.join(bad)}")
-        store.finish(attempt, self.token, metrics, finished.predictions, complexity_key=self.spec.complexity_key)
+        store.finish(
+            attempt,
+            self.token,
+            metrics,
+            finished.predictions,
+            complexity_key=self.spec.complexity_key,
+            probes=self._probes(training),
+        )
         self.place.observer.finished(self.spec, self.label, metrics["error_pct"], metrics["train_seconds"])
         self.checkpoints.clear()
+
+
+def _redrawn(true: torch.Tensor, rate: float, num_classes: int, seed: int) -> Callable[[int], np.ndarray]:
+    """Return what gives the noisy labels of an epoch, drawn for it alone."""
+
+    def labels(epoch: int) -> np.ndarray:
+        return flip_labels(true, rate, num_classes, seed, epoch).labels.numpy()
+
+    return labels
 
 
 def _same(path: Path, sha256: str) -> bool:
@@ -312,11 +373,18 @@ def lacks_memory(error: BaseException | None) -> bool:
 
     An error counts too that was raised while such a one was handled, as at the end of a recording.
     """
-    while error is not None:
-        if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    kinds = torch.OutOfMemoryError | MemoryError
+    return any(
+        isinstance(each, kinds)
+        or (isinstance(each, OSError) and each.errno == errno.ENOMEM)
+        or "can't allocate memory" in str(each)
+        for each in chain(error)
+    )
+
+
+def _is_usable(path: EnginePath, device: torch.device) -> bool:
+    """Tell whether this machine can go on the way that an attempt began with, perhaps elsewhere."""
+    return path.possible_on(device) and not (path.compiled and compiler_fault(device))
 
 
 def _reason(error: Exception) -> Reason:

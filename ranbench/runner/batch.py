@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 
 from ranbench.data import ImageSet
-from ranbench.errors import ClaimLost
+from ranbench.environment import give_back_memory
+from ranbench.errors import ClaimLost, forget_frames
 from ranbench.records import State
 from ranbench.runner.attempt import Attempt, Place, lacks_memory
 from ranbench.spec import RunSpec
@@ -42,7 +43,8 @@ class Batch:
         self.take, self.closed, self.lost = take, closed, lost
         self.at_once, self.known = at_once or 1, at_once is not None
         self.open: dict[Training, Attempt] = {}
-        _give_back(place.device)  # what earlier batches took, and no longer need
+        if place.device.type == "cuda":
+            _give_back(place.device)  # what earlier batches took, and no longer need
         self.memory_before = _reserved(place.device)
         self.sharing = 1  # how many runs shared the memory where one lacked it
         self.lacking = False
@@ -128,6 +130,7 @@ class Batch:
             if lacks_memory(error) and self.sharing > 1:
                 attempt.abandon()
                 self._wait(queue, attempt)
+                forget_frames(error)  # they hold the net that has no room
             else:
                 self._close(attempt, attempt.failed(error))
         except ClaimLost:
@@ -179,5 +182,6 @@ def _reserved(device: torch.device) -> int:
 
 def _give_back(device: torch.device) -> None:
     """Return the memory of a run that is gone to the device, for those that come."""
+    give_back_memory()
     if device.type == "cuda":
         torch.cuda.empty_cache()

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from ranbench.catalogue import is_factory, is_foreign, net_info
 from ranbench.environment import choose_device, code_id, describe, is_alive, new_owner
-from ranbench.errors import NothingMeasured, SpecError
+from ranbench.errors import NothingMeasured
 from ranbench.records import Attempt, Environment, Purpose, RunRecord, State
 from ranbench.runner.comparison import Change, Comparison, Outcome, changes, compare
 from ranbench.runner.events import Observer, Stop
 from ranbench.runner.how import How
+from ranbench.runner.stored import stored_spec
 from ranbench.spec import RunSpec, is_smoke
 from ranbench.store import Claimed, Store
 
@@ -83,20 +84,21 @@ def check(
     observer, stop = observer or Observer(), stop or Stop()
     recorded = record.counted
     if recorded is None:
+        option = " --rerun failed" if record.state == State.FAILED else ""  # a failed run is not tried again unasked
         raise NothingMeasured(
             f"run {record.fingerprint[:12]}: nothing is done that could be compared with, it is {record.state}; "
-            "'ranbench run SUITE' trains it"
+            f"'ranbench run SUITE{option}' trains it"
         )
-    spec = _spec(record)
+    spec = stored_spec(record)
     from ranbench.complexity import measure_named
-    from ranbench.data import load
     from ranbench.models import factory_file
     from ranbench.runner import attempt as making
+    from ranbench.runner.loading import load_onto
 
     size = measure_named(spec.model, spec.data, trusted=trust_imports)  # refuses before anything is recorded
     name = spec.model.name
     chosen = choose_device("cpu" if device == "auto" and recorded.environment.device == "cpu" else device)
-    images = load(spec.data, data).to(chosen)
+    images = load_onto(spec.data, data, chosen)
     environment = _environment(recorded, spec, chosen)
     place = making.Place(
         store, chosen, environment, new_owner(), results, observer, stop, How(trust_imports=trust_imports)
@@ -131,16 +133,6 @@ def outcome(store: Store, attempt: Attempt) -> Outcome:
     series = {name: dict(zip(steps, values, strict=True)) for (_, name), (steps, values) in points.items()}
     weights = [artefact.sha256 for artefact in store.artefacts([attempt.id]) if artefact.kind == "weights"]
     return Outcome(attempt.metrics, series, store.predictions(attempt.id), weights[0] if weights else None)
-
-
-def _spec(record: RunRecord) -> RunSpec:
-    spec = RunSpec.stored(record.fingerprint, record.spec)
-    if spec.fingerprint != record.fingerprint:
-        raise SpecError(
-            f"run {record.fingerprint[:12]}: this version reads its stored spec as another run, "
-            f"{spec.fingerprint[:12]}; check it with the version that recorded it"
-        )
-    return spec
 
 
 def _trained(attempt: making.Attempt, images: ImageSet) -> State:

@@ -64,6 +64,8 @@ class Summary:
     """Runs of the suite by what became of them in this call; together they are all runs asked for.
 
     ``counted``: the nets of a suite that trains nothing; ``without_count``: those of which no count is stored either.
+    ``probed``: runs that were done before, and whose final weights were measured now; ``without_probe``: those of which
+    that could not be done.
     """
 
     total: int
@@ -75,11 +77,13 @@ class Summary:
     signal: int | None = None
     counted: int = 0
     without_count: int = 0
+    probed: int = 0
+    without_probe: int = 0
 
     @property
     def exit_code(self) -> int:
-        """0 done, 3 failed runs, 7 nets without a library and without a count, 130 or 143 interrupted."""
-        if self.without_count:
+        """0 done, 3 failed runs, 7 nets without a count or weights that cannot be measured, 130 or 143 interrupted."""
+        if self.without_count or self.without_probe:
             return 7
         if self.signal is not None:
             return 128 + self.signal

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ranbench import counts
+from ranbench.environment.owner import state_now
 from ranbench.records import Complexity, RunRecord
 from ranbench.spec import RunSpec
 from ranbench.suite import Suite
@@ -31,12 +32,24 @@ class PlannedRun:
 
 
 @dataclass(frozen=True)
+class GpuTime:
+    """Hours that one GPU would take for what is left, one run after the other; None where no rate was measured.
+
+    ``basis`` says in words where the rate comes from, or why there is none.
+    """
+
+    hours: float | None
+    basis: str
+
+
+@dataclass(frozen=True)
 class Plan:
     """All runs of a suite in their order. ``basis`` says in words where the estimate of time comes from."""
 
     suite: Suite
     runs: tuple[PlannedRun, ...]
     basis: str
+    gpu: GpuTime
 
     @property
     def macs(self) -> int | None:
@@ -97,7 +110,40 @@ def plan(
         basis = "measured rates of done runs of other nets"
     else:
         basis = "unknown until a first run is done on this database"
-    return Plan(suite, planned, basis)
+    return Plan(suite, planned, basis, gpu_time(planned, records, sizes))
+
+
+def gpu_time(planned: Sequence[PlannedRun], records: Sequence[RunRecord], sizes: Sizes) -> GpuTime:
+    """Estimate the time of what is left on a GPU, from done runs on one and from nothing else.
+
+    Of several kinds of GPU, the one with the most done runs is taken. Smoke runs, whose few iterations are mostly
+    warm-up, say nothing. A net that no such run trained has the median rate of the others.
+    """
+    found: dict[str, dict[str, list[float]]] = {}
+    for record in records:
+        if record.counted is None or record.smoke or not record.counted.environment.device.startswith("cuda"):
+            continue
+        spec, seconds = RunSpec.stored(record.fingerprint, record.spec), record.counted.metrics.get("train_seconds")
+        macs = training_macs(spec, spec.protocol.iterations, sizes)
+        if macs and seconds:
+            found.setdefault(record.counted.environment.device_name, {}).setdefault(spec.model.name, []).append(
+                macs / seconds
+            )
+    if not found:
+        return GpuTime(None, "no done run on a GPU in this database, smoke runs aside, and no rate is assumed")
+    device, by_net = max(found.items(), key=lambda entry: sum(map(len, entry[1].values())))
+    every = [rate for rates in by_net.values() for rate in rates]
+    rates = {net: statistics.median(values) for net, values in by_net.items()}
+    nets = {run.spec.model.name for run in planned if run.open}
+    basis = f"rates of {len(every)} done run{'' if len(every) == 1 else 's'} on {device}"
+    others = sorted(nets - rates.keys())
+    if others:
+        basis += f"; {', '.join(others)} at the median of {', '.join(sorted(rates))}"
+    middle = statistics.median(every)
+    parts = [None if run.macs is None else run.macs / rates.get(run.spec.model.name, middle) for run in planned]
+    if None in parts:
+        return GpuTime(None, f"{basis}, but not every net is counted")
+    return GpuTime(sum(part for part in parts if part is not None) / 3600, basis)
 
 
 def _planned(  # noqa: PLR0917 - private, called once
@@ -108,7 +154,7 @@ def _planned(  # noqa: PLR0917 - private, called once
     memory: Mapping[str, float],
     sizes: Sizes,
 ) -> PlannedRun:
-    state = record.state if record else "planned"
+    state = state_now(record) if record else "planned"
     step = record.latest.step if record and record.latest and state in ("running", "interrupted") else 0
     macs = training_macs(spec, spec.protocol.iterations - step, sizes)
     rate = rates.get(spec.model.name, rates.get(""))

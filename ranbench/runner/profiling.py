@@ -68,7 +68,7 @@ def as_text(found: Profile, spec: RunSpec) -> str:
     device = found.device != "cpu"
     head = [
         f"run {spec.fingerprint}",
-        f"{spec.model.name}, batch {found.batch}, on {found.device} with {found.threads} threads",
+        f"{spec.model.name}, batch {found.batch:g}, on {found.device} with {found.threads} threads",
         f"step: {found.seconds * 1e3:.3f} ms, {found.batch / found.seconds:,.0f} images/s; "
         f"under the profiler {found.profiled_seconds * 1e3:.3f} ms (means of {found.steps} steps)",
         "",

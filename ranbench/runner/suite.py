@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,27 +16,37 @@ from ranbench.records import Complexity, State
 from ranbench.runner.choice import Choice, choose, other_code_words
 from ranbench.runner.events import Observer, Stop, Summary
 from ranbench.runner.how import How, by_architecture
+from ranbench.runner.probing import Prober
 from ranbench.runner.sizes import count_nets
 from ranbench.spec import DataSpec, RunSpec, is_smoke
 from ranbench.store import Claimed, Store
 from ranbench.suite import Suite
 
 if TYPE_CHECKING:
+    import torch
+
     from ranbench.data import ImageSet
     from ranbench.runner.attempt import Attempt, Place
 
 POLL_SECONDS = 1.0
 
 
-def check_device(device: str, how: How) -> None:
-    """Check that this machine has the device, and the device the way through the engine, that are asked for.
+def check_device(device: str, how: How, specs: Sequence[RunSpec]) -> torch.device:
+    """Return the device that is asked for.
 
     Raises:
-        EnvironmentProblem: it has not.
+        EnvironmentProblem: this machine has it not, or not the way through the engine that is asked for, or not the
+            precision of one of ``specs``.
     """
-    from ranbench.training import choose_path
+    from ranbench.training import Arithmetic, choose_path
+    from ranbench.training.compiler import check_compiler
 
-    choose_path(how.path, choose_device(device), foreign=False)
+    chosen = choose_device(device)
+    if choose_path(how.path, chosen, foreign=False).compiled:
+        check_compiler(chosen)
+    for precision in sorted({spec.protocol.precision for spec in specs}):
+        Arithmetic(precision, chosen)
+    return chosen
 
 
 def run(
@@ -80,15 +91,16 @@ def run(
     specs = suite.runs(only)
     choice = choose(specs, store.runs([spec.fingerprint for spec in specs]), rerun)
     todo = list(choice.todo)
+    prober = Prober(store, data=data, results=results, device=device, observer=observer)
     if not todo:
         store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs)
         _announce(choice, observer)
         if profile:
             observer.note("nothing is left to train, so no step was profiled; '--rerun all' trains again")
-        return Summary(len(specs), len(specs), 0, 0, 0, 0)
-    work = _Work(suite, store, data, results, device, rerun, how, observer, stop)
-    work.measure_nets(todo)  # this and the next two refuse before anything is recorded
-    work.check_precision(todo)
+        return _probed(Summary(len(specs), len(specs), 0, 0, 0, 0), suite, specs, prober, stop)
+    chosen = check_device(device, how, todo)  # this and the next three refuse before anything is recorded
+    work = _Work(suite, store, data, results, chosen, rerun, how, observer, stop)
+    work.measure_nets(todo)
     work.load_data(todo)
     store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs)
     for key, net in {spec.complexity_key: spec.model.name for spec in todo}.items():
@@ -98,7 +110,15 @@ def run(
         from ranbench.runner.profiling import write_profile
 
         write_profile(work.place_of(todo[0]), todo[0], work.images[todo[0].data])
-    return work.through(len(specs), todo)
+    return _probed(work.through(len(specs), todo), suite, specs, prober, stop)
+
+
+def _probed(summary: Summary, suite: Suite, specs: Sequence[RunSpec], prober: Prober, stop: Stop) -> Summary:
+    """Measure what the suite asks for of the final weights of done runs that were closed without it."""
+    if not suite.probes or stop.requested:
+        return summary
+    probed, failed = prober.complete(specs, suite.probes, stop)
+    return replace(summary, probed=probed, without_probe=failed, signal=stop.signal)
 
 
 def _announce(choice: Choice, observer: Observer) -> None:
@@ -116,7 +136,7 @@ class _Work:
         store: Store,
         data: Path,
         results: Path,
-        device: str,
+        device: torch.device,
         rerun: frozenset[str],
         how: How,
         observer: Observer,
@@ -125,24 +145,24 @@ class _Work:
         import torch
 
         from ranbench.runner.attempt import Place
-        from ranbench.training import choose_path
 
         self.labels = suite.labels
         self.store, self.data, self.rerun, self.observer, self.stop = store, data, rerun, observer, stop
         self.how = how
         self.images: dict[DataSpec, ImageSet] = {}
-        self.device = choose_device(device)
-        choose_path(how.path, self.device, foreign=False)  # refuses what the device cannot do
+        self.device = device
         self.at_once = how.at_once
         if self.at_once is None and self.device.type == "cpu":
             self.at_once = 1
         threads = how.threads_of_each(self.at_once or 1, torch.get_num_threads())
         environment = describe(self.device, threads, "")
-        self.place = Place(store, self.device, environment, new_owner(), results, observer, stop, how)
+        self.threads_alone = how.threads_of_each(1, torch.get_num_threads())
+        self.place = Place(store, self.device, environment, new_owner(), results, observer, stop, how, suite.probes)
         self.sizes: dict[str, Complexity] = {}
         self.codes: dict[str, str] = {}
         self.held: list[RunSpec] = []
         self.ended: Counter[str] = Counter()
+        self.began = datetime.now(UTC)
 
     def measure_nets(self, todo: list[RunSpec]) -> None:
         """Build and measure every net of the open runs without memory, and identify the code that makes it."""
@@ -160,19 +180,12 @@ class _Work:
             self.sizes[key] = size
             self.codes[name] = code_id(factory_file(name)) if is_factory(name) else code_id()
 
-    def check_precision(self, todo: list[RunSpec]) -> None:
-        """See that the device has the precision of every open run."""
-        from ranbench.training import Arithmetic
-
-        for precision in {spec.protocol.precision for spec in todo}:
-            Arithmetic(precision, self.device)
-
     def load_data(self, todo: list[RunSpec]) -> None:
         """Load every dataset of the open runs onto the device, once for all of them."""
-        from ranbench.data import load
+        from ranbench.runner.loading import load_onto
 
         for data in {spec.data: None for spec in todo}:
-            self.images[data] = load(data, self.data).to(self.device)
+            self.images[data] = load_onto(data, self.data, self.device)
 
     def through(self, total: int, todo: list[RunSpec]) -> Summary:
         """Work through ``todo``; runs that another command holds are looked at again at the end, until they end."""
@@ -224,6 +237,7 @@ class _Work:
             owner=place.owner,
             is_alive=is_alive,
             rerun=self.rerun,
+            since=self.began,
         )
         smoke = " (smoke)" if is_smoke(spec.protocol, spec.data) else ""
         label = f"{self.labels[spec.cell_id]}, seed {spec.seed}{smoke}"
@@ -243,13 +257,13 @@ class _Work:
         self.ended[{State.DONE: "trained", State.FAILED: "failed"}.get(state, "left")] += 1
 
     def place_of(self, spec: RunSpec) -> Place:
-        """Where a run is trained, and which way its steps take."""
+        """Where a run is trained, and which way its steps take; a foreign net, which is alone, has all threads."""
         from ranbench.training import choose_path
 
-        path = choose_path(
-            self.how.path, self.device, foreign=is_foreign(spec.model.name), deterministic=self.how.deterministic
-        )
-        return replace(self.place, environment=replace(self.place.environment, engine_path=str(path)))
+        foreign, began = is_foreign(spec.model.name), self.place.environment
+        path = choose_path(self.how.path, self.device, foreign=foreign, deterministic=self.how.deterministic)
+        threads = self.threads_alone if foreign else began.threads
+        return replace(self.place, environment=replace(began, engine_path=str(path), threads=threads))
 
     def _holders(self, waiting: list[RunSpec]) -> str:
         records = self.store.runs([spec.fingerprint for spec in waiting])

@@ -3,7 +3,7 @@
 Nothing here knows of suites, devices or databases. A spec is checked when it is made, so no invalid one exists.
 """
 
-from ranbench.spec.base import Count, Spec, canonical, digest
+from ranbench.spec.base import Count, Spec, canonical, digest, first_fault
 from ranbench.spec.comparison import (
     COMPARED,
     Fidelity,
@@ -59,6 +59,7 @@ __all__ = [
     "digest",
     "fidelity",
     "field_differences",
+    "first_fault",
     "is_smoke",
     "options_of_modules",
     "spec_fields",

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 
 class Spec(BaseModel):
@@ -34,6 +34,14 @@ class Spec(BaseModel):
 
 Count = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+def first_fault(error: ValidationError) -> str:
+    """Return the first of what was found wrong with a value, on one line, with its place in the value."""
+    first = error.errors(include_url=False)[0]
+    at, said = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+    told = " ".join((f"{at}: {said}" if at else said).split())
+    return "".join(sign if sign.isprintable() else "?" for sign in told)
 
 
 def canonical(value: Any) -> str:

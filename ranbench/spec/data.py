@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
@@ -72,3 +72,6 @@ class NoiseSpec(Spec):
     """Wrong training labels (section 4.1, table 5): the confusion matrix has 1 - rate on the diagonal."""
 
     rate: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(description="share of training labels that are wrong")
+    drawn: Literal["once", "each-epoch"] = Field(
+        "once", description="once: the same wrong labels in the whole run; each-epoch: drawn anew for every epoch"
+    )

@@ -12,6 +12,7 @@ from ranbench.catalogue import (
     MAX_SIZE,
     R_SCALES,
     SIZES,
+    SPATIAL_STD,
     Form,
     attention_modules,
     check_option,
@@ -28,8 +29,8 @@ Size = Annotated[int, Field(ge=1, le=MAX_SIZE)]
 class ModelSpec(Spec):
     """A net and its options. learning, attention and mask of attention nets are always spelled out.
 
-    p, t, r and r_scales are None where they are what the name says or change nothing, r and r_scales with local
-    convolutions and r_scales where r is 1: the same net has one spec.
+    p, t, r, r_scales and spatial_std are None where they are what the name says or change nothing, r and r_scales with
+    local convolutions, r_scales where r is 1, spatial_std without spatial attention: the same net has one spec.
     """
 
     name: str = Field(description="a name of 'ranbench list models', for instance attention-56, or of another library")
@@ -40,6 +41,7 @@ class ModelSpec(Spec):
     t: Size | None = Field(None, description="units of the trunk")
     r: Size | None = Field(None, description="units of the mask between two samplings")
     r_scales: str | None = Field(None, description="how r enters the mask: both-ways (figure 2) or way-down")
+    spatial_std: str | None = Field(None, description="deviation in spatial attention: biased or unbiased")
 
     @model_validator(mode="before")
     @classmethod
@@ -60,6 +62,8 @@ class ModelSpec(Spec):
             given = {key: value for key, value in given.items() if key not in {"r", "r_scales"}}
         if given.get("r", info.sizes.get("r")) == 1 or given.get("r_scales") == R_SCALES[0]:
             given.pop("r_scales", None)
+        if given.get("attention") != "spatial" or given.get("spatial_std") == SPATIAL_STD[0]:
+            given.pop("spatial_std", None)
         return {"name": name, **always, **{key: value for key, value in given.items() if value != info.sizes.get(key)}}
 
     @property
@@ -81,6 +85,11 @@ class ModelSpec(Spec):
             return None
         modules = attention_modules(self.name, p=self.p, t=self.t)
         return modules.m[0] if modules else None
+
+    def modules(self, form: Form) -> tuple[int, ...]:
+        """Return the attention modules of each stage, nothing for a net without any."""
+        found = attention_modules(self.name, form, **options_of_modules(self.options))
+        return found.m if found else ()
 
     @property
     def factory(self) -> str | None:

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from ranbench.errors import SpecError, StoredSpecError, one_line
-from ranbench.spec.base import Spec, digest
+from ranbench.errors import SpecError, StoredSpecError
+from ranbench.spec.base import Spec, digest, first_fault
 from ranbench.spec.data import DataSpec, NoiseSpec
 from ranbench.spec.model import ModelSpec
 from ranbench.spec.protocol import Protocol, check_protocol
@@ -58,7 +58,11 @@ class RunSpec(Spec):
             return cls.model_validate(dict(spec))
         except ValidationError as error:
             raise StoredSpecError(
-                f"run {fingerprint[:12]}: this version cannot read its stored spec: {one_line(error)}"
+                f"run {fingerprint[:12]}: this version cannot read its stored spec: {first_fault(error)}"
+            ) from None
+        except OverflowError:  # a number that no float can hold
+            raise StoredSpecError(
+                f"run {fingerprint[:12]}: this version cannot read its stored spec: holds a number out of range"
             ) from None
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ranbench.errors import UsageError
-from ranbench.store.connection import database_file, masked
+from ranbench.masking import mask_url
+from ranbench.store.connection import database_file
 from ranbench.store.file import copy
 from ranbench.store.looking import schema_version
 
@@ -18,6 +19,6 @@ def backup(url: str, target: Path) -> int:
         StoreError: the database cannot be read or is not ranbench's, or the copy cannot be written.
     """
     if url.startswith("postgresql"):
-        raise UsageError(f"{masked(url)}: is copied on its server, with 'pg_dump --format=custom --file FILE NAME'")
+        raise UsageError(f"{mask_url(url)}: is copied on its server, with 'pg_dump --format=custom --file FILE NAME'")
     schema_version(url)  # refuses what is none of ours
     return copy(Path(str(database_file(url))), target)

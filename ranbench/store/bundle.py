@@ -6,12 +6,17 @@ gathered. Its identity is the hash of its manifest. Everything in it is checked 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from io import BufferedReader
+from itertools import count
 from math import inf, isfinite, isnan, nan
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -19,13 +24,15 @@ from typing import IO, Any
 from ranbench.errors import StoreError, one_line
 
 FORMAT = "ranbench bundle"
-VERSION = 1
+VERSION = 2
 MANIFEST = "manifest.json"
 ARTEFACTS = "artefacts"
 # In the order in which they can be merged: each refers to those before it only.
-PARTS = ("cells", "runs", "suites", "environments", "complexity", "attempts", "series")
+PARTS = ("cells", "runs", "suites", "environments", "complexity", "attempts", "series", "probes")
+SINCE = {"probes": 2}  # parts that bundles of earlier versions do not have
 
 LARGEST_MANIFEST = 64 * 2**20
+LONGEST_LINE = 64 * 2**20
 BLOCK = 2**20
 _EPOCH = (
     1980,
@@ -49,7 +56,7 @@ def from_number(value: float | None) -> float | str | None:
     """Return what stands for a number in JSON, which knows neither infinity nor not-a-number."""
     if value is None or isnan(value):
         return None
-    return value if isfinite(value) else ("inf" if value > 0 else "-inf")
+    return value + 0.0 if isfinite(value) else ("inf" if value > 0 else "-inf")
 
 
 def to_number(value: Any) -> float:
@@ -64,7 +71,10 @@ def to_number(value: Any) -> float:
         return inf if value == "inf" else -inf
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{value!r} is not a number")
-    return float(value)
+    try:
+        return float(value) + 0.0  # -0.0 is 0.0, as it is in a database
+    except OverflowError:
+        raise ValueError("is a number out of range") from None
 
 
 def write(path: Path, parts: Mapping[str, Iterable[Record]], artefacts: Mapping[str, Path]) -> str:
@@ -89,8 +99,14 @@ def write(path: Path, parts: Mapping[str, Iterable[Record]], artefacts: Mapping[
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {one_line(error)}") from None
     finally:
-        partial.unlink(missing_ok=True)
+        discard(partial)
     return hashlib.sha256(manifest).hexdigest()
+
+
+def discard(path: Path) -> None:
+    """Delete a file where that is possible; why it was begun in vain is told already."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _info(name: str) -> zipfile.ZipInfo:
@@ -103,7 +119,14 @@ def _info(name: str) -> zipfile.ZipInfo:
 
 def _write_part(archive: zipfile.ZipFile, part: str, records: Iterable[Record]) -> tuple[str, dict[str, Any]]:
     name = f"{part}.jsonl"
-    return name, _write_member(archive, name, map(line, records))
+    return name, _write_member(archive, name, map(_short_line, records))
+
+
+def _short_line(record: Record) -> bytes:
+    text = line(record)
+    if len(text) > LONGEST_LINE:
+        raise StoreError(f"a record of {len(text):,} bytes is longer than {LONGEST_LINE:,}, which no merge would read")
+    return text
 
 
 def _write_file(archive: zipfile.ZipFile, name: str, file: Path) -> tuple[str, dict[str, Any]]:
@@ -124,26 +147,31 @@ def _write_member(archive: zipfile.ZipFile, name: str, blocks: Iterable[bytes]) 
 class Bundle:
     """An open bundle whose members were all found to be what the manifest says."""
 
-    def __init__(self, label: str, archive: zipfile.ZipFile, identity: str, artefacts: tuple[str, ...]):
-        """Use ``opened``."""
-        self.label, self.identity, self.artefacts = label, identity, artefacts
+    def __init__(self, label: str, archive: zipfile.ZipFile, identity: str, members: Mapping[str, dict[str, Any]]):
+        """Use ``opened``; ``members`` are those of the manifest."""
+        self.label, self.identity = label, identity
+        # Hash and size of every file.
+        self.artefacts = {
+            name: (str(said["sha256"]), int(said["bytes"])) for name, said in members.items() if is_artefact(name)
+        }
+        self.parts = frozenset(part for part in PARTS if f"{part}.jsonl" in members)
         self._archive = archive
 
     def records(self, part: str) -> Iterator[dict[str, Any]]:
-        """Read the records of a part.
+        """Read the records of a part; there are none of one that is newer than the bundle.
 
         Raises:
-            StoreError: a line is not a JSON object.
+            StoreError: a line is too long, or is not a JSON object in its canonical form.
         """
-        with self._archive.open(f"{part}.jsonl") as lines:
-            for number, text in enumerate(lines, 1):
-                try:
-                    record = json.loads(text)
-                except ValueError as error:
-                    raise StoreError(f"{self.label}: {part}.jsonl:{number}: is not JSON: {one_line(error)}") from None
-                if not isinstance(record, dict):
-                    raise StoreError(f"{self.label}: {part}.jsonl:{number}: is no JSON object")
-                yield record
+        if part not in self.parts:
+            return
+        with self._archive.open(f"{part}.jsonl") as member, BufferedReader(member, BLOCK) as lines:  # type: ignore[type-var]
+            for number in count(1):
+                with _whole(self.label):
+                    text = lines.readline(LONGEST_LINE + 1)
+                if not text:
+                    return
+                yield _record(f"{self.label}: {part}.jsonl:{number}", text)
 
     def artefact(self, name: str) -> IO[bytes]:
         """Open the content of a file of the bundle."""
@@ -158,12 +186,60 @@ def opened(path: Path) -> Iterator[Bundle]:
         StoreError: it is not a bundle, is damaged, is of a newer version, or holds what the manifest does not say.
     """
     label = str(path)
+    with ExitStack() as stack:
+        with _whole(label):
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            bundle = _checked(label, archive)
+        yield bundle  # errors of whoever uses it are their own
+
+
+@contextmanager
+def _whole(label: str) -> Iterator[None]:
+    """Tell whether a file cannot be read at all, or what is read is no bundle."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            yield _checked(label, archive)
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-        # RuntimeError and NotImplementedError: a member that is encrypted or compressed in an unknown way
+        yield
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL):  # a place before the beginning of the file: a directory that lies
+            raise StoreError(f"{label}: cannot be read: {error.strerror}") from None
         raise StoreError(f"{label}: is not a bundle, or is damaged: {one_line(error)}") from None
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        RuntimeError,  # a member that is encrypted
+        NotImplementedError,  # or compressed in an unknown way
+        ValueError,
+        OverflowError,
+        struct.error,
+    ) as error:
+        raise StoreError(f"{label}: is not a bundle, or is damaged: {one_line(error)}") from None
+
+
+def _record(where: str, text: bytes) -> dict[str, Any]:
+    if len(text) > LONGEST_LINE:
+        raise StoreError(f"{where}: is longer than {LONGEST_LINE:,} bytes; it is not of a bundle of ranbench")
+    try:
+        record = _json(text)
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{where}: is not JSON: {one_line(error)}") from None
+    if not isinstance(record, dict):
+        raise StoreError(f"{where}: is no JSON object")
+    try:
+        canonical = line(record) == text
+    except (ValueError, RecursionError):  # a text or number that has no canonical form
+        canonical = False
+    if not canonical:
+        raise StoreError(f"{where}: is not in canonical form; export the bundle again")
+    return record
+
+
+def _json(text: bytes) -> Any:
+    return json.loads(text.decode(), parse_constant=_no_number)  # in UTF-8 only; json would take others as well
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _checked(label: str, archive: zipfile.ZipFile) -> Bundle:
@@ -185,29 +261,25 @@ def _checked(label: str, archive: zipfile.ZipFile) -> Bundle:
         if name not in names:
             raise StoreError(f"{label}: lacks {name!r}, which its manifest names; it was altered or cut")
         _compare(label, archive, name, said)
-    return Bundle(
-        label,
-        archive,
-        hashlib.sha256(text).hexdigest(),
-        tuple(name for name in members if name.startswith(f"{ARTEFACTS}/")),
-    )
+    return Bundle(label, archive, hashlib.sha256(text).hexdigest(), members)
 
 
 def _members(label: str, text: bytes) -> dict[str, dict[str, Any]]:
     try:
-        manifest = json.loads(text)
+        manifest = _json(text)
         if manifest["format"] != FORMAT:
             raise ValueError(f"format {manifest['format']!r}")
-        version, members = int(manifest["version"]), manifest["members"]
+        version, members = _whole_number(manifest["version"], 1), manifest["members"]
         if version > VERSION:
             raise StoreError(
                 f"{label}: is a bundle of version {version}, newer than {VERSION} of this ranbench; "
                 "'pip install --upgrade ranbench' helps"
             )
         found = {
-            str(name): {"sha256": str(said["sha256"]), "bytes": int(said["bytes"])} for name, said in members.items()
+            name: {"sha256": str(said["sha256"]), "bytes": _whole_number(said["bytes"], 0)}
+            for name, said in members.items()
         }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StoreError(
             f"{label}: is not a bundle of ranbench: its {MANIFEST} does not hold: {one_line(error)}"
         ) from None
@@ -215,17 +287,25 @@ def _members(label: str, text: bytes) -> dict[str, dict[str, Any]]:
     for name in found:
         if name not in parts and not is_artefact(name):
             raise StoreError(f"{label}: names the file {name!r}; a bundle holds {ARTEFACTS}/NAME and its records only")
-    missing = sorted(parts - set(found))
+    missing = sorted(
+        f"{part}.jsonl" for part in PARTS if SINCE.get(part, 1) <= version and f"{part}.jsonl" not in found
+    )
     if missing:
         raise StoreError(f"{label}: its manifest lacks {missing[0]}; it is not a whole bundle")
     return found
+
+
+def _whole_number(value: Any, least: int) -> int:
+    if type(value) is not int or value < least:
+        raise ValueError(f"{str(value)[:20]!r} is not a whole number from {least}")
+    return value
 
 
 def is_artefact(name: str) -> bool:
     """Tell whether a path stays inside the folder of artefacts: one plain name in it."""
     path = PurePosixPath(name)
     plain = path.parts[:1] == (ARTEFACTS,) and len(path.parts) == 2 and str(path) == name
-    return plain and path.name not in {".", ".."} and not any(sign in name for sign in "\\:\0")
+    return plain and path.name not in {".", ".."} and name.isprintable() and not any(sign in name for sign in "\\:")
 
 
 def _compare(label: str, archive: zipfile.ZipFile, name: str, said: Mapping[str, Any]) -> None:

@@ -37,50 +37,67 @@ class Request:
     owner: Owner
     rerun: frozenset[str] = frozenset()
     purpose: Purpose = Purpose.RESULT
+    since: datetime | None = None
 
-    def wants_again(self, state: State, code_id: str) -> bool:
+    def wants_again(self, closed: Row[Any]) -> bool:
         """Tell whether a closed attempt is to be followed by another: always where it was a check."""
         if self.purpose is Purpose.CHECK:
             return True
-        if "all" in self.rerun or ("changed" in self.rerun and code_id != self.code_id):
+        if self.since is not None and closed.started >= self.since:
+            return False  # another command has trained it again meanwhile
+        if "all" in self.rerun or ("changed" in self.rerun and closed.code_id != self.code_id):
             return True
-        return state is State.FAILED and "failed" in self.rerun
+        return closed.state == State.FAILED.value and "failed" in self.rerun
 
 
 def claim(connection: Connection, request: Request, is_alive: IsAlive) -> Claimed | Refused:
     """Give the run to the caller, or say why not."""
     add_runs(connection, [request.spec])
-    newest = _newest(connection, request)
+    _lock(connection, request)
+    newest, open_ = _newest(connection, request), _newest(connection, request, here=True)
     if newest is None:
         return _open(connection, request)
-    state = State(newest.state)
-    if state in (State.DONE, State.FAILED):
-        if request.wants_again(state, newest.code_id):
-            return _open(connection, request)
-        return Refused("done" if state is State.DONE else "failed", newest.id)
-    owner = owner_of(newest)
-    if owner is not None and is_alive(owner, newest.updated):
-        return Refused("held", newest.id, owner)
-    if newest.code_id == request.code_id:
-        return _take_over(connection, request, newest)
-    if state is State.RUNNING:
-        _abandon(connection, newest.id)
+    if open_ is None or open_.state in _CLOSED:  # newest is closed, here or in a bundle
+        return _open(connection, request) if request.wants_again(newest) else _refused(newest)
+    owner = owner_of(open_)
+    if owner is not None and is_alive(owner, open_.updated):
+        return Refused("held", open_.id, owner)
+    if newest.state == State.DONE.value and not request.wants_again(newest):
+        return _refused(newest)  # in a bundle that was merged while ours was interrupted
+    if open_.code_id == request.code_id:
+        return _take_over(connection, request, open_)
+    if open_.state == State.RUNNING.value:
+        _abandon(connection, open_.id)
     return _open(connection, request)
 
 
-def _newest(connection: Connection, request: Request) -> Row[Any] | None:
+_CLOSED = (State.DONE.value, State.FAILED.value)
+
+
+def _refused(closed: Row[Any]) -> Refused:
+    return Refused("done" if closed.state == State.DONE.value else "failed", closed.id)
+
+
+def _lock(connection: Connection, request: Request) -> None:
     fingerprint = request.spec.fingerprint
     # SQLite has locked the whole database already; elsewhere the row of the run is the lock, and that of the attempt
     # keeps its owner from closing it while we decide.
     connection.execute(select(RunRow.id).where(RunRow.fingerprint == fingerprint).with_for_update())
+
+
+def _newest(connection: Connection, request: Request, *, here: bool = False) -> Row[Any] | None:
+    """Return the attempt that began last; of those that were made here, and not merged from a bundle, if asked."""
+    fingerprint = request.spec.fingerprint
     columns = AttemptRow.__table__.columns
     mine = select(*columns).where(AttemptRow.fingerprint == fingerprint, AttemptRow.purpose == request.purpose.value)
+    if here:
+        mine = mine.where(AttemptRow.bundle.is_(None))
     newest = mine.order_by(AttemptRow.started.desc(), AttemptRow.number.desc()).limit(1)
     return connection.execute(newest.with_for_update()).one_or_none()
 
 
 def _open(connection: Connection, request: Request) -> Claimed:
-    moment = now()
+    moment, uid = now(), uuid4().hex
     of_run = AttemptRow.fingerprint == request.spec.fingerprint
     number = (connection.execute(select(func.max(AttemptRow.number)).where(of_run)).scalar() or 0) + 1
     values = {
@@ -95,13 +112,13 @@ def _open(connection: Connection, request: Request) -> Claimed:
         "resumed_inexactly": False,
         "started": moment,
         "updated": moment,
-        "uid": uuid4().hex,
+        "uid": uid,
         "seconds": 0.0,
         "environment_id": add_environment(connection, request.environment),
         **_owned_by(request.owner),
     }
     added = connection.execute(plain_insert(AttemptRow).values(values).returning(AttemptRow.id))
-    return Claimed(added.scalar_one(), number, resume=False, step=0, environment=request.environment)
+    return Claimed(added.scalar_one(), number, resume=False, step=0, environment=request.environment, uid=uid)
 
 
 def _take_over(connection: Connection, request: Request, newest: Row[Any]) -> Claimed:
@@ -109,7 +126,7 @@ def _take_over(connection: Connection, request: Request, newest: Row[Any]) -> Cl
     taken = update(AttemptRow).where(AttemptRow.id == newest.id).values(**values, **_owned_by(request.owner))
     connection.execute(taken)
     began_in = environments(connection, [newest.environment_id])[newest.environment_id]
-    return Claimed(newest.id, newest.number, resume=True, step=newest.step, environment=began_in)
+    return Claimed(newest.id, newest.number, resume=True, step=newest.step, environment=began_in, uid=newest.uid)
 
 
 def _abandon(connection: Connection, attempt_id: int) -> None:

@@ -32,22 +32,18 @@ Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 
-def masked(url: str) -> str:
-    """Return a URL without its passwords, also where it cannot be parsed."""
-    return mask_url(url)
-
-
 def parsed(url: str) -> URL:
     """Return the parts of a URL that names a database.
 
     Raises:
         StoreError: it is no URL, or of another kind of database, or does not name one.
     """
-    label = masked(url)
+    label = mask_url(url)
     try:
         parts = make_url(url)
     except (ArgumentError, ValueError):
-        raise StoreError(f"database {label!r}: is not a URL; {EXPECTED}") from None
+        known = f"; did you mean sqlite:///{label}?" if Path(url).is_file() else ""
+        raise StoreError(f"database {label!r}: is not a URL{known or f'; {EXPECTED}'}") from None
     if parts.drivername in ("sqlite", "sqlite+pysqlite"):
         if parts.database in (None, "", ":memory:") or "\0" in url or parts.host or parts.query:
             raise StoreError(f"database {label!r}: names no plain file; expected sqlite:///PATH")
@@ -96,7 +92,7 @@ def make_engine(url: str, *, create: bool) -> Engine:
         StoreError: an unsupported URL, its library is not installed, or nothing there and ``create`` is false.
     """
     parts = parsed(url)
-    return _kind(parts.get_backend_name()).engine(parts, masked(url), create=create)
+    return _kind(parts.get_backend_name()).engine(parts, mask_url(url), create=create)
 
 
 def writing_engine(engine: Engine) -> Engine:

@@ -1,6 +1,7 @@
 """Database -> records of a bundle, in canonical order. What a bundle must not hold is left out here.
 
-Only closed attempts are exported: they never change, so that two bundles can only agree about one or conflict. Numbers
+Only closed attempts are exported: they never change, so that two bundles can only agree about one or conflict. What was
+measured of their weights later stands beside them. Numbers
 of this database (ids, the number of an attempt, when a run was planned) are left out: they differ where nothing else
 does.
 """
@@ -9,35 +10,37 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from ranbench.errors import StoreError, UsageError, nearest, one_line
-from ranbench.masking import mask
-from ranbench.records import Environment, State
-from ranbench.spec import digest
+from ranbench.records import State
+from ranbench.spec import RunSpec, digest
 from ranbench.store.bundle import Record, from_number, is_artefact
+from ranbench.store.checking import FORMS, Checked, told
+from ranbench.store.form import Form
+from ranbench.store.public import public, without_paths, without_secrets
 from ranbench.store.reading import artefacts, chunks, environment_of, environments, name_of, pairs, points
 from ranbench.store.rows import fetched
 from ranbench.store.schema import (
+    ArtefactRow,
     AttemptRow,
     CellRow,
     ComplexityRow,
     MetricRow,
     PredictionRow,
+    ProbeRow,
     RunRow,
     SuiteRow,
     SuiteRunRow,
     Unreadable,
 )
 
-# Provenance of the machine that is nobody else's business.
-PRIVATE = ("host", "user", "command", "patch")
 CLOSED = (State.DONE.value, State.FAILED.value)
 COPIED = (
     "uid",
@@ -52,46 +55,6 @@ COPIED = (
     "purpose",
 )
 COUNTS = ("net", "parameters", "macs", "by_module", "uncounted", "convention", "depth", "backward_macs", "code_id")
-
-# Where an absolute path begins: at a root, a drive, a share, a home, or as the URL of a file or of a server.
-_ROOT = r"(?:file:/+|sqlite:/+|[A-Za-z]:[\\/]+|~[\w.-]*/+|/+|\\+(?=[^\s\\/'\":]+[\\/]))"
-_QUOTED_PATH = re.compile(rf"([\"'])({_ROOT}(?=[^\s\"'])[^\"'\n]*)\1")
-_PATH = re.compile(
-    r"(?P<site>\bhttps?://[^\s'\"<>]*)|(?P<server>\b[A-Za-z][\w+.-]*(?<!file)(?<!sqlite)://)[^\s'\"<>]+"
-    rf"|(?:(?<![\w/.*~\\])|(?<=[\s\"'=(]-[A-Za-z])|(?<=^-[A-Za-z]))(?:{_ROOT})[^\s'\":,;<>|`\\/][^\s'\":,;<>|`]*",
-    re.MULTILINE,
-)
-_FILE = re.compile(r"\w[\w +-]*(?:\.\w+)*\.[A-Za-z0-9]\w{0,7}")
-_HOMES = re.compile(r"(?:[A-Za-z]:)?[\\/]+(?:home|Users)[\\/]+[^\\/]*", re.IGNORECASE)
-CUT = "..."
-
-
-def public(environment: Environment) -> dict[str, Any]:
-    """Return what a bundle says of an environment."""
-    return {name: value for name, value in environment.as_dict().items() if name not in PRIVATE}
-
-
-def without_paths(text: str) -> str:
-    """Return ``text`` with absolute paths cut down to the names of their files, and without secrets.
-
-    Of a path that does not look like a file's nothing is kept, for its last part may be the name of a user.
-    """
-    text = _QUOTED_PATH.sub(lambda match: f"{match[1]}{_last(match[2])}{match[1]}", mask(text))
-    return mask(_PATH.sub(_cut, text))
-
-
-def _cut(match: re.Match[str]) -> str:
-    if match["site"]:
-        return match[0]
-    if match["server"]:
-        return f"{match['server']}{CUT}"
-    path = match[0].rstrip(")]}.")
-    return _last(path) + match[0][len(path) :]
-
-
-def _last(path: str) -> str:
-    name = re.split(r"[\\/]", path)[-1]
-    return name if _FILE.fullmatch(name) and not _HOMES.fullmatch(path) else CUT
 
 
 class Export:
@@ -120,8 +83,16 @@ class Export:
                     f"(there is: {', '.join(known) or 'none'})"
                 )
 
-    def parts(self) -> dict[str, Iterator[Record]]:
-        """Return the records of every part of a bundle."""
+    def parts(self, label: str) -> dict[str, Iterator[Record]]:
+        """Return the records of every part of a bundle, to be taken in the order of parts.
+
+        Raises:
+            StoreError: one of them is not what a merge takes; ``label`` names the database.
+        """
+        checked, parts = Checked(), self._parts()
+        return {part: _checked(checked, f"{label}: {part}", FORMS[part], parts[part]) for part in parts}
+
+    def _parts(self) -> dict[str, Iterator[Record]]:
         return {
             "cells": self._cells(),
             "runs": self._runs(),
@@ -130,6 +101,7 @@ class Export:
             "complexity": self._complexity(),
             "attempts": self.attempts(),
             "series": self.series(),
+            "probes": self.probes(),
         }
 
     def _cells(self) -> Iterator[Record]:
@@ -137,8 +109,9 @@ class Export:
         for part in chunks(self.runs):
             query = select(CellRow.cell_id, CellRow.spec).join(RunRow, RunRow.cell_id == CellRow.cell_id)
             found.update(pairs(self.connection, query.where(RunRow.fingerprint.in_(part))))
-        for cell, spec in sorted(found.items()):
-            yield {"cell_id": cell, "spec": spec}
+        for cell, stored in sorted(found.items()):
+            spec = RunSpec.stored(cell, {**stored, "seed": 0})  # an older version may have stored fewer fields
+            yield {"cell_id": cell, "spec": spec.model_dump(mode="json", exclude={"seed"})}
 
     def _runs(self) -> Iterator[Record]:
         for part in chunks(self.runs):
@@ -152,9 +125,8 @@ class Export:
             query = select(SuiteRunRow.suite_id, SuiteRunRow.fingerprint).where(SuiteRunRow.fingerprint.in_(part))
             for suite, fingerprint in fetched(self.connection, query):
                 linked[suite].append(fingerprint)
-        for row in fetched(
-            self.connection, select(*SuiteRow.__table__.columns).order_by(SuiteRow.name, SuiteRow.sha256)
-        ):
+        rows = fetched(self.connection, select(*SuiteRow.__table__.columns))
+        for row in sorted(rows, key=lambda row: (row.name, row.sha256)):
             if row.id in linked and (not self.suites or row.name in self.suites):
                 yield {
                     "name": row.name,
@@ -175,7 +147,11 @@ class Export:
         return found
 
     def _environments(self) -> Iterator[Record]:
-        found = environments(self.connection, self._closed(AttemptRow.environment_id)).values()
+        probed: set[int] = set()
+        for part in chunks(self._closed(AttemptRow.id)):
+            query = select(ProbeRow.environment_id).where(ProbeRow.attempt_id.in_(part))
+            probed.update(self.connection.execute(query).scalars())
+        found = environments(self.connection, self._closed(AttemptRow.environment_id) | probed).values()
         yield from _sorted({digest(public(each)): public(each) for each in found})
 
     def _complexity(self) -> Iterator[Record]:
@@ -193,7 +169,8 @@ class Export:
 
     def _attempts(self, uids: Sequence[str]) -> Iterator[Record]:
         columns = AttemptRow.__table__.columns
-        rows = fetched(self.connection, select(*columns).where(AttemptRow.uid.in_(uids)).order_by(AttemptRow.uid))
+        query = select(*columns).where(AttemptRow.uid.in_(uids), AttemptRow.state.in_(CLOSED))
+        rows = sorted(fetched(self.connection, query), key=lambda row: row.uid)
         ids = [row.id for row in rows]
         metrics: dict[int, dict[str, Any]] = defaultdict(dict)
         values = select(MetricRow.attempt_id, MetricRow.name, MetricRow.value).where(MetricRow.attempt_id.in_(ids))
@@ -223,8 +200,8 @@ class Export:
                 "complexity": counts.get(row.complexity_key),
                 "metrics": metrics[row.id],
                 "predictions": base64.b64encode(classes[row.id]).decode() if row.id in classes else None,
-                "artefacts": files[row.id],
-                **({"patch": place.patch} if self.with_patch and place.patch else {}),
+                "artefacts": sorted(files[row.id], key=lambda file: (file["kind"], file["path"])),
+                **({"patch": without_secrets(place.patch)} if self.with_patch and place.patch else {}),
             }
 
     def _counts(self, keys: Collection[str]) -> dict[str, str]:
@@ -239,36 +216,76 @@ class Export:
     def series(self, uids: Collection[str] | None = None) -> Iterator[Record]:
         """Return the series of the same attempts, in the order of attempts and names."""
         for part in chunks(sorted(self._closed(AttemptRow.uid) if uids is None else uids)):
-            query = select(AttemptRow.id, AttemptRow.uid).where(AttemptRow.uid.in_(part)).order_by(AttemptRow.uid)
-            for identity, uid in self.connection.execute(query).all():
+            query = select(AttemptRow.uid, AttemptRow.id).where(AttemptRow.uid.in_(part))
+            for uid, identity in sorted(pairs(self.connection, query).items()):
                 found = points(self.connection, [identity], None)
                 for (_, name), (steps, values) in sorted(found.items()):
                     yield {"attempt": uid, "name": name, "steps": steps, "values": list(map(from_number, values))}
 
-    def files(self) -> dict[str, str]:
-        """Return the hashes of the files of the exported attempts by their paths."""
-        files = artefacts(self.connection, self._closed(AttemptRow.id))
-        return {file.path: file.sha256 for file in files if is_artefact(file.path)}
+    def probes(self, uids: Collection[str] | None = None) -> Iterator[Record]:
+        """Return what was measured of the weights of the same attempts, in the order of attempts and kinds."""
+        for part in chunks(sorted(self._closed(AttemptRow.uid) if uids is None else uids)):
+            query = select(AttemptRow.uid, *ProbeRow.__table__.columns).join(
+                AttemptRow, AttemptRow.id == ProbeRow.attempt_id
+            )
+            found = self.connection.execute(query.where(AttemptRow.uid.in_(part))).all()
+            rows = sorted(found, key=lambda row: (row.uid, row.kind))
+            places = environments(self.connection, {row.environment_id for row in rows})
+            for row in rows:
+                yield {
+                    "attempt": row.uid,
+                    "kind": row.kind,
+                    "numbers": {name: value + 0.0 for name, value in row.numbers.items()},
+                    "code_id": row.code_id,
+                    "measured": row.measured.isoformat(),
+                    "environment": digest(public(places[row.environment_id])),
+                }
+
+    def files(self, results: Path) -> tuple[dict[str, Path], int]:
+        """Return where the files of the attempts are, by their names in a bundle, and how many others do not count.
+
+        Those do not count that are not here as they were recorded, and belong to attempts out of bundles only: bundles
+        come without weights as well.
+
+        Raises:
+            StoreError: one that was made here is missing, or has another hash than was recorded.
+        """
+        merged: dict[tuple[str, str], bool] = {}
+        for part in chunks(self._closed(AttemptRow.id)):
+            query = select(ArtefactRow.path, ArtefactRow.sha256, AttemptRow.bundle)
+            of_attempts = query.join(AttemptRow, AttemptRow.id == ArtefactRow.attempt_id)
+            for path, sha256, bundle in self.connection.execute(of_attempts.where(AttemptRow.id.in_(part))):
+                if is_artefact(path):
+                    merged[path, sha256] = merged.get((path, sha256), True) and bundle is not None
+        found, left_out = {}, 0
+        for (name, sha256), elsewhere in sorted(merged.items()):
+            wrong = _wrong(results / name, sha256)
+            if wrong is None:
+                found[name] = results / name
+            elif elsewhere:
+                left_out += 1
+            else:
+                raise StoreError(f"{results / name}: {wrong}; export without weights")
+        return found, left_out
 
 
-def whole_files(results: Path, files: Mapping[str, str]) -> dict[str, Path]:
-    """Return where the files of attempts are, by their names in a bundle.
+def _wrong(path: Path, sha256: str) -> str | None:
+    try:
+        with path.open("rb") as content:
+            whole = hashlib.file_digest(content, "sha256").hexdigest() == sha256
+    except OSError as error:
+        return f"cannot be read: {one_line(error)}"
+    return None if whole else "does not have the hash that was recorded"
 
-    Raises:
-        StoreError: one is missing, or has another hash than was recorded.
-    """
-    found = {}
-    for name, sha256 in files.items():
-        path = results / name
-        try:
-            with path.open("rb") as content:
-                whole = hashlib.file_digest(content, "sha256").hexdigest() == sha256
-        except OSError as error:
-            raise StoreError(f"{path}: cannot be read: {one_line(error)}; export without weights") from None
-        if not whole:
-            raise StoreError(f"{path}: does not have the hash that was recorded; export without weights")
-        found[name] = path
-    return found
+
+def _checked(checked: Checked, where: str, form: type[Form], records: Iterator[Record]) -> Iterator[Record]:
+    for number in count(1):
+        with told(f"{where}: record {number} cannot be exported", "'ranbench db check' looks for more"):
+            record = next(records, None)
+            if record is None:
+                return
+            checked.take(form, record)
+        yield record
 
 
 def _sorted(found: dict[str, Any]) -> Iterator[Record]:

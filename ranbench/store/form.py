@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from datetime import datetime
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from ranbench.records import Environment, Purpose, Reason
 from ranbench.spec import digest
-from ranbench.store.bundle import is_artefact, to_number
+from ranbench.store.bundle import from_number, is_artefact, to_number
+from ranbench.store.public import without_paths, without_secrets
+from ranbench.store.rules import broken
 
-INTEGER = 2**63 - 1  # the largest of both databases
+# The largest of both databases.
+INTEGER = 2**63 - 1
+SMALL_INTEGER = 2**31 - 1
+TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # of the direction of writing
 
 
 def _hash(text: str) -> str:
@@ -29,21 +37,71 @@ def _inside(path: str) -> str:
 
 
 def _moment(text: str) -> str:
-    if datetime.fromisoformat(text).tzinfo is None:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
         raise ValueError("has no time zone")
+    try:
+        canonical = moment.astimezone(UTC).isoformat()
+    except OverflowError:
+        raise ValueError("is out of range") from None
+    if canonical != text:
+        raise ValueError(f"is not in UTC and in its shortest form ({canonical})")
     return text
 
 
 def _number(value: float | str | None) -> float | str | None:
-    to_number(value)
+    return from_number(to_number(value))
+
+
+def _float(value: float) -> float:
+    return to_number(value)
+
+
+def _plain(text: str) -> str:
+    if any(unicodedata.category(sign) in {"Cc", "Cs", "Zl", "Zp"} or sign in TURNS for sign in text):
+        raise ValueError("holds a control character")
+    return text
+
+
+def _text(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("holds a NUL")
+    return text
+
+
+def _plain_throughout(value: Any) -> Any:
+    for part in _inner(value):
+        _plain_throughout(part)
+    if isinstance(value, str):
+        _plain(value)
     return value
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return [*value, *value.values()]
+    return value if isinstance(value, list) else ()
+
+
+def _classes(text: str) -> str:
+    if base64.b64encode(base64.b64decode(text, validate=True)).decode() != text:
+        raise ValueError("is not base64 in its canonical form")
+    return text
 
 
 Hash = Annotated[str, AfterValidator(_hash)]
 Moment = Annotated[str, AfterValidator(_moment)]
 Count = Annotated[int, Field(ge=0, le=INTEGER)]
+Small = Annotated[int, Field(ge=0, le=SMALL_INTEGER)]
 Number = Annotated[float | int | str | None, AfterValidator(_number)]
-Name = Annotated[str, Field(min_length=1)]
+Plain = Annotated[str, AfterValidator(_plain)]
+Name = Annotated[Plain, Field(min_length=1)]
+Text = Annotated[str, AfterValidator(_text)]
+
+
+def _ascends(what: str, values: Sequence[Any]) -> None:
+    if any(left >= right for left, right in pairwise(values)):
+        raise ValueError(f"its {what} do not ascend")
 
 
 class Form(BaseModel):
@@ -64,15 +122,15 @@ class RunForm(Form):
 
     fingerprint: Hash
     cell_id: Hash
-    seed: Count
+    seed: Small
 
 
 class SuiteForm(Form):
     """A version of a suite's text, and the runs of the bundle that it asked for."""
 
     name: Name
-    title: str
-    text: str
+    title: Text
+    text: Text
     sha256: Hash
     recorded: Moment
     used: Moment
@@ -82,6 +140,7 @@ class SuiteForm(Form):
     def _named_by_text(self) -> Self:
         if hashlib.sha256(self.text.encode()).hexdigest() != self.sha256:
             raise ValueError("sha256 is not the hash of its text")
+        _ascends("runs", self.runs)
         return self
 
 
@@ -105,19 +164,19 @@ class Keyed(Form):
 class EnvironmentForm(Keyed):
     """What a bundle says of an environment."""
 
-    device: str
-    device_name: str
-    cpu: str
-    cores: Count
+    device: Plain
+    device_name: Plain
+    cpu: Plain
+    cores: Small
     memory_bytes: Count
-    threads: Count
-    engine_path: str
-    python: str
-    platform: str
-    versions: dict[str, str]
-    commit: str | None
+    threads: Small
+    engine_path: Plain
+    python: Plain
+    platform: Plain
+    versions: dict[Plain, Plain]
+    commit: Plain | None
     dirty: bool
-    settings: dict[str, Any]
+    settings: Annotated[dict[str, Any], AfterValidator(_plain_throughout)]
 
     def environment(self, patch: str | None) -> Environment:
         """Return it as a record of the store."""
@@ -130,10 +189,10 @@ class ComplexityForm(Keyed):
     net: Hash
     parameters: Count
     macs: Count
-    by_module: dict[str, dict[str, Count]]
-    uncounted: dict[str, Count]
-    convention: str
-    depth: Count | None
+    by_module: dict[Plain, dict[Plain, Count]]
+    uncounted: dict[Plain, Count]
+    convention: Plain
+    depth: Small | None
     backward_macs: Count | None
     code_id: Hash | None
 
@@ -150,42 +209,40 @@ class FileForm(Form):
 class AttemptForm(Form):
     """A closed attempt."""
 
-    uid: Annotated[str, Field(min_length=8, max_length=64)]
+    uid: Annotated[str, Field(pattern=r"\A[0-9a-f]{8,64}\z")]
     run: Hash
     state: Literal["done", "failed"]
     reason: Literal[tuple(Reason)] | None  # type: ignore[valid-type]
-    error: str | None
-    code_id: Name
+    error: Annotated[str, AfterValidator(without_paths)] | None
+    code_id: Hash
     step: Count
     iterations: Count
-    resumes: Count
+    resumes: Small
     resumed_inexactly: bool
     started: Moment
     ended: Moment
-    seconds: Annotated[float | int, Field(ge=0)] | None
+    seconds: Annotated[float | int, AfterValidator(_float), Field(ge=0)] | None
     purpose: Literal[tuple(Purpose)]  # type: ignore[valid-type]
     environment: Hash
     complexity: Hash | None
-    metrics: dict[str, Number]
-    predictions: str | None
+    metrics: dict[Name, Number]
+    predictions: Annotated[str, AfterValidator(_classes)] | None
     artefacts: list[FileForm]
-    patch: str | None = None
+    patch: Annotated[str, Field(min_length=1), AfterValidator(without_secrets)] | None = None
 
     @model_validator(mode="after")
     def _holds(self) -> Self:
-        if self.state == "done" and not self.metrics:
-            raise ValueError("is done without a metric")
+        if (self.state == "failed") != (self.reason is not None):
+            raise ValueError(f"is {self.state} with the reason {self.reason}")
         if self.step > self.iterations:
             raise ValueError(f"is at iteration {self.step} of {self.iterations}")
-        self.classes()
+        for told in broken(self.state, self.step, self.iterations, self.metrics):
+            raise ValueError(told)
+        _ascends("artefacts", [(file.kind, file.path) for file in self.artefacts])
         return self
 
     def classes(self) -> bytes | None:
-        """Return the predicted classes.
-
-        Raises:
-            ValueError: the text is not their encoding.
-        """
+        """Return the predicted classes."""
         return None if self.predictions is None else base64.b64decode(self.predictions, validate=True)
 
 
@@ -201,6 +258,20 @@ class SeriesForm(Form):
     def _holds(self) -> Self:
         if len(self.steps) != len(self.values):
             raise ValueError(f"has {len(self.steps)} steps and {len(self.values)} values")
-        if any(left >= right for left, right in zip(self.steps, self.steps[1:], strict=False)):
-            raise ValueError("its steps do not ascend")
+        if not self.steps:
+            raise ValueError("has no point")
+        _ascends("steps", self.steps)
         return self
+
+
+class ProbeForm(Form):
+    """What was measured of the weights of an attempt."""
+
+    attempt: str
+    kind: Name
+    numbers: Annotated[
+        dict[Name, Annotated[float | int, Field(allow_inf_nan=False), AfterValidator(_float)]], Field(min_length=1)
+    ]
+    code_id: Hash
+    measured: Moment
+    environment: Hash

@@ -10,7 +10,8 @@ from pathlib import Path
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import NullPool
 
-from ranbench.store.connection import make_engine, masked, translated
+from ranbench.masking import mask_url
+from ranbench.store.connection import make_engine, translated
 from ranbench.store.file import bytes_lacking, integrity, journal_mode, open_to_read
 from ranbench.store.kind import missing
 from ranbench.store.rows import loads
@@ -24,7 +25,7 @@ def looking(url: str) -> Iterator[Connection]:
     Raises:
         StoreError: the database cannot be opened or read; one line.
     """
-    label = masked(url)
+    label = mask_url(url)
     engine = make_engine(url, create=False)
     if engine.dialect.name == "sqlite":
         path = Path(str(engine.url.database))
@@ -58,7 +59,7 @@ def health(url: str) -> Health:
     Raises:
         StoreError: it cannot be opened, is empty, not ranbench's, or newer.
     """
-    label = masked(url)
+    label = mask_url(url)
     with looking(url) as connection:
         version = version_of(connection, label)
         if version is None:
@@ -76,7 +77,7 @@ def schema_version(url: str) -> str:
     Raises:
         StoreError: it cannot be opened, is empty, not ranbench's, or newer.
     """
-    label = masked(url)
+    label = mask_url(url)
     with looking(url) as connection:
         found = version_of(connection, label)
     if found is None:

@@ -1,29 +1,31 @@
 """Records of a bundle -> database: all of them or none, inside the caller's transaction.
 
 An attempt that is there already must be the same; one that is not is added as it stands. So merging again changes
-nothing, and the order of merging does not matter.
+nothing, and the order of merging does not matter. What was measured of the weights of an attempt is no part of it: of
+two measurements of one kind the earlier one stays, whichever is merged first, and neither is a conflict.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy import insert as plain_insert
 from sqlalchemy.exc import IntegrityError
 
-from ranbench.errors import MergeConflict, SpecError, StoreError, one_line
+from ranbench.errors import MergeConflict, StoreError, one_line
 from ranbench.records import Environment
-from ranbench.spec import RunSpec
-from ranbench.store.bundle import Bundle, Record, to_number
+from ranbench.spec import digest
+from ranbench.store.bundle import Bundle, Record, discard, to_number
+from ranbench.store.checking import Checked, told
 from ranbench.store.connection import execute_many, insert
 from ranbench.store.exporting import COPIED, Export
 from ranbench.store.form import (
@@ -32,6 +34,7 @@ from ranbench.store.form import (
     ComplexityForm,
     EnvironmentForm,
     Form,
+    ProbeForm,
     RunForm,
     SeriesForm,
     SuiteForm,
@@ -44,31 +47,33 @@ from ranbench.store.schema import (
     MetricPointRow,
     MetricRow,
     PredictionRow,
+    ProbeRow,
     RunRow,
     SuiteRow,
     SuiteRunRow,
 )
 from ranbench.store.values import Merged
-from ranbench.store.writing import POINT_KEY, add_environment, add_missing, add_runs, number_or_null
+from ranbench.store.writing import POINT_KEY, add_given_environment, add_missing, add_runs, number_or_null
 
 F = TypeVar("F", bound=Form)
 
 
-def merge(connection: Connection, bundle: Bundle) -> Merged:
-    """Add what a bundle holds.
+def merge(connection: Connection, bundle: Bundle, results: Path | None = None) -> Merged:
+    """Add what a bundle holds, where its files can go into a folder of results if one is given.
 
     Raises:
         MergeConflict: an attempt here has the name of one of the bundle and is another.
         StoreError: the bundle does not hold. Nothing may be committed after either.
     """
     work = _Merge(connection, bundle)
+    _keep_files(connection, bundle, results)
     try:
         work.all()
     except IntegrityError as error:
         raise StoreError(f"{bundle.label}: breaks a rule of the database: {one_line(error.orig or error)}") from None
     if work.conflicts:
         raise MergeConflict(bundle.label, work.conflicts)
-    return Merged(bundle.identity, len(work.runs), len(work.ids), len(work.known))
+    return Merged(bundle.identity, len(work.checked.runs), len(work.ids), len(work.known))
 
 
 class _Merge:
@@ -76,9 +81,7 @@ class _Merge:
 
     def __init__(self, connection: Connection, bundle: Bundle):
         self.connection, self.bundle = connection, bundle
-        self.runs: set[str] = set()
-        self.places: dict[str, EnvironmentForm] = {}
-        self.counts: set[str] = set()
+        self.checked = Checked()
         self.known: dict[str, str] = {}  # attempts that are here already, by name, and their runs
         self.ids: dict[str, int] = {}  # those that are added
         self.conflicts: list[str] = []
@@ -87,36 +90,34 @@ class _Merge:
         """Add every part; each refers to the parts before it."""
         self._add_runs()
         self._add_suites()
-        for each, _ in self._records("environments", EnvironmentForm):
-            self.places[each.key] = each
-        for counts, _ in self._records("complexity", ComplexityForm):
-            add_missing(self.connection, ComplexityRow, [counts.model_dump()])
-            self.counts.add(counts.key)
+        for _ in self._records("environments", EnvironmentForm):
+            pass  # they are added with their attempts
+        for counts, where in self._records("complexity", ComplexityForm):
+            with _told(where):
+                add_missing(self.connection, ComplexityRow, [counts.model_dump()])
         self._add_attempts()
+        self.checked.all_named(self.bundle)
         self._add_series()
+        self._add_probes()
 
     def _records(self, part: str, form: type[F]) -> Iterator[tuple[F, str]]:
         for number, record in enumerate(self.bundle.records(part), 1):
             where = f"{self.bundle.label}: {part}.jsonl:{number}"
             with _told(where):
-                checked = form.model_validate(record)
+                checked = self.checked.take(form, record)
             yield checked, where
 
     def _add_runs(self) -> None:
         """Add cells and runs, whose names are computed anew from their specs."""
-        cells = {cell.cell_id: cell.spec for cell, _ in self._records("cells", CellForm)}
-        specs = []
-        for run, where in self._records("runs", RunForm):
-            with _told(where):
-                if run.cell_id not in cells:
-                    raise ValueError("its cell is not in the bundle")
-                spec = RunSpec.stored(run.fingerprint, {**cells[run.cell_id], "seed": run.seed})
-                if (spec.fingerprint, spec.cell_id) != (run.fingerprint, run.cell_id):
-                    raise ValueError("its fingerprint or cell_id is not the hash of its spec")
-            specs.append(spec)
-        self.runs = {spec.fingerprint for spec in specs}
+        for _ in self._records("cells", CellForm):
+            pass  # they are added with their runs
+        for _ in self._records("runs", RunForm):
+            pass
+        specs = list(self.checked.runs.values())
         add_runs(self.connection, specs)
-        for part in chunks(sorted(self.runs)):  # hold off claims and other merges of these runs, on a server too
+        for part in chunks(
+            sorted(self.checked.runs)
+        ):  # hold off claims and other merges of these runs, on a server too
             self.connection.execute(
                 select(RunRow.id).where(RunRow.fingerprint.in_(part)).order_by(RunRow.id).with_for_update()
             )
@@ -124,11 +125,10 @@ class _Merge:
     def _add_suites(self) -> None:
         """Add texts of suites; one that is here already was recorded when it was first, and used when it was last."""
         for suite, where in self._records("suites", SuiteForm):
-            if not self.runs.issuperset(suite.runs):
-                raise StoreError(f"{where}: does not hold: names a run that is not in the bundle; nothing was merged")
             recorded, used = datetime.fromisoformat(suite.recorded), datetime.fromisoformat(suite.used)
             content = suite.model_dump(exclude={"runs", "recorded", "used"})
-            add_missing(self.connection, SuiteRow, [{**content, "recorded": recorded, "used": used}])
+            with _told(where):
+                add_missing(self.connection, SuiteRow, [{**content, "recorded": recorded, "used": used}])
             this = (SuiteRow.name == suite.name, SuiteRow.sha256 == suite.sha256)
             found = self.connection.execute(select(SuiteRow.id, SuiteRow.recorded, SuiteRow.used).where(*this)).one()
             times = {"recorded": min(recorded, found.recorded), "used": max(used, found.used)}
@@ -139,27 +139,19 @@ class _Merge:
 
     def _add_attempts(self) -> None:
         """Add attempts that are not here, and compare those that are."""
-        for part in chunks(attempt.uid for attempt, _ in self._records("attempts", AttemptForm)):
+        names = (str(record.get("uid")) for record in self.bundle.records("attempts"))
+        for part in chunks(name for name in names if "\0" not in name):
             query = select(AttemptRow.uid, AttemptRow.fingerprint).where(AttemptRow.uid.in_(part))
             self.known.update(pairs(self.connection, query))
         here = {record["uid"]: record for record in Export(self.connection, with_patch=True).attempts(self.known)}
         for attempt, where in self._records("attempts", AttemptForm):
-            with _told(where):
-                self._check(attempt, here)
+            if attempt.uid in self.known and attempt.uid not in here:
+                raise StoreError(f"{where}: has the name of an attempt that is not closed here; nothing was merged")
             if attempt.uid in self.known:
                 self._compare(attempt, here[attempt.uid])
             else:
-                self.ids[attempt.uid] = self._add_attempt(attempt)
-
-    def _check(self, attempt: AttemptForm, here: dict[str, Record]) -> None:
-        if attempt.run not in self.runs or attempt.environment not in self.places:
-            raise ValueError("its run or its environment is not in the bundle")
-        if attempt.complexity is not None and attempt.complexity not in self.counts:
-            raise ValueError("the counts of its net are not in the bundle")
-        if attempt.uid in self.ids:
-            raise ValueError("its name stands twice in the bundle")
-        if attempt.uid in self.known and attempt.uid not in here:
-            raise ValueError("has the name of an attempt that is not closed here")
+                with _told(where):
+                    self.ids[attempt.uid] = self._add_attempt(attempt)
 
     def _compare(self, attempt: AttemptForm, ours: Record) -> None:
         """Note a conflict for every field that differs. A patch that is missing on one side is none."""
@@ -185,7 +177,7 @@ class _Merge:
         if identity is None:
             return
         (place,) = environments(self.connection, [identity]).values()
-        whole = add_environment(self.connection, Environment(**{**place.as_dict(), "patch": patch}))
+        whole = add_given_environment(self.connection, Environment(**{**place.as_dict(), "patch": patch}))
         self.connection.execute(update(AttemptRow).where(*this).values(environment_id=whole))
 
     def _add_attempt(self, attempt: AttemptForm) -> int:
@@ -199,8 +191,8 @@ class _Merge:
             "started": datetime.fromisoformat(attempt.started),
             "updated": ended,
             "ended": ended,
-            "environment_id": add_environment(
-                self.connection, self.places[attempt.environment].environment(attempt.patch)
+            "environment_id": add_given_environment(
+                self.connection, self.checked.places[attempt.environment].environment(attempt.patch)
             ),
             "complexity_key": attempt.complexity,
             "bundle": self.bundle.identity,
@@ -228,12 +220,10 @@ class _Merge:
             if series.attempt in self.known:
                 theirs[series.attempt][series.name] = series.model_dump()
                 continue
-            if series.attempt not in self.ids:
-                raise StoreError(f"{where}: does not hold: its attempt is not in the bundle; nothing was merged")
             attempt = self.ids[series.attempt]
             values = [number_or_null(to_number(value)) for value in series.values]
             rows = [(attempt, series.name, step, value) for step, value in zip(series.steps, values, strict=True)]
-            if rows:
+            with _told(where):
                 execute_many(self.connection, insert(self.connection, MetricPointRow), (*POINT_KEY, "value"), rows)
         ours: dict[str, dict[str, Record]] = defaultdict(dict)
         for record in Export(self.connection).series(self.known):
@@ -243,15 +233,72 @@ class _Merge:
                 if theirs[uid].get(name) != ours[uid].get(name):
                     self._conflict(uid, f"series {name}", {}, {})
 
+    def _add_probes(self) -> None:
+        """Add what was measured of weights, where nothing is here or the bundle's is earlier."""
+        here = {(record["attempt"], record["kind"]): record for record in Export(self.connection).probes(self.known)}
+        names = {**self.ids}
+        for part in chunks(self.known):
+            query = select(AttemptRow.uid, AttemptRow.id).where(AttemptRow.uid.in_(part))
+            names.update(pairs(self.connection, query))
+        for probe, where in self._records("probes", ProbeForm):
+            ours = here.get((probe.attempt, probe.kind))
+            if ours is not None and _precedence(ours) <= _precedence(probe.model_dump()):
+                continue
+            here[probe.attempt, probe.kind] = probe.model_dump()
+            key = {"attempt_id": names[probe.attempt], "kind": probe.kind}
+            self.connection.execute(
+                delete(ProbeRow).where(ProbeRow.attempt_id == key["attempt_id"], ProbeRow.kind == probe.kind)
+            )
+            values = {
+                **key,
+                "numbers": dict(sorted(probe.numbers.items())),
+                "code_id": probe.code_id,
+                "measured": datetime.fromisoformat(probe.measured),
+                "environment_id": add_given_environment(
+                    self.connection, self.checked.places[probe.environment].environment(patch=None)
+                ),
+            }
+            with _told(where):
+                self.connection.execute(plain_insert(ProbeRow).values(values))
+
+
+def _precedence(probe: Record) -> tuple[datetime, str]:
+    """What is measured earlier comes first; of the same moment, what their contents say."""
+    return datetime.fromisoformat(probe["measured"]), digest(probe)
+
+
+def _keep_files(connection: Connection, bundle: Bundle, results: Path | None) -> None:
+    """Refuse a bundle with a file in whose place there is another one that may be good."""
+    for name, (sha256, _) in bundle.artefacts.items():
+        here = set(connection.execute(select(ArtefactRow.sha256).where(ArtefactRow.path == name)).scalars())
+        if here - {sha256}:
+            raise StoreError(f"{bundle.label}: {name!r} is another file in the database; nothing was merged")
+        target = None if results is None or here else results / name
+        if target is not None and os.path.lexists(target) and not _is_whole(target, sha256):
+            raise StoreError(
+                f"{bundle.label}: {name!r} is another file than {target}, which is there already; move that one away; "
+                "nothing was merged"
+            )
+
+
+def _is_whole(file: Path, sha256: str) -> bool:
+    try:
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest() == sha256
+    except OSError:
+        return False
+
 
 def take_files(bundle: Bundle, results: Path) -> None:
-    """Put the files of a bundle, whose hashes were checked, where the artefacts of the database are.
+    """Put the files of a bundle, whose hashes were checked, where the artefacts of the database are, unless they are.
 
     Raises:
         StoreError: the folder cannot be written.
     """
-    for name in bundle.artefacts:
+    for name, (sha256, _) in bundle.artefacts.items():
         target = results / name
+        if _is_whole(target, sha256):
+            continue
         partial = target.with_name(f"{target.name}.partial")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -261,22 +308,12 @@ def take_files(bundle: Bundle, results: Path) -> None:
                 os.fsync(file.fileno())
             partial.replace(target)
         except OSError as error:
-            partial.unlink(missing_ok=True)
+            discard(partial)
             raise StoreError(f"{target}: cannot be written: {one_line(error)}; the records are merged") from None
 
 
-@contextmanager
-def _told(where: str) -> Iterator[None]:
-    """Tell what is wrong with a record, and where it stands."""
-    try:
-        yield
-    except ValidationError as error:
-        first = error.errors()[0]
-        at = ".".join(map(str, first["loc"]))
-        told = f"{at}: {first['msg']}" if at else first["msg"].removeprefix("Value error, ")
-        raise StoreError(f"{where}: does not hold: {told}; nothing was merged") from None
-    except (ValueError, SpecError) as error:
-        raise StoreError(f"{where}: does not hold: {one_line(error)}; nothing was merged") from None
+def _told(where: str) -> AbstractContextManager[None]:
+    return told(f"{where}: does not hold", "nothing was merged")
 
 
 def _short(value: Any) -> str:

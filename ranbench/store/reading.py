@@ -14,7 +14,18 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, selec
 from sqlalchemy.orm import aliased
 
 from ranbench.errors import UsageError
-from ranbench.records import Attempt, Complexity, Environment, MetricPoint, Owner, Purpose, Reason, RunRecord, State
+from ranbench.records import (
+    Attempt,
+    Complexity,
+    Environment,
+    MetricPoint,
+    Owner,
+    Probe,
+    Purpose,
+    Reason,
+    RunRecord,
+    State,
+)
 from ranbench.store.rows import check_spec, fetched, known
 from ranbench.store.schema import (
     ArtefactRow,
@@ -25,6 +36,7 @@ from ranbench.store.schema import (
     MetricPointRow,
     MetricRow,
     PredictionRow,
+    ProbeRow,
     RunRow,
     SuiteRow,
     SuiteRunRow,
@@ -95,14 +107,24 @@ def _attempts(connection: Connection, where: ColumnElement[bool]) -> dict[str, l
     values = select(MetricRow.attempt_id, MetricRow.name, MetricRow.value).join(*of_attempts).join(*of_runs)
     for attempt_id, name, value in fetched(connection, values.where(where).order_by(MetricRow.name)):
         metrics[attempt_id][name] = _number(value)
-    places = environments(connection, {row.environment_id for row in rows})
+    query = select(*ProbeRow.__table__.columns).join(AttemptRow, AttemptRow.id == ProbeRow.attempt_id).join(*of_runs)
+    probed = fetched(connection, query.where(where).order_by(ProbeRow.kind))
+    places = environments(connection, {row.environment_id for row in (*rows, *probed)})
+    probes: dict[int, list[Probe]] = defaultdict(list)
+    for row in probed:
+        if row.environment_id not in places:
+            raise Unreadable(f"attempt {row.attempt_id}, its {row.kind}: names an environment that is not there")
+        probes[row.attempt_id].append(
+            Probe(row.kind, row.numbers, row.code_id, row.measured, places[row.environment_id])
+        )
     result: dict[str, list[Attempt]] = defaultdict(list)
     for row in rows:
-        result[row.fingerprint].append(_attempt(row, environment_of(row, places), metrics[row.id]))
+        made = _attempt(row, environment_of(row, places), metrics[row.id], tuple(probes[row.id]))
+        result[row.fingerprint].append(made)
     return result
 
 
-def _attempt(row: Row[Any], environment: Environment, metrics: dict[str, float]) -> Attempt:
+def _attempt(row: Row[Any], environment: Environment, metrics: dict[str, float], probes: tuple[Probe, ...]) -> Attempt:
     return Attempt(
         id=row.id,
         fingerprint=row.fingerprint,
@@ -125,6 +147,7 @@ def _attempt(row: Row[Any], environment: Environment, metrics: dict[str, float])
         uid=row.uid,
         seconds=row.seconds,
         bundle=row.bundle,
+        probes=probes,
     )
 
 

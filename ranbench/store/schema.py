@@ -30,7 +30,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from ranbench.errors import StoreError
 
 # The Alembic revision that these mappings describe, and the table that names the revision of a database.
-VERSION = "0005"
+VERSION = "0006"
 VERSION_TABLE = "ranbench_version"
 
 SHA256 = String(64)
@@ -254,3 +254,16 @@ class ArtefactRow(Row):
     path: Mapped[str] = mapped_column(Text, primary_key=True)
     sha256: Mapped[str] = mapped_column(SHA256)
     size: Mapped[int] = mapped_column(BigInteger)
+
+
+class ProbeRow(Row):
+    """What was measured of the final weights of a done attempt: beside the attempt, which itself never changes."""
+
+    __tablename__ = "probe"
+
+    attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id"), primary_key=True)
+    kind: Mapped[str] = mapped_column(Text, primary_key=True)
+    numbers: Mapped[dict[str, float]] = mapped_column(JSON)
+    code_id: Mapped[str] = mapped_column(SHA256)
+    measured: Mapped[datetime] = mapped_column(UtcTime)
+    environment_id: Mapped[int] = mapped_column(ForeignKey("environment.id"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING, Self
 from sqlalchemy import Connection, Engine
 
 from ranbench.errors import NothingMeasured, StoreError
+from ranbench.masking import mask, mask_url
 from ranbench.records import (
     Complexity,
     Environment,
     MetricPoint,
     Owner,
     Predictions,
+    Probe,
     Purpose,
     Reason,
     RunRecord,
@@ -25,7 +28,7 @@ from ranbench.records import (
 )
 from ranbench.store import reading, writing
 from ranbench.store.claiming import IsAlive, Request, claim
-from ranbench.store.connection import database_file, make_engine, masked, repeated, translated, writing_engine
+from ranbench.store.connection import database_file, make_engine, repeated, translated, writing_engine
 from ranbench.store.upgrade import Upgrade, is_made, prepare, version_of
 from ranbench.store.values import Artefact, Claimed, Exported, Merged, Refused, SuiteText
 
@@ -69,7 +72,7 @@ class Store:
         Raises:
             StoreError: the URL, the file or the schema cannot be used; nothing is damaged.
         """
-        label = masked(url)
+        label = mask_url(url)
         engine = make_engine(url, create=create)
         try:
             with translated(engine, label):
@@ -125,6 +128,7 @@ class Store:
         is_alive: IsAlive,
         rerun: frozenset[str] = frozenset(),
         purpose: Purpose = Purpose.RESULT,
+        since: datetime | None = None,
     ) -> Claimed | Refused:
         """Ask for a run: its first attempt, an interrupted one to go on with, or the next where ``rerun`` says so.
 
@@ -137,8 +141,10 @@ class Store:
             rerun: of "failed", "changed" (other code) and "all": which closed attempts are followed by another.
             purpose: of the attempt; a new check is opened whatever became of the ones before, an interrupted one is
                 resumed.
+            since: an attempt that began later is not followed by another, whatever ``rerun`` says: two commands that
+                ask for the same train it once.
         """
-        request = Request(spec, code_id, environment, owner, rerun, purpose)
+        request = Request(spec, code_id, environment, owner, rerun, purpose, since)
         with self._write() as connection:
             return claim(connection, request, is_alive)
 
@@ -181,8 +187,9 @@ class Store:
         predictions: Predictions | None = None,
         *,
         complexity_key: str | None = None,
+        probes: Sequence[Probe] = (),
     ) -> None:
-        """Close the attempt as done, with its final metrics, predictions and the key of its recorded complexity."""
+        """Close the attempt as done, with its final metrics, predictions, probes and the key of its complexity."""
         with self._write() as connection:
             writing.finish(
                 connection,
@@ -191,13 +198,24 @@ class Store:
                 metrics=metrics,
                 predictions=predictions,
                 complexity_key=complexity_key,
+                probes=probes,
             )
 
     @repeated
-    def fail(self, attempt_id: int, token: str, reason: Reason, error: str) -> None:
-        """Close the attempt as failed."""
+    def record_probe(self, attempt_id: int, probe: Probe) -> None:
+        """Record what was measured of the final weights of a done attempt; what was measured first stays.
+
+        Raises:
+            StoreError: the attempt is not done.
+        """
         with self._write() as connection:
-            writing.close(connection, attempt_id, token, State.FAILED, reason=reason.value, error=error)
+            writing.add_probe(connection, attempt_id, probe)
+
+    @repeated
+    def fail(self, attempt_id: int, token: str, reason: Reason, error: str) -> None:
+        """Close the attempt as failed; secrets in the error are not kept."""
+        with self._write() as connection:
+            writing.close(connection, attempt_id, token, State.FAILED, reason=reason.value, error=mask(error))
 
     @repeated
     def interrupt(self, attempt_id: int, token: str) -> None:
@@ -235,17 +253,19 @@ class Store:
         Raises:
             UsageError: a suite is not in the database.
             NothingMeasured: there is no closed attempt.
-            StoreError: the file cannot be written, or weights are missing or damaged.
+            StoreError: the file cannot be written, or weights of attempts that were made here are missing or damaged,
+                or a record is not what a bundle may hold.
         """
         from ranbench.store.bundle import write
-        from ranbench.store.exporting import Export, whole_files
+        from ranbench.store.exporting import Export
 
         with self._read() as connection:
             export = Export(connection, suites, with_patch=with_patch)
             if not export.runs:
                 raise NothingMeasured(f"{self.url}: there is no done or failed run to export")
-            files = {} if weights is None else whole_files(weights, export.files())
-            return Exported(write(path, export.parts(), files), len(export.runs), len(files), path.stat().st_size)
+            files, left_out = ({}, 0) if weights is None else export.files(weights)
+            identity = write(path, export.parts(self.url), files)
+            return Exported(identity, len(export.runs), len(files), path.stat().st_size, left_out)
 
     @repeated
     def merge(self, path: Path, results: Path | None = None) -> Merged:
@@ -264,7 +284,7 @@ class Store:
 
         with opened(path) as bundle:
             with self._write() as connection:
-                merged = merge(connection, bundle)
+                merged = merge(connection, bundle, results)
             if results is not None:
                 take_files(bundle, results)
             return merged

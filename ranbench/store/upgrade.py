@@ -13,7 +13,8 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 import ranbench
 from ranbench.errors import StoreError, one_line
-from ranbench.store.connection import kind_of, make_engine, masked, translated, writing_engine
+from ranbench.masking import mask_url
+from ranbench.store.connection import kind_of, make_engine, translated, writing_engine
 from ranbench.store.kind import missing
 from ranbench.store.schema import VERSION, VERSION_TABLE
 
@@ -61,7 +62,7 @@ def is_made(url: str) -> bool:
     Raises:
         StoreError: it cannot be opened, is not ranbench's or is newer.
     """
-    label = masked(url)
+    label = mask_url(url)
     engine = make_engine(url, create=False)
     try:
         with translated(engine, label), engine.connect() as connection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -13,7 +13,8 @@ from ranbench.records import Environment, Owner
 class Claimed:
     """The caller owns the attempt. Where ``resume`` is true, ``step`` iterations are recorded already.
 
-    ``environment`` is the one that the attempt began in: a resume that cannot keep to it is inexact.
+    ``environment`` is the one that the attempt began in: a resume that cannot keep to it is inexact. ``uid`` names the
+    attempt in every database.
     """
 
     attempt_id: int
@@ -21,6 +22,7 @@ class Claimed:
     resume: bool
     step: int
     environment: Environment
+    uid: str = field(default="", compare=False)  # two claims of one database are told apart by their attempts
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,16 @@ class Refused:
 
 @dataclass(frozen=True)
 class Exported:
-    """A bundle that was written: its identity, the runs and files in it, its size in bytes."""
+    """A bundle that was written: its identity, the runs and files in it, its size in bytes.
+
+    ``left_out``: files that were wanted and are not here, of attempts that came out of bundles.
+    """
 
     bundle: str
     runs: int
     files: int
     size: int
+    left_out: int = 0
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, delete, select, update
 from sqlalchemy import insert as plain_insert
 
-from ranbench.errors import ClaimLost
+from ranbench.errors import ClaimLost, StoreError
 from ranbench.masking import mask
-from ranbench.records import Complexity, Environment, MetricPoint, Predictions, State
+from ranbench.records import Complexity, Environment, MetricPoint, Predictions, Probe, State
 from ranbench.store.connection import execute_many, insert
 from ranbench.store.schema import (
     ArtefactRow,
@@ -25,6 +25,7 @@ from ranbench.store.schema import (
     MetricPointRow,
     MetricRow,
     PredictionRow,
+    ProbeRow,
     RunRow,
     SuiteRow,
     SuiteRunRow,
@@ -79,8 +80,9 @@ def finish(
     metrics: Mapping[str, float],
     predictions: Predictions | None,
     complexity_key: str | None,
+    probes: Sequence[Probe] = (),
 ) -> None:
-    """Close an attempt as done, with its final metrics and predictions, and refer to the counts of its net."""
+    """Close an attempt as done, with its final metrics, predictions and probes; refer to the counts of its net."""
     counts = None if complexity_key is None else _counts_of(connection, attempt_id, complexity_key)
     close(connection, attempt_id, token, State.DONE, complexity_key=counts)
     rows = [{"attempt_id": attempt_id, "name": name, "value": number_or_null(value)} for name, value in metrics.items()]
@@ -89,6 +91,30 @@ def finish(
     if predictions is not None:
         kept = {"attempt_id": attempt_id, "classes": predictions.classes}
         connection.execute(plain_insert(PredictionRow).values(kept))
+    for probe in probes:
+        add_probe(connection, attempt_id, probe)
+
+
+def add_probe(connection: Connection, attempt_id: int, probe: Probe) -> None:
+    """Write what was measured of a done attempt's weights, unless it was measured before.
+
+    Raises:
+        StoreError: the attempt is not done.
+    """
+    state = connection.execute(select(AttemptRow.state).where(AttemptRow.id == attempt_id)).scalar_one_or_none()
+    if state != State.DONE.value:
+        raise StoreError(
+            f"attempt {attempt_id} {f'is {state}' if state else 'does not exist'}; only a result is probed"
+        )
+    values = {
+        "attempt_id": attempt_id,
+        "kind": probe.kind,
+        "numbers": dict(sorted(probe.values.items())),
+        "code_id": probe.code_id,
+        "measured": probe.measured,
+        "environment_id": add_environment(connection, probe.environment),
+    }
+    add_missing(connection, ProbeRow, [values])
 
 
 def _counts_of(connection: Connection, attempt_id: int, net: str) -> str:
@@ -101,8 +127,8 @@ def _counts_of(connection: Connection, attempt_id: int, net: str) -> str:
 
 
 def number_or_null(value: float) -> float | None:
-    """Return what is stored for a value: NULL for not-a-number, on every database alike (SQLite has no other way)."""
-    value = float(value)
+    """Return what every database keeps for a value, as SQLite does: NULL for not-a-number, 0.0 for -0.0."""
+    value = float(value) + 0.0
     return value if value == value else None  # noqa: PLR0124
 
 
@@ -171,11 +197,20 @@ def add_suite(
 
 def add_environment(connection: Connection, environment: Environment) -> int:
     """Write an environment, without secrets, unless its content is there already; return its id."""
-    from ranbench.spec import digest  # here, since whoever only reads needs no specs
-
     content = environment.as_dict()
     content["command"] = mask(environment.command)
     content["patch"] = None if environment.patch is None else mask(environment.patch)
+    return _put_environment(connection, content)
+
+
+def add_given_environment(connection: Connection, environment: Environment) -> int:
+    """Write an environment as a bundle says it: what is secret here has no part in what was recorded elsewhere."""
+    return _put_environment(connection, environment.as_dict())
+
+
+def _put_environment(connection: Connection, content: dict[str, Any]) -> int:
+    from ranbench.spec import digest  # here, since whoever only reads needs no specs
+
     sha256 = digest(content)
     add_missing(connection, EnvironmentRow, [{**content, "sha256": sha256}])
     return connection.execute(select(EnvironmentRow.id).where(EnvironmentRow.sha256 == sha256)).scalar_one()

@@ -7,7 +7,16 @@ import math
 
 from pydantic import ValidationError
 
-from ranbench.catalogue import DATASETS, check_images, check_option, check_setting, dataset_info, is_foreign, net_info
+from ranbench.catalogue import (
+    DATASETS,
+    NOISE_DRAWN,
+    check_images,
+    check_option,
+    check_setting,
+    dataset_info,
+    is_foreign,
+    net_info,
+)
 from ranbench.errors import Problem, SpecError, nearest
 from ranbench.spec import DataSpec, ModelSpec, NoiseSpec
 from ranbench.suite.document import Document, Path_, say
@@ -77,17 +86,28 @@ class Cells:
     def _cell(self, place: Path_, axes: dict[str, Scalar]) -> Cell | None:
         model = self._model(place, axes)
         data = self._data(place, axes)
-        noise = axes.get("noise", 0.0)
-        if isinstance(noise, str) or not 0 <= noise < 1:
-            self._refuse(place, axes, "noise", f"expected a share from 0 to below 1, got {say(noise)}")
-            return None
-        if model is None or data is None or not self._fits(place, axes, model, data):
+        noise, noise_holds = self._noise(place, axes)
+        if not noise_holds or model is None or data is None or not self._fits(place, axes, model, data):
             return None
         spelled: dict[str, Scalar] = {"model": model.name, **model.settings, "dataset": data.name}
         if dataset_info(data.name).resizable:
             spelled["input"] = data.shape[1]
-        spelled["noise"] = float(noise) + 0.0
-        return Cell(spelled, model, data, NoiseSpec(rate=float(noise)) if noise else None)
+        spelled["noise"] = noise.rate if noise else 0.0
+        if noise:
+            spelled["noise_drawn"] = noise.drawn
+        return Cell(spelled, model, data, noise)
+
+    def _noise(self, place: Path_, axes: dict[str, Scalar]) -> tuple[NoiseSpec | None, bool]:
+        """Return the noise, and whether it holds; how it is drawn says nothing where there is none."""
+        share, drawn = axes.get("noise", 0.0), axes.get("noise_drawn", NOISE_DRAWN[0])
+        if isinstance(share, str) or not 0 <= share < 1:
+            self._refuse(place, axes, "noise", f"expected a share from 0 to below 1, got {say(share)}")
+            return None, False
+        if drawn not in NOISE_DRAWN:
+            text = f"{say(drawn)} is not known{nearest(str(drawn), NOISE_DRAWN)} (allowed: {', '.join(NOISE_DRAWN)})"
+            self._refuse(place, axes, "noise_drawn", text)
+            return None, False
+        return (NoiseSpec.model_validate({"rate": float(share), "drawn": drawn}) if share else None), True
 
     def _model(self, place: Path_, axes: dict[str, Scalar]) -> ModelSpec | None:
         name = axes.get("model")

@@ -85,7 +85,8 @@ class Document:
             allowed = context["expected_tags"].replace("'", "")
             return self.problem((*path, "kind"), f"{say(context['tag'])} is not known (allowed: {allowed})")
         if kind == "value_error":
-            return self.problem(path, detail["msg"].removeprefix("Value error, "))
+            whole = path if path in self.places else path[:-1]  # of a union member, whose name stands last
+            return self.problem(whole, detail["msg"].removeprefix("Value error, "))
         if kind == "string_type":
             quotes = "" if got is None or isinstance(got, dict | list) else "; put it in quotes"
             return self.problem(path, f"expected text, got {say(got)}{quotes}")

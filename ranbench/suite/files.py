@@ -45,6 +45,12 @@ def find_suite(argument: str) -> Path:
     )
 
 
+def suites_called(name: str) -> list[Path]:
+    """List the files of this name in ./suites and in the package."""
+    found = (folder / f"{name}.yaml" for folder in (Path("suites"), shipped_suites()))
+    return [file for file in found if file.is_file()]
+
+
 def _is_missing(path: Path) -> bool:
     try:
         return "\0" not in str(path) and not path.exists() and not path.is_symlink()

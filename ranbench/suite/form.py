@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from ranbench.records import PROBES
 from ranbench.spec import Count, Spec
 from ranbench.suite.document import say
 
@@ -23,6 +24,7 @@ Scalar = str | int | float
 AxisValue = Annotated[Scalar, BeforeValidator(_text_or_number)]
 Selector = dict[str, AxisValue]
 Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+Over = list[str]
 
 
 class Paper(Spec):
@@ -63,12 +65,13 @@ class PublishedEntry(Spec):
 
 
 class BetterEntry(Spec):
-    """Claim: a has the better metric than b."""
+    """Claim: a has the better metric than b, at every value of the axes in ``over``."""
 
     id: Id
     kind: Literal["better"]
     says: str | None = Field(None, description="the claim as a sentence")
     where: str | None = Field(None, description="where the paper says it")
+    over: Over = Field(default_factory=list, description="axes at every value of which it must hold")
     a: Selector
     b: Selector
     metric: str
@@ -91,6 +94,56 @@ class ValueEntry(Spec):
     allow_scaled: bool = False
 
 
+class TrendEntry(Spec):
+    """Claim: along an axis the metric of ``cells``, or the gap of a minus b, rises or falls."""
+
+    id: Id
+    kind: Literal["trend"]
+    says: str | None = None
+    where: str | None = None
+    along: str = Field(description="the axis along which the metric changes")
+    cells: Selector | None = Field(None, description="the cells, one at each value of the axis")
+    a: Selector | None = Field(None, description="in place of cells: those from which b's are subtracted")
+    b: Selector | None = Field(None, description="in place of cells: those that are subtracted from a's")
+    metric: str
+    direction: Literal["rising", "falling"]
+    x: Literal["order", "depth", "value"] = Field(
+        "order", description="what the slope is taken over: order of the cells, trunk depth of the nets, axis value"
+    )
+    min_effect: Annotated[float, Field(ge=0.0)] = Field(
+        0.0, description="smallest change from the lowest x to the highest that counts, in the metric's unit"
+    )
+    allow_scaled: bool = False
+
+    @model_validator(mode="after")
+    def _cells_or_gap(self) -> Self:
+        if (self.cells is None) == (self.a is None and self.b is None) or (self.a is None) != (self.b is None):
+            raise ValueError("expected either cells, or both a and b for the trend of their gap")
+        return self
+
+
+class RatioEntry(Spec):
+    """Claim: a's metric is at most, or at least, so many times b's, at every value of the axes in ``over``."""
+
+    id: Id
+    kind: Literal["ratio"]
+    says: str | None = None
+    where: str | None = None
+    over: Over = Field(default_factory=list, description="axes at every value of which it must hold")
+    a: Selector
+    b: Selector
+    metric: str
+    at_most: Annotated[float, Field(gt=0.0)] | None = None
+    at_least: Annotated[float, Field(gt=0.0)] | None = None
+    allow_scaled: bool = False
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> Self:
+        if (self.at_most is None) == (self.at_least is None):
+            raise ValueError("expected either at_most or at_least, exactly one of them")
+        return self
+
+
 class ComplexityEntry(Spec):
     """Claim: the exact count of the cell's net is the published number, within a tolerance."""
 
@@ -105,17 +158,21 @@ class ComplexityEntry(Spec):
     )
 
 
-ClaimEntry = Annotated[BetterEntry | ValueEntry | ComplexityEntry, Field(discriminator="kind")]
+ClaimEntry = Annotated[
+    BetterEntry | ValueEntry | TrendEntry | RatioEntry | ComplexityEntry, Field(discriminator="kind")
+]
 
 
 class CitedEntry(Spec):
     """A number that the paper cites for a net which is not run here."""
 
     name: str
+    dataset: str | None = Field(None, description="the dataset that it is of, where the suite has several")
     metric: str
     value: float
     unit: str
     where: str
+    approximate: bool = Field(False, description="read off a plot")
     note: str | None = Field(None, description="why it is not run")
 
 
@@ -147,6 +204,9 @@ class SuiteFile(Spec):
         default_factory=dict, description="split of datasets that have none of their own"
     )
     cells: CellsBlock
+    probes: list[Literal[PROBES]] = Field(  # type: ignore[valid-type]
+        default_factory=list, description="what is measured of the final weights: responses (of stages, figure 4)"
+    )
     published: list[PublishedEntry] = Field(default_factory=list)
     cited: list[CitedEntry] = Field(default_factory=list)
     claims: list[ClaimEntry] = Field(default_factory=list)

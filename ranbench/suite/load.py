@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from ranbench.errors import Problem, SuiteError, UsageError
 from ranbench.suite.cells import Cells
 from ranbench.suite.document import Document, clean
-from ranbench.suite.files import find_suite
+from ranbench.suite.files import find_suite, suites_called
 from ranbench.suite.form import SuiteFile
 from ranbench.suite.protocols import Asked, ProtocolChoice
 from ranbench.suite.reading import read
@@ -70,12 +70,14 @@ class _Loader:
         if content.name != stem:
             text = f"is {content.name!r}, but the file is called {stem!r}; they must be equal"
             self.found.append(document.problem(("name",), text))
+        self._one_of_its_name()
         choice = ProtocolChoice(document, content, self.asked, self.found)
         protocols = choice.resolve()
         cells = Cells(document, content, self.found).resolve()
         if protocols is not None:
             choice.check(protocols, cells)
         statements = Statements(document, content, cells, self.found)
+        probes = statements.probes()
         published = statements.published()
         claims = statements.claims(published)
         deviations = statements.deviations()
@@ -91,6 +93,7 @@ class _Loader:
             text=document.text,
             protocols=protocols,
             seeds=tuple(range(seeds)),
+            planned_seeds=content.seeds,
             cells=cells,
             published=published,
             cited=cited,
@@ -98,7 +101,23 @@ class _Loader:
             deviations=deviations,
             varying=_varying(cells),
             options=self._options(seeds),
+            probes=probes,
         )
+
+    def _one_of_its_name(self) -> None:
+        """Refuse a suite where another one has its name: results are kept and reported by that name.
+
+        An equal text is the same suite, as in a checkout beside an installed package.
+        """
+        here = Path(self.document.file)
+        others = [other for other in suites_called(self.content.name) if not other.samefile(here)]
+        for other in others:
+            if other.read_text(encoding="utf-8") != self.document.text:
+                text = (
+                    f"{self.content.name!r} is the name of another suite too, {clean(str(other))}; rename one of them"
+                )
+                self.found.append(self.document.problem(("name",), text))
+                return
 
     def _options(self, seeds: int) -> str:
         """The options of a command line that load this suite again as it is now."""

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ranbench.errors import UsageError, nearest
+from ranbench.records import MODULE_METRICS, SIZE_METRICS
 from ranbench.spec import DataSpec, Fidelity, ModelSpec, NoiseSpec, Protocol, RunSpec, differences, fidelity
 from ranbench.suite.form import CitedEntry, DeviationEntry, Paper, Scalar
 
 Axes = Mapping[str, Scalar]
 # Axes that the name of a net implies; they tell cells apart only where a suite spells one of them out.
-IMPLIED_AXES = ("p", "t", "r", "r_scales")
+_WORDLESS = ("r_scales", "spatial_std")  # axes whose values say nothing alone
+IMPLIED_AXES = ("p", "t", "r", "r_scales", "spatial_std")
 MODEL_AXES = ("model", "learning", "attention", "mask", *IMPLIED_AXES)
-AXES = (*MODEL_AXES, "dataset", "input", "noise")
+AXES = (*MODEL_AXES, "dataset", "input", "noise", "noise_drawn")
 
 
 @dataclass(frozen=True)
@@ -54,18 +56,73 @@ class Published:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """Two cells that are compared; ``at`` names the values of the axes that a claim ranges over, empty for none."""
+
+    a: Cell
+    b: Cell
+    at: str = ""
+
+
+@dataclass(frozen=True)
 class Better:
-    """a's metric is better than b's by more than ``min_effect``."""
+    """In every pair, a's metric is better than b's by more than ``min_effect``."""
 
     id: str
     says: str
     where: str | None
-    a: Cell
-    b: Cell
+    pairs: tuple[Pair, ...]
     metric: str
     min_effect: float
     allow_scaled: bool
     kind: Literal["better"] = "better"
+
+    @property
+    def a(self) -> Cell:
+        """The cell that is said to be better, of the first pair."""
+        return self.pairs[0].a
+
+    @property
+    def b(self) -> Cell:
+        """The other cell of the first pair."""
+        return self.pairs[0].b
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """In every pair, a's metric is at most (or at least) ``bound`` times b's."""
+
+    id: str
+    says: str
+    where: str | None
+    pairs: tuple[Pair, ...]
+    metric: str
+    side: Literal["at most", "at least"]
+    bound: float
+    allow_scaled: bool
+    kind: Literal["ratio"] = "ratio"
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Along an axis the metric of ``cells``, minus that of ``minus`` for a gap, changes in ``direction``.
+
+    ``cells`` (and ``minus``) hold one cell for each value of ``along``, in the order of the suite. ``min_effect``: of
+    the fitted change from the lowest x to the highest.
+    """
+
+    id: str
+    says: str
+    where: str | None
+    along: str
+    x: Literal["order", "depth", "value"]
+    cells: tuple[Cell, ...]
+    minus: tuple[Cell, ...]
+    metric: str
+    direction: Literal["rising", "falling"]
+    min_effect: float
+    allow_scaled: bool
+    kind: Literal["trend"] = "trend"
 
 
 @dataclass(frozen=True)
@@ -98,7 +155,8 @@ class Counted:
     kind: Literal["complexity"] = "complexity"
 
 
-Claim = Better | Value | Counted
+Tested = Better | Value | Trend | Ratio  # by runs; a count is exact
+Claim = Tested | Counted
 
 
 @dataclass(frozen=True)
@@ -116,7 +174,9 @@ class Protocols:
 class Suite:
     """A resolved suite. ``protocols`` is None where nothing is trained: it has no seeds, and its nets are counted.
 
+    ``probes``: what is measured of final weights, no part of any run's identity.
     ``varying`` are the axes that tell the cells apart, ``options`` the command-line options that were used to load it.
+    ``planned_seeds``: how many the file plans, whatever was asked for.
     """
 
     name: str
@@ -127,6 +187,7 @@ class Suite:
     text: str
     protocols: Protocols | None
     seeds: tuple[int, ...]
+    planned_seeds: int
     cells: tuple[Cell, ...]
     published: tuple[Published, ...]
     cited: tuple[CitedEntry, ...]
@@ -134,6 +195,7 @@ class Suite:
     deviations: tuple[DeviationEntry, ...]
     varying: tuple[str, ...]
     options: str
+    probes: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -252,7 +314,9 @@ def _axis_text(axis: str, value: Scalar) -> str:
         return f"{axis} = {value}"
     if axis in {"noise", "input"} and not isinstance(value, str):
         return f"{axis} {value:g}"
-    return f"r {value}" if axis == "r_scales" else str(value)
+    if axis == "noise_drawn":
+        return f"drawn {str(value).replace('-', ' ')}"
+    return f"{axis.split('_')[0 if axis == 'r_scales' else -1]} {value}" if axis in _WORDLESS else str(value)
 
 
 def words(axes: Axes) -> str:
@@ -266,6 +330,14 @@ def count_words(count: float, digits: int | None = None) -> str:
         if count >= size:
             return f"{scaled(count / size, digits)} {unit}"
     return f"{count:,.0f}"
+
+
+def size_unit(metric: str, count: float) -> str:
+    """Say what is counted: ``parameters``, ``attention modules in stage 2``, of one the singular."""
+    if metric not in MODULE_METRICS:
+        return SIZE_METRICS[metric].unit
+    label = MODULE_METRICS[metric].label
+    return label.replace("modules", "module") if count == 1 else label
 
 
 def scaled(value: float, digits: int | None) -> str:

@@ -75,27 +75,52 @@ class Checkpoints:
             self._cost = self._last - began
         return path
 
-    def newest(self) -> tuple[Checkpoint | None, list[str]]:
-        """Return the newest state that is whole, and one line for each damaged one that was passed over.
+    def take_over(self, older: Path, recorded: int) -> str | None:
+        """Take what lies in a folder of an older name, unless there is something of this name; say why not.
 
-        Damaged files are put aside as ``*.damaged``, so that they do not push out those that follow.
+        The older name may be that of another database's attempt too. Where that one is further than the ``recorded``
+        iterations, the folder is its own.
+        """
+        if self.folder.exists() or not older.is_dir():
+            return None
+        steps = [step for step, _ in Checkpoints(older)._found()]
+        if not steps:
+            return None
+        if steps[0] > recorded:
+            return f"{older.name}: {_ahead(steps[0], recorded)}, so these are another attempt's; training begins anew"
+        try:
+            older.rename(self.folder)
+        except OSError as error:
+            return f"{older.name}: cannot be taken over: {one_line(error)}; training begins anew"
+        return None
+
+    def newest(self, recorded: int | None = None) -> tuple[Checkpoint | None, list[str]]:
+        """Return the newest state that is whole, and one line for each other that was passed over.
+
+        Passed over is a damaged one, and one beyond the ``recorded`` iterations where they are given, as beside a
+        database that was set back to an older copy: what was measured up to there is not known. Such files are put
+        aside as ``*.damaged`` and ``*.ahead``, so that they do not push out those that follow.
         """
         notes: list[str] = []
         found = self._found()
-        for index, (_, path) in enumerate(found):
+        for index, (step, path) in enumerate(found):
+            then = "the one before it is tried" if index + 1 < len(found) else "training begins anew"
+            if recorded is not None and step > recorded:
+                path.replace(path.with_name(path.name + ".ahead"))
+                notes.append(f"{path.name}: {_ahead(step, recorded)}; {then}")
+                continue
             try:
                 return read_checkpoint(path), notes
             except CheckpointError as error:
                 path.replace(path.with_name(path.name + ".damaged"))
-                older = index + 1 < len(found)
-                notes.append(f"{error}; {'the one before it is tried' if older else 'training begins anew'}")
+                notes.append(f"{error}; {then}")
         return None, notes
 
     def clear(self) -> None:
         """Delete all checkpoints of the attempt."""
         for _, path in self._found():
             path.unlink(missing_ok=True)
-        for pattern in ("*.part", "*.damaged"):
+        for pattern in ("*.part", "*.damaged", "*.ahead"):
             for rest in self.folder.glob(pattern):
                 rest.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # not there, or something else was put inside
@@ -105,6 +130,10 @@ class Checkpoints:
         """All checkpoints, newest first."""
         matches = ((_NAME.fullmatch(path.name), path) for path in self.folder.glob("*.safetensors"))
         return sorted(((int(match[1]), path) for match, path in matches if match), reverse=True)
+
+
+def _ahead(step: int, recorded: int) -> str:
+    return f"holds iteration {step:,}, beyond the {recorded:,} that are recorded"
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -9,7 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ranbench.errors import SpecError
+
 BATCH = 256
+MOST_CLASSES = 256  # a predicted class is kept in one byte
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,18 @@ class Evaluated:
     predictions: bytes
 
 
+def check_classes(count: int) -> None:
+    """Check that a prediction of so many classes can be kept.
+
+    Raises:
+        SpecError: it cannot.
+    """
+    if count > MOST_CLASSES:
+        raise SpecError(
+            f"{count:,} classes: predictions are kept in one byte an image; at most {MOST_CLASSES} are allowed"
+        )
+
+
 @torch.no_grad()
 def evaluate(
     net: nn.Module, images: torch.Tensor, labels: torch.Tensor, prepare: Callable[[torch.Tensor], torch.Tensor]
@@ -28,6 +43,7 @@ def evaluate(
     """Evaluate ``net`` on ``images`` (N, C, H, W) in their order; the net's mode is as before afterwards.
 
     Raises:
+        SpecError: the net tells more classes apart than a byte does.
         RuntimeError: not every image was counted once (a fault of this function, never of the data).
     """
     training = net.training
@@ -36,6 +52,7 @@ def evaluate(
     try:
         for start in range(0, len(images), BATCH):
             logits = net(prepare(images[start : start + BATCH])).float()
+            check_classes(logits.shape[1])
             predicted.append(logits.argmax(dim=1))
             losses.append(functional.cross_entropy(logits, labels[start : start + BATCH], reduction="none"))
     finally:

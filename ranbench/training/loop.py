@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -29,7 +30,7 @@ from ranbench.errors import Divergence
 from ranbench.models import initialise
 from ranbench.records import MetricPoint, Predictions
 from ranbench.spec import Protocol
-from ranbench.training.evaluate import Evaluated, evaluate
+from ranbench.training.evaluate import Evaluated, check_classes, evaluate
 from ranbench.training.feed import Feed
 from ranbench.training.graph import RecordedStep
 from ranbench.training.parts import part
@@ -55,6 +56,8 @@ class Finished:
 
 
 Record = Stepped | MetricPoint | Finished
+T = TypeVar("T")
+Look = Callable[[nn.Module, torch.Tensor, Callable[[torch.Tensor], torch.Tensor]], T]
 
 
 class Training:
@@ -64,6 +67,7 @@ class Training:
         net: a module that gives (B, classes) for (B, C, H, W); it is initialised here, from the seed, unless foreign.
         images: the dataset, on any device; it is moved to ``device``.
         labels: training labels (N,), int64, which may differ from ``images.train_labels`` where there is noise.
+        redrawn: gives the labels of an epoch (from 0) in place of ``labels``, where their noise is drawn anew.
         protocol: iterations, batch, schedule and so on.
         seed: of all random streams.
         device: where to train.
@@ -77,6 +81,7 @@ class Training:
 
     Raises:
         EnvironmentProblem: the device does not have the protocol's precision.
+        SpecError: there are more classes than predictions can be kept of.
     """
 
     def __init__(
@@ -88,11 +93,13 @@ class Training:
         *,
         seed: int,
         device: torch.device,
+        redrawn: Callable[[int], np.ndarray] | None = None,
         foreign: bool = False,
         path: EnginePath | None = None,
         threads: int | None = None,
         dtype: torch.dtype = torch.float32,
     ):
+        check_classes(images.num_classes)
         if not foreign:
             initialise(net, protocol.initialisation, torch.Generator().manual_seed(torch_seed(seed, "init")))
         self.seed, self.foreign, self.threads, self.dtype = seed, foreign, threads, dtype
@@ -107,7 +114,7 @@ class Training:
             self.prepare = Preparation.of(self.images, protocol)
             self._forward = torch.compile(self.net) if self.path.compiled else self.net
             self._optimise()
-            self._feed()
+            self._feed(redrawn)
         self._recorded: RecordedStep | None = None
         self.step = 0
         self.seconds = 0.0
@@ -131,9 +138,9 @@ class Training:
             for parameter in self.net.parameters():
                 self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
-    def _feed(self) -> None:
+    def _feed(self, redrawn: Callable[[int], np.ndarray] | None) -> None:
         """Make what hands the steps their batches, and what keeps their losses."""
-        self.order = BatchOrder.of(self.images, self.protocol, self.seed)
+        self.order = BatchOrder.of(self.images, self.protocol, self.seed, redrawn)
         # not by a method of this object: a cycle would keep a finished run's memory of a GPU until it is found
         self.feed = Feed(self.order, partial(_rate_of, self.protocol), self.device)
         self.every = max(1, self.protocol.iterations // POINTS)
@@ -202,9 +209,16 @@ class Training:
 
     def evaluate(self) -> Evaluated:
         """Take the test error of the present weights, on the first images only where the protocol says so."""
-        some = slice(0, self.protocol.evaluation.images)
+        labels = self.images.test_labels[: self.protocol.evaluation.images]
+        return self.inspect(lambda net, images, prepare: evaluate(net, images, labels, prepare))
+
+    def inspect(self, look: Look[T]) -> T:
+        """Return what ``look`` finds: it is given the net, the test images of the protocol, and what prepares them.
+
+        It sees them as an evaluation does, in the run's queue, threads and arithmetic.
+        """
         with self._placed(), self.arithmetic.autocast(), self._draws("evaluation"):
-            return evaluate(self.net, self.images.test_images[some], self.images.test_labels[some], self._plain)
+            return look(self.net, self.images.test_images[: self.protocol.evaluation.images], self._plain)
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Return everything that a resume needs: tensors by name, and plain values."""
@@ -263,7 +277,7 @@ class Training:
             draw = self.feed.take(self.rate)
             if size < self.protocol.batch:
                 draw = draw.map(lambda rows: rows[:size])
-            targets = self.labels.index_select(0, draw.index)
+            targets = self.labels.index_select(0, draw.index) if draw.labels is None else draw.labels
         with part("augmentation"):
             images = self._laid(self.prepare.augmented(draw))
         with self._draws("forward"):

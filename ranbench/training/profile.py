@@ -49,7 +49,7 @@ class Profile:
     Attributes:
         device: cpu or cuda.
         threads: of torch.
-        batch: images in a step.
+        batch: images in a step, as a mean: the rest of an epoch may be a shorter one.
         steps: number of steps that were measured, once without and once with the profiler.
         seconds: a step without the profiler: the figure to trust.
         profiled_seconds: a step under the profiler; parts and operators share this one.
@@ -59,7 +59,7 @@ class Profile:
 
     device: str
     threads: int
-    batch: int
+    batch: float
     steps: int
     seconds: float
     profiled_seconds: float
@@ -91,7 +91,9 @@ def profile(training: Training, *, warm_up: int = WARM_UP, steps: int = STEPS, t
     cuda = training.device.type == "cuda"
     records = training.run()
     _take(records, warm_up)
+    seen = training.order.seen(training.step)
     seconds = _timed(records, steps, training.device)
+    batch = (training.order.seen(training.step) - seen) / steps
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     with torch_profile(activities=activities) as profiler, marked():
         profiled_seconds = _timed(records, steps, training.device)
@@ -100,7 +102,7 @@ def profile(training: Training, *, warm_up: int = WARM_UP, steps: int = STEPS, t
     return Profile(
         device=training.device.type,
         threads=torch.get_num_threads(),
-        batch=training.protocol.batch,
+        batch=batch,
         steps=steps,
         seconds=seconds,
         profiled_seconds=profiled_seconds,

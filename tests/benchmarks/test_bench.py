@@ -66,7 +66,7 @@ def test_a_gpu_benchmark_without_a_gpu_says_so_and_exits_7(name: str, tmp_path: 
     assert (found.returncode, found.stdout) == (7, "")
     assert found.stderr.splitlines() == [
         f"ranbench: bench: {name}",
-        f"{name}: this machine has no usable CUDA device, and the benchmark is of one",
+        f"ranbench: {name}: this machine has no usable CUDA device, and the benchmark is of one",
     ]
 
 
@@ -112,7 +112,9 @@ def test_damaged_data_is_said_in_one_line(tmp_path: Path) -> None:
     found = bench("data-path", cwd=tmp_path)
 
     assert (found.returncode, found.stdout) == (7, "")
-    assert found.stderr.splitlines()[1].startswith("data-path: cifar10: data/cifar-10-batches-py: data_batch_1")
+    assert found.stderr.splitlines()[1].startswith(
+        "ranbench: data-path: cifar10: data/cifar-10-batches-py: data_batch_1"
+    )
 
 
 def test_names_are_taken_in_their_order_and_once() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli.test_cli import ranbench
+from ranbench.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +101,34 @@ def test_what_is_no_bundle_is_refused_and_the_others_are_merged(done: Path) -> N
 
 
 def test_exporting_nothing_ends_with_6(done: Path) -> None:
-    ranbench("merge", "none.zip", "--db", "sqlite:///empty/ranbench.db", cwd=done)
+    Store.open(f"sqlite:///{done}/empty/ranbench.db").close()
 
     found = ranbench("export", "empty.zip", "--db", "sqlite:///empty/ranbench.db", cwd=done)
 
     assert found.returncode == 6
     assert found.stderr.endswith(": there is no done or failed run to export\n")
     assert not (done / "empty.zip").exists()
+
+
+def test_a_file_that_cannot_be_merged_makes_no_database(done: Path) -> None:
+    (done / "text.zip").write_text("not a bundle")
+    with zipfile.ZipFile(done / "tiny.zip") as whole, zipfile.ZipFile(done / "other.zip", "w") as archive:
+        for name in whole.namelist():
+            archive.writestr(name, whole.read(name) + b" ")
+
+    found = ranbench("merge", "text.zip", "none.zip", "other.zip", "--db", "sqlite:///new/ranbench.db", cwd=done)
+
+    assert found.returncode == 7
+    assert len(found.stderr.splitlines()) == 3
+    assert not (done / "new").exists()
+
+
+def test_weights_that_a_bundle_came_without_are_left_out_of_an_export(done: Path) -> None:
+    assert ranbench("export", "plain.zip", "tiny", "--force", cwd=done).returncode == 0
+    assert ranbench("merge", "plain.zip", "--db", "sqlite:///plain/ranbench.db", cwd=done).returncode == 0
+
+    found = ranbench("export", "again.zip", "--weights", "--db", "sqlite:///plain/ranbench.db", cwd=done)
+
+    assert found.returncode == 0, found.stderr
+    assert found.stderr == "ranbench: 4 files of weights left out: of attempts out of bundles, and not here\n"
+    assert (done / "again.zip").read_bytes() == (done / "plain.zip").read_bytes()

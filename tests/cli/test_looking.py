@@ -213,3 +213,11 @@ def test_doctor_exits_7_on_a_problem_and_says_what_to_do(tmp_path: Path) -> None
     assert problems[1].startswith("problem: dataset cifar10: data/cifar-10-batches-py: data_batch_1, ")
     assert problems[1].endswith("; 'ranbench data fetch cifar10 --data data' downloads it")
     assert found.stdout.splitlines()[-1].startswith("2 problems, ")
+
+
+@pytest.mark.parametrize("command", ["runs", "status"])
+def test_a_suite_of_which_nothing_is_recorded_is_refused(done: Path, command: str) -> None:
+    found = ranbench(command, "tinny", cwd=done)
+
+    told = "ranbench: suite 'tinny': nothing of it is recorded; did you mean 'tiny'? (recorded: tiny)\n"
+    assert (found.returncode, found.stdout, found.stderr) == (2, "", told)

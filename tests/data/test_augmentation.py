@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ranbench.data.augmentation import BatchOrder, Draw, Preparation
+from ranbench.data.augmentation import PIECE, BatchOrder, Draw, Preparation
 from ranbench.data.epochs import LastBatch
 from ranbench.data.images import ImageSet
 from ranbench.data.lighting import lit
@@ -111,6 +111,32 @@ def test_the_mean_image_is_exact() -> None:
     mean = prepared(images, mean="image", pad=0).mean
 
     assert torch.equal(mean, torch.tensor([[[306 / 4 / 255, 0.5]]]))
+
+
+def test_the_mean_image_is_added_up_in_pieces_without_an_error() -> None:
+    images = torch.randint(
+        0, 256, (2 * PIECE + 7, 3, 2, 2), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+
+    mean = prepared(images, mean="image", pad=0).mean
+
+    expected = (images.to(torch.int64).sum(dim=0).to(torch.float64) / len(images) / 255).to(torch.float32)
+    assert torch.equal(mean, expected)
+
+
+def test_the_mean_takes_no_copy_of_the_images_in_wider_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    summed: list[int] = []
+    add_up = torch.Tensor.sum
+
+    def watched(tensor: torch.Tensor, *arguments: object, **options: object) -> torch.Tensor:
+        summed.append(tensor.shape[0])
+        return add_up(tensor, *arguments, **options)  # type: ignore[call-overload, no-any-return]
+
+    monkeypatch.setattr(torch.Tensor, "sum", watched)
+
+    prepared(torch.zeros(2 * PIECE + 7, 1, 2, 2, dtype=torch.uint8), mean="image", pad=0)
+
+    assert max(summed) == PIECE
 
 
 def test_no_mean_leaves_pixels_between_0_and_1() -> None:
@@ -476,3 +502,13 @@ def test_a_preparation_goes_with_its_images() -> None:
 
     assert there
     assert made() is None
+
+
+def test_labels_that_are_drawn_for_each_epoch_are_those_of_an_images_own_epoch() -> None:
+    order = BatchOrder(10, 4, 0, pad=0, flip=False, labels=lambda epoch: 100 * epoch + np.arange(10))
+
+    across = order.draw(2)  # the last two images of the first epoch, the first two of the second
+
+    assert across.labels is not None
+    assert across.labels.tolist() == [*across.index[:2].tolist(), *(100 + across.index[2:]).tolist()]
+    assert BatchOrder(10, 4, 0, pad=0, flip=False).draw(2).labels is None

@@ -57,6 +57,15 @@ def test_the_same_seed_gives_the_same_set_and_another_seed_another() -> None:
     assert not torch.equal(first, other)
 
 
+def test_every_epoch_has_a_noise_of_its_own_with_the_same_exact_share() -> None:
+    once, *each = (flip_labels(LABELS, 0.3, 10, 0, epoch) for epoch in (None, 0, 1, 0))
+
+    assert {noisy.changed_pct for noisy in (once, *each)} == {30.0}
+    assert torch.equal(each[0].labels, each[2].labels)
+    assert not torch.equal(each[0].labels, each[1].labels)
+    assert not torch.equal(each[0].labels, once.labels)
+
+
 def test_the_labels_given_are_left_as_they_were() -> None:
     labels = LABELS.clone()
 

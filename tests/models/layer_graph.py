@@ -165,6 +165,12 @@ class _Recorder(TorchDispatchMode):
         assert list(dims) == [2, 3]
         return Node("average", size, (self._of(x),))
 
+    def _unsqueeze(self, size: Any, x: Any, dim: int) -> Node:
+        """One value per channel stands for every position of the map."""
+        del size
+        assert dim in (2, 3)
+        return self._of(x)
+
     def _addmm(self, size: Any, bias: Any, x: Any, weight: Any) -> Node:
         self.weights += [id(bias), int(self._of(weight).op.split()[1])]
         return Node(f"linear {weight.shape[0]}->{weight.shape[1]} bias", size, (self._of(x),))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from ranbench.models import build
 from ranbench.models.attention import (
     MASK_UNITS,
     AttentionModule,
@@ -18,6 +19,7 @@ from ranbench.models.attention import (
     NaiveLearning,
     ResidualLearning,
     SpatialAttention,
+    UnbiasedSpatialAttention,
 )
 from ranbench.models.layers import initialise, max_pool
 from ranbench.models.units import PRE_ACTIVATION
@@ -88,7 +90,33 @@ def test_the_three_activations_of_a_hand_worked_map() -> None:
     torch.testing.assert_close(spatial, torch.tensor([[[[0.7310586, 0.2689414]] * 2]]).reshape(1, 2, 1, 2))
 
 
-@pytest.mark.parametrize("activation", [ChannelAttention(), SpatialAttention()])
+def test_the_unbiased_deviation_of_a_hand_worked_map_is_larger() -> None:
+    x = torch.tensor([[[[3.0, -3.0]], [[4.0, 0.0]]]])
+
+    spatial = UnbiasedSpatialAttention()(x)
+
+    # sums of squares 18 and 8 over one position less than two: +-3 / sqrt(18) and +-2 / sqrt(8), 0.7071068
+    torch.testing.assert_close(spatial, torch.tensor([[[[0.6697615, 0.3302385]] * 2]]).reshape(1, 2, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("options", "activation"),
+    [
+        ({"attention": "spatial"}, SpatialAttention),
+        ({"attention": "spatial", "spatial_std": "biased"}, SpatialAttention),
+        ({"attention": "spatial", "spatial_std": "unbiased"}, UnbiasedSpatialAttention),
+        ({"attention": "mixed", "spatial_std": "unbiased"}, MixedAttention),
+    ],
+)
+def test_a_net_has_the_deviation_that_is_chosen(options: dict[str, str], activation: type[nn.Module]) -> None:
+    net = build("attention-56", options, (1, 8, 8), 10, form="digits")
+
+    found = {type(module.mask[1]) for module in net.modules() if isinstance(module, AttentionModule)}
+
+    assert found == {activation}
+
+
+@pytest.mark.parametrize("activation", [ChannelAttention(), SpatialAttention(), UnbiasedSpatialAttention()])
 def test_a_flat_map_of_zeros_gives_finite_values(activation: nn.Module) -> None:
     result = activation(torch.zeros(1, 3, 4, 4))
 

@@ -1,8 +1,9 @@
-"""The nets without attention of table 6, layer by layer against the papers that define them."""
+"""The residual nets of table 6 and of squeeze and excitation, layer by layer against the papers that define them."""
 
 from __future__ import annotations
 
 import pytest
+import torch
 from layer_graph import (
     Node,
     add,
@@ -14,12 +15,16 @@ from layer_graph import (
     in_order,
     norm_relu,
     on_meta,
+    relu,
     rows,
     trunk_depth,
 )
 
-MILLIONS = {"resnet-164": 1.70, "resnet-1001": 10.33, "wrn-16-8": 10.96, "wrn-28-10": 36.48}
+from ranbench.models.excitation import ExcitedBasicUnit, ExcitedUnit, SqueezeExcitation
+from ranbench.models.units import PreActivationUnit, WideUnit
 
+MILLIONS = {"resnet-164": 1.70, "resnet-1001": 10.33, "wrn-16-8": 10.96, "wrn-28-10": 36.48}
+EXCITED = ("resnet-110", "se-resnet-110", "se-resnet-164")
 
 IMAGE = (3, 32, 32)
 
@@ -30,36 +35,47 @@ def projected(x: Node, activated: Node, outputs: int, stride: int) -> Node:
     return conv(activated, outputs, 1, stride) if changes else x
 
 
-def bottleneck(x: Node, outputs: int, stride: int) -> Node:
+def excited(x: Node) -> Node:
+    """Average, C -> C / 16, ReLU, C / 16 -> C, sigmoid, times x (Hu et al., section 3)."""
+    c = x.size[0]
+    average = Node("average", (c,), (x,))
+    hidden = relu(Node(f"linear {c}->{c // 16} bias", (c // 16,), (average,)))
+    scale = Node("sigmoid", (c,), (Node(f"linear {c // 16}->{c} bias", (c,), (hidden,)),))
+    return Node("mul", x.size, (x, scale))
+
+
+def bottleneck(x: Node, outputs: int, stride: int, *, se: bool = False) -> Node:
     """BN ReLU 1x1 (with the stride), BN ReLU 3x3, BN ReLU 1x1 (He et al. 2016, resnet-1k-layers)."""
     activated = norm_relu(x)
     body = norm_relu(conv(activated, outputs // 4, 1, stride))
     body = norm_relu(conv(body, outputs // 4, 3))
-    return add(projected(x, activated, outputs, stride), conv(body, outputs, 1))
+    last = conv(body, outputs, 1)
+    return add(projected(x, activated, outputs, stride), excited(last) if se else last)
 
 
-def basic(x: Node, outputs: int, stride: int) -> Node:
+def basic(x: Node, outputs: int, stride: int, *, se: bool = False) -> Node:
     """BN ReLU 3x3 (with the stride), BN ReLU 3x3, no dropout (Zagoruyko and Komodakis, 2016)."""
     activated = norm_relu(x)
     body = norm_relu(conv(activated, outputs, 3, stride))
-    return add(projected(x, activated, outputs, stride), conv(body, outputs, 3))
+    last = conv(body, outputs, 3)
+    return add(projected(x, activated, outputs, stride), excited(last) if se else last)
 
 
-def resnet(n: int, classes: int) -> Node:
+def resnet(n: int, classes: int, *, se: bool = False) -> Node:
     x = conv(image(3, 32, 32), 16, 3)
     for outputs, stride in ((64, 1), (128, 2), (256, 2)):
-        x = bottleneck(x, outputs, stride)
+        x = bottleneck(x, outputs, stride, se=se)
         for _ in range(n - 1):
-            x = bottleneck(x, outputs, 1)
+            x = bottleneck(x, outputs, 1, se=se)
     return classifier(norm_relu(x), classes)
 
 
-def wide_resnet(n: int, k: int, classes: int) -> Node:
+def wide_resnet(n: int, k: int, classes: int, *, se: bool = False) -> Node:
     x = conv(image(3, 32, 32), 16, 3)
     for outputs, stride in ((16 * k, 1), (32 * k, 2), (64 * k, 2)):
-        x = basic(x, outputs, stride)
+        x = basic(x, outputs, stride, se=se)
         for _ in range(n - 1):
-            x = basic(x, outputs, 1)
+            x = basic(x, outputs, 1, se=se)
     return classifier(norm_relu(x), classes)
 
 
@@ -72,6 +88,9 @@ def wide_resnet(n: int, k: int, classes: int) -> Node:
         ("wrn-16-8", 10, wide_resnet(2, 8, 10)),
         ("wrn-28-10", 10, wide_resnet(4, 10, 10)),
         ("wrn-28-10", 100, wide_resnet(4, 10, 100)),
+        ("resnet-110", 10, wide_resnet(18, 1, 10)),
+        ("se-resnet-110", 100, wide_resnet(18, 1, 100, se=True)),
+        ("se-resnet-164", 10, resnet(18, 10, se=True)),
     ],
     ids=lambda value: "" if isinstance(value, Node) else str(value),
 )
@@ -88,7 +107,10 @@ def test_the_counts_round_to_those_of_table_6(name: str, millions: float) -> Non
     assert round(sum(parameter.numel() for parameter in net.parameters()) / 1e6, 2) == millions
 
 
-@pytest.mark.parametrize(("name", "depth"), [("resnet-164", 164), ("resnet-1001", 1001)])
+@pytest.mark.parametrize(
+    ("name", "depth"),
+    [("resnet-164", 164), ("resnet-1001", 1001), ("resnet-110", 110), ("se-resnet-110", 110), ("se-resnet-164", 164)],
+)
 def test_a_resnet_is_named_for_the_weighted_layers_of_its_longest_way(name: str, depth: int) -> None:
     assert trunk_depth(graph_of(name, "cifar", IMAGE, 10)) == depth
 
@@ -108,6 +130,48 @@ def test_images_of_any_size_are_taken(side: int, name: str) -> None:
 
 
 @pytest.mark.parametrize("num_classes", [10, 100])
-@pytest.mark.parametrize("name", MILLIONS)
+@pytest.mark.parametrize("name", [*MILLIONS, *EXCITED])
 def test_there_is_one_logit_per_class(name: str, num_classes: int) -> None:
     assert graph_of(name, "cifar", IMAGE, num_classes).size == (num_classes,)
+
+
+def test_squeeze_and_excitation_of_hand_worked_maps() -> None:
+    block = SqueezeExcitation(32).eval()
+    first, second = block.mask[0][1], block.mask[0][3]
+    with torch.no_grad():
+        first.weight.zero_()
+        first.weight[:, 0] = torch.tensor([1.0, -1.0])  # the mean of channel 0, and its negative, which ReLU cuts off
+        first.bias.zero_()
+        second.weight.zero_()
+        second.weight[:, 0] = 1.0
+        second.bias.fill_(-2.0)
+    x = torch.ones(1, 32, 2, 2)
+    x[0, 0] = torch.tensor([[1.0, 2.0], [3.0, 2.0]])  # mean 2, so s = sigmoid(2 - 2) = 1/2 in every channel
+
+    assert (first.weight.shape, second.weight.shape) == ((2, 32), (32, 2))
+    torch.testing.assert_close(block(x), x / 2)
+
+
+@pytest.mark.parametrize("channels", [1, 8, 15, 16])
+def test_few_channels_are_squeezed_to_one_at_least(channels: int) -> None:
+    block = SqueezeExcitation(channels)
+
+    assert block.mask[0][1].out_features == 1
+    assert block(torch.zeros(2, channels, 3, 3)).shape == (2, channels, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("excited_unit", "unit"),
+    [(ExcitedUnit(32, 8), PreActivationUnit(32, 8)), (ExcitedBasicUnit(32, 32), WideUnit(32, 32))],
+)
+def test_what_a_unit_adds_is_scaled_and_its_shortcut_is_not(
+    excited_unit: ExcitedUnit | ExcitedBasicUnit, unit: PreActivationUnit | WideUnit
+) -> None:
+    unit.norm, unit.body = excited_unit.norm, excited_unit.body[0]
+    block, x = excited_unit.body[1], torch.randn(2, 32, 4, 4, generator=torch.Generator().manual_seed(0))
+    unit.eval()
+    excited_unit.eval()
+
+    added = unit(x) - x
+
+    torch.testing.assert_close(excited_unit(x), x + block(added))

@@ -13,7 +13,7 @@ from ranbench.models import build
 from ranbench.spec import ModelSpec, digest
 
 SIDES: dict[Form, int] = {"cifar": 32, "imagenet": 224, "digits": 8}
-HAS = "it has: learning, attention, mask, r_scales, p, t, r"
+HAS = "it has: learning, attention, mask, r_scales, spatial_std, p, t, r"
 
 
 def refusal_of_build(name: str, options: dict[str, Any], form: Form) -> str:

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from ranbench.catalogue import NETS
 from ranbench.models import build, initialise
+from ranbench.models.excitation import SqueezeExcitation
 from ranbench.models.layers import Head, Initialisation, Norm, conv1x1, conv3x3, conv7x7
 from ranbench.models.units import (
     INCEPTION,
@@ -90,15 +91,23 @@ def test_the_stride_stands_in_the_3x3_or_in_the_first_1x1(stride_first: bool, st
     assert [module.stride[0] for module in convolutions] == strides
 
 
-def test_no_convolution_has_a_bias_and_the_classifier_has_one() -> None:
+def test_no_convolution_has_a_bias_and_fully_connected_layers_have_one() -> None:
     with_bias = {
         (name, part)
         for name, net in ours().items()
         for part, module in net.named_modules()
         if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None
     }
+    excitation = {
+        (name, f"{part}.mask.0.{layer}")
+        for name, net in ours().items()
+        for part, module in net.named_modules()
+        for layer in (1, 3)
+        if isinstance(module, SqueezeExcitation)
+    }
 
-    assert with_bias == {(name, "head.classifier") for name in OURS}
+    assert len(excitation) == 2 * 2 * 54
+    assert with_bias - excitation == {(name, "head.classifier") for name in OURS}
 
 
 def test_every_batch_norm_of_every_net_has_the_authors_constants() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -154,6 +154,38 @@ class Recorder:
 def recorder() -> Recorder:
     """An empty recorder."""
     return Recorder()
+
+
+@pytest.fixture
+def mixed(load: Load, recorder: Recorder) -> Suite:
+    """A cell with three seeds, one with a single seed and two failures, one never run, one that failed outright."""
+    suite = load()
+    for spec, error in zip(runs_of(suite, model="attention-56", learning="residual"), (5.0, 6.0, 5.5), strict=True):
+        recorder.done(spec, error)
+    first, second, third = runs_of(suite, model="attention-56", learning="naive")
+    recorder.done(first, 7.0)
+    recorder.failed(second, "the training loss became nan at iteration 12")
+    recorder.failed(third, "cannot read /home/somebody/data/cifar.tar", reason=Reason.ERROR)
+    for spec in runs_of(suite, model="attention-92", learning="naive"):
+        recorder.failed(spec, "the training loss became nan at iteration 12")
+    return suite
+
+
+@pytest.fixture
+def hostile(load: Load, recorder: Recorder) -> Suite:
+    """A suite, a device and an error whose words would be markup, a formula or a command in one format or another."""
+    title = 'title: "<script>alert(1)</script>|`x`|_y_ $z$ \\\\input{x} %{}~^&\\n# 100 % \\u202e日本 =1+1"'
+    text = SUITE + CLAIM
+    text = text.replace("title: A small suite", title).replace(
+        "two stages in place of three", "\"=cmd|' /C calc'!A0 | b\\n| c <img src=x onerror=alert(1)> ]]></style>\""
+    )
+    suite = load(text)
+    device = replace(ENVIRONMENT, device_name="GPU|<b>`0`_%", versions={"torch": "2|<i>\n3", "@x": "+1"})
+    specs = runs_of(suite)
+    recorder.done(specs[0], 5.0, environment=device)
+    recorder.failed(specs[1], "oops | <script> \\write18{x}\n\n# heading \u0000\ufdd00\ufdd1")
+    recorder.add(specs[3], State.DONE, metrics={"error_pct": float("nan"), "best_error_pct": 7.0})
+    return suite
 
 
 def runs_of(suite: Suite, **axes: str) -> list[RunSpec]:

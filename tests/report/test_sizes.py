@@ -170,7 +170,7 @@ def test_a_count_that_misses_is_said_in_a_sentence_with_the_printed_digits(load:
 
 def test_the_picture_of_counts_says_what_its_axis_is(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = []
-    monkeypatch.setattr("ranbench.report.pictures.forest", lambda _, label: labels.append(label))
+    monkeypatch.setattr("ranbench.report.pictures.forest", lambda _, label, nothing: labels.append(label))
     suite = load(COUNTED)
 
     ((picture, make),) = _claims(tables(suite, [], measured(suite)))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import re
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,14 +21,16 @@ from ranbench.cli import main
 from ranbench.cli.options import seconds_of
 from ranbench.cli.progress import Lines
 from ranbench.data import ImageSet
-from ranbench.environment import new_owner
+from ranbench.environment import code_id, describe, new_owner
 from ranbench.records import Reason, RunRecord, State
 from ranbench.runner import How, Observer, Stop, Summary, run
 from ranbench.runner.attempt import Attempt
+from ranbench.runner.batch import Batch
 from ranbench.spec import RunSpec
 from ranbench.store import Claimed, Store
 from ranbench.suite import Suite, load_suite
-from ranbench.training import Training
+from ranbench.training import Checkpoints, Training
+from ranbench.training.compiler import compiler_fault
 
 TWO = How(at_once=2, threads=1)
 
@@ -316,6 +321,76 @@ def test_a_run_that_lacks_memory_while_it_is_opened_beside_another_waits_as_well
     assert weights(store) == {name: expected[name] for name in weights(store)}
 
 
+@pytest.fixture
+def alive(monkeypatch: pytest.MonkeyPatch) -> Iterator[weakref.WeakSet[Training]]:
+    """The trainings that are there, where no garbage is collected: they go once nothing refers to them."""
+    found: weakref.WeakSet[Training] = weakref.WeakSet()
+    begin = Training.__init__
+
+    def init(training: Training, *arguments: Any, **options: Any) -> None:
+        found.add(training)
+        begin(training, *arguments, **options)
+
+    monkeypatch.setattr(Training, "__init__", init)
+    monkeypatch.setattr("ranbench.runner.batch.give_back_memory", lambda: None)
+    gc.collect()
+    gc.disable()
+    yield found
+    gc.enable()
+
+
+@pytest.mark.parametrize(("at_once", "when"), [(1, 3), (2, 6), (3, 9)])
+@pytest.mark.parametrize("bytes_more", [2**50, None], ids=["lacking memory", "any other error"])
+def test_a_run_whose_step_raised_is_gone_before_the_next_one_joins(
+    suite: Suite,
+    execute: Execute,
+    alive: weakref.WeakSet[Training],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    at_once: int,
+    when: int,
+    bytes_more: int | None,
+) -> None:
+    """The error comes from within a step, whose frames hold the net, its activations and its gradients."""
+    losses, loss, fill = [], torch.nn.functional.cross_entropy, Batch._fill
+    left_over: list[int] = []
+
+    def swelling(logits: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
+        losses.append(logits.requires_grad)
+        if logits.requires_grad and sum(losses) == when:
+            try:
+                torch.empty(bytes_more or 1)
+                raise RuntimeError("of another kind")
+            except RuntimeError as error:
+                raise ValueError("raised while another was handled") from error
+        return loss(logits, *arguments, **options)
+
+    def counted(batch: Batch, *arguments: Any) -> bool:
+        left_over.append(len(alive) - len(batch.open))
+        return fill(batch, *arguments)
+
+    monkeypatch.setattr(torch.nn.functional, "cross_entropy", swelling)
+    monkeypatch.setattr(Batch, "_fill", counted)
+
+    summary = execute(suite, how=How(at_once=at_once, threads=1))
+
+    waits = bytes_more is not None and at_once > 1
+    assert (summary.trained, summary.failed) == ((4, 0) if waits else (3, 1))
+    assert set(left_over) == {0}
+
+
+def test_memory_of_the_host_is_given_back_before_a_run_that_lacked_it_is_tried_again(
+    suite: Suite, execute: Execute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, given = Told(), []
+    monkeypatch.setattr("ranbench.runner.batch.give_back_memory", lambda: given.append(list(told.order)))
+    Lacking(monkeypatch, lambda training: training.step == 2 and len(told.open) > 1, MemoryError)
+
+    execute(suite, only={"learning": "naive"}, how=TWO, observer=told)
+
+    assert [[event for _, event in before] for before in given] == [["from 0", "from 0"]]
+
+
 @pytest.mark.parametrize("at_once", [1, 2])
 def test_a_run_that_takes_too_long_is_failed_with_its_line_and_the_suite_goes_on(
     suite: Suite, store: Store, execute: Execute, monkeypatch: pytest.MonkeyPatch, at_once: int
@@ -487,6 +562,122 @@ def test_a_resume_that_cannot_keep_the_recorded_path_says_so_and_is_marked(
     assert {first.state, second.state} == {State.DONE}
 
 
+def stopping_after(step: int) -> dict[str, Any]:
+    """Options with which every run is left, with a checkpoint, once one has done so many steps."""
+    stop = Stop()
+    return {
+        "observer": Told(lambda _spec, now: stop.request(signal.SIGINT) if now == step else None),
+        "stop": stop,
+    }
+
+
+def starts(told: Told) -> list[str]:
+    return [event for _, event in told.order if event.startswith("from")]
+
+
+def test_two_databases_in_one_folder_do_not_take_each_others_checkpoints(
+    suite: Suite, store: Store, execute: Execute, expected: dict[str, str], tmp_path: Path
+) -> None:
+    """Their attempts have one fingerprint and one number."""
+    alone, one, two = {"only": {"learning": "naive"}, "how": TWO}, Told(), Told()
+
+    with Store.open(f"sqlite:///{tmp_path}/results/other.db") as other:
+        there = Execute(other, tmp_path)
+        execute(suite, **alone, **stopping_after(2))
+        there(suite, **alone, **stopping_after(4))
+        execute(suite, **alone, observer=one)
+        there(suite, **alone, observer=two)
+        found = weights(other)
+
+    assert (starts(one), starts(two)) == (["from 2"] * 2, ["from 4"] * 2)
+    assert one.notes + two.notes == []
+    assert weights(store) == found == {name: expected[name] for name in found}
+    assert list((tmp_path / "results" / "checkpoints").iterdir()) == []
+
+
+def test_an_attempt_whose_checkpoints_have_an_older_name_goes_on_from_them(
+    suite: Suite, store: Store, execute: Execute, expected: dict[str, str], tmp_path: Path
+) -> None:
+    alone, told = {"only": {"learning": "naive"}, "how": TWO}, Told()
+    execute(suite, **alone, **stopping_after(2))
+    for folder in (tmp_path / "results" / "checkpoints").iterdir():
+        folder.rename(folder.with_name(f"{folder.name[:16]}-1"))
+
+    execute(suite, **alone, observer=told)
+
+    assert (starts(told), told.notes) == (["from 2"] * 2, [])
+    assert weights(store) == {name: expected[name] for name in weights(store)}
+    assert list((tmp_path / "results" / "checkpoints").iterdir()) == []
+
+
+def test_a_checkpoint_beyond_what_is_recorded_is_passed_over_in_one_line(
+    suite: Suite, store: Store, execute: Execute, expected: dict[str, str], tmp_path: Path
+) -> None:
+    """As where the database was set back to an older copy."""
+    alone, told = {"only": {"learning": "naive"}, "how": How(at_once=1, threads=1)}, Told()
+    execute(suite, **alone, **stopping_after(4))
+    attempt, seed_0 = store.runs()[0].attempts[0], suite.runs({"learning": "naive"})[0]
+    store.forget_after(attempt.id, take_over(store, seed_0) and "another", 2)
+    store.interrupt(attempt.id, "another")
+
+    execute(suite, **alone, observer=told)
+
+    assert starts(told) == ["from 0"] * 2
+    assert [note.partition(": ")[2] for note in told.notes] == [
+        "holds iteration 4, beyond the 2 that are recorded; training begins anew"
+    ]
+    assert weights(store) == {name: expected[name] for name in weights(store)}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "beside", "peak", "share"),
+    [(1, 1, 1.0, 900.0, 900.0), (2, 1, 2.0, None, 450.0), (1, 2, 2.0, None, 900.0), (2, 2, 2.0, None, 450.0)],
+)
+def test_a_resumed_run_keeps_the_most_that_all_its_commands_took(  # noqa: PLR0917 - a row of the table
+    suite: Suite,
+    store: Store,
+    execute: Execute,
+    monkeypatch: pytest.MonkeyPatch,
+    first: int,
+    second: int,
+    beside: float,
+    peak: float | None,
+    share: float,
+) -> None:
+    """The first command finds a peak of 900 bytes, the second one of 300."""
+    only = {"learning": "naive"}
+    for bytes_taken, at_once, options in ((900, first, stopping_after(2)), (300, second, {})):
+        monkeypatch.setattr("ranbench.runner.attempt.peak_memory_bytes", lambda bytes_taken=bytes_taken: bytes_taken)
+        monkeypatch.setattr(
+            "ranbench.runner.attempt.peak_device_memory_bytes", lambda _device, bytes_taken=bytes_taken: bytes_taken
+        )
+        execute(suite, only=only, how=How(at_once=at_once, threads=1), **options)
+
+    record = store.runs()[0]
+    found = [metric(record, name) for name in ("runs_at_once", "peak_memory_bytes", "peak_device_memory_bytes")]
+    assert record.attempts[0].resumes == 1
+    assert found == [beside, peak, share]
+
+
+def test_of_a_run_begun_by_a_version_that_kept_no_measurements_its_memory_is_not_known(
+    suite: Suite, store: Store, execute: Execute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Checkpoints.write
+
+    def as_before(checkpoints: Checkpoints, tensors: Any, values: dict[str, Any]) -> Path:
+        return write(checkpoints, tensors, {name: value for name, value in values.items() if name != "measured"})
+
+    with monkeypatch.context() as before:
+        before.setattr(Checkpoints, "write", as_before)
+        execute(suite, only={"learning": "naive"}, how=How(at_once=1, threads=1), **stopping_after(2))
+
+    execute(suite, only={"learning": "naive"}, how=How(at_once=1, threads=1))
+
+    resumed, fresh = store.runs()
+    assert [metric(record, "runs_at_once") for record in (resumed, fresh)] == [1.0, 1.0]
+    assert [metric(record, "peak_memory_bytes") is None for record in (resumed, fresh)] == [True, False]
+
+
 MYNET = """\
 from torch import nn
 
@@ -497,7 +688,7 @@ def tiny(shape, num_classes):
 """
 
 
-def test_foreign_nets_are_trained_one_at_a_time(
+def test_foreign_nets_are_trained_one_at_a_time_with_all_threads(
     tiny_suite: Path, store: Store, execute: Execute, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They draw from generators that all threads of a process share."""
@@ -510,9 +701,10 @@ def test_foreign_nets_are_trained_one_at_a_time(
     )
     tiny_suite.write_text(text[: text.index("claims:")])
     told = Told()
+    torch.set_num_threads(4)
 
     try:
-        execute(load_suite(tiny_suite), how=replace(TWO, trust_imports=True), observer=told)
+        execute(load_suite(tiny_suite), how=How(at_once=2, trust_imports=True), observer=told)
     finally:
         sys.modules.pop("mynet", None)
 
@@ -521,6 +713,7 @@ def test_foreign_nets_are_trained_one_at_a_time(
     assert {record.counted.environment.engine_path for record in store.runs() if record.counted} == {
         "eager, contiguous"
     }
+    assert [record.counted.environment.threads for record in store.runs() if record.counted] == [4, 4]
 
 
 def test_progress_lines_of_two_open_runs_name_the_run(
@@ -589,6 +782,8 @@ def command(tiny_suite: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     [
         (("--at-once", "0"), 2, "--at-once 0: must be 1 or more"),
         (("--threads", "0"), 2, "--threads 0: must be 1 or more"),
+        (("--threads", "9"), 2, "--threads 9: this machine has 2 cores; at most 4 times as many are allowed"),
+        (("--at-once", "33"), 2, "--at-once 33: this machine has 2 cores; at most 16 times as many are allowed"),
         (
             ("--timeout", "soon"),
             2,
@@ -606,13 +801,127 @@ def command(tiny_suite: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_what_cannot_be_done_is_refused_in_one_line_before_a_database_is_made(
-    command: Command, options: tuple[str, ...], code: int, said: str
+    command: Command, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], code: int, said: str
 ) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+
     found, lines = command(*options)
 
     assert (found, len(lines)) == (code, 1)
     assert lines[0].startswith(f"ranbench: {said}")
     assert not Path("results").exists()
+
+
+def test_a_precision_that_the_device_has_not_is_refused_before_a_database_is_made(
+    command: Command, tiny_suite: Path
+) -> None:
+    protocol = tiny_suite.parent / "protocols" / "tiny.yaml"
+    protocol.write_text(protocol.read_text().replace("precision: float32", "precision: tf32"))
+
+    found, lines = command("--device", "cpu")
+
+    assert (found, lines) == (
+        7,
+        ["ranbench: precision tf32: only CUDA devices have it; use --device cuda, or a protocol of precision float32"],
+    )
+    assert not Path("results").exists()
+
+
+@pytest.fixture
+def no_compiler() -> Iterator[None]:
+    """A machine on which torch finds no C++ compiler."""
+    from torch._inductor import config
+    from torch._inductor.cpp_builder import cpp_compiler_search
+
+    compiler_fault.cache_clear()
+    cpp_compiler_search.cache_clear()
+    with config.patch({"cpp.cxx": (None, "no-such-compiler")}):
+        yield
+    compiler_fault.cache_clear()
+    cpp_compiler_search.cache_clear()
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_a_machine_without_a_compiler_is_told_once_before_anything_is_recorded(
+    command: Command, tmp_path: Path
+) -> None:
+    said = r"ranbench: --path compiled: nothing can be compiled on this machine \(.*compiler.*\); install a C\+\+ .*"
+
+    first = command("--path", "compiled")
+    made = (tmp_path / "results").exists()
+    with Store.open(f"sqlite:///{tmp_path}/results/ranbench.db") as store:
+        second = command("--path", "compiled")
+
+        assert (store.runs(), store.suites()) == ([], [])
+    assert not made
+    for found, lines in (first, second):
+        assert (found, len(lines)) == (7, 1)
+        assert re.fullmatch(said, lines[0])
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_an_attempt_begun_compiled_goes_on_another_way_where_there_is_no_compiler(
+    suite: Suite, store: Store, execute: Execute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, one = Told(), suite.runs({"learning": "naive"})[0]
+    here = describe(torch.device("cpu"), 1, "compiled, channels_last")
+    claimed = store.claim(one, code_id=code_id(), environment=here, owner=new_owner(), is_alive=lambda *_: True)
+    assert isinstance(claimed, Claimed)
+    paths: list[str] = []
+    take_step = Training.take_step
+
+    def look(training: Training) -> object:
+        paths.append(str(training.path))
+        return take_step(training)
+
+    monkeypatch.setattr("ranbench.runner.suite.is_alive", lambda *_: False)
+    monkeypatch.setattr(Training, "take_step", look)
+
+    execute(suite, only={"learning": "naive"}, observer=told)
+
+    assert store.runs()[0].attempts[0].resumes == 1
+    assert [state for state, _ in ends(store)] == ["done", "done"]
+    assert set(paths) == {"eager, channels_last"}
+
+
+LACKING_HOST_MEMORY = [
+    MemoryError(),
+    OSError(12, "Cannot allocate memory"),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 5 bytes"),
+]
+
+
+@pytest.mark.parametrize("error", LACKING_HOST_MEMORY, ids=lambda error: type(error).__name__)
+def test_lack_of_memory_for_a_dataset_is_one_line_and_nothing_is_recorded(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def swell(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("ranbench.runner.loading.load", swell)
+
+    found, (line,) = command()
+
+    assert found == 7
+    assert line.startswith("ranbench: dataset 'digits': not enough memory to load it (")
+    assert line.endswith("); free some and repeat the command")
+    with Store.open(f"sqlite:///{tmp_path}/results/ranbench.db") as store:
+        assert (store.runs(), store.suites()) == ([], [])
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a fault"), OSError(2, "No such file")])
+def test_any_other_error_of_a_dataset_stays_what_it_is(
+    suite: Suite, execute: Execute, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("ranbench.runner.loading.load", fail)
+
+    with pytest.raises(type(error)) as raised:
+        execute(suite)
+
+    assert raised.value is error
 
 
 def test_a_path_that_this_machine_has_not_is_refused_where_there_is_a_database_too(

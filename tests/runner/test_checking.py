@@ -183,6 +183,22 @@ def test_a_run_of_which_nothing_is_done_cannot_be_checked(suite: Suite, store: S
     assert caught.value.exit_code == 6
 
 
+def test_of_a_failed_run_it_is_said_how_it_is_tried_again(
+    suite: Suite, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command without the option leaves it as it is."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(loop.Training, "take_step", fail)
+    run(suite, store, results=tmp_path / "results", only={"learning": "naive"})
+    failed = next(record for record in store.runs() if record.latest)
+
+    with pytest.raises(NothingMeasured, match=r"it is failed; 'ranbench run SUITE --rerun failed' trains it$"):
+        check(failed, store, results=tmp_path / "results")
+
+
 def test_a_check_that_another_command_is_at_is_refused(
     again: Callable[..., Checked], record: RunRecord, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

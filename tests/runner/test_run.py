@@ -227,6 +227,27 @@ def test_noise_is_recorded_with_its_realised_share_and_confusion(
     assert sum(values[0] for _, values in counts.values()) == 200
 
 
+def test_noise_that_is_drawn_for_each_epoch_is_another_cell_with_the_same_share(
+    tiny_suite: Path, store: Store, execute: Callable[..., object]
+) -> None:
+    text = tiny_suite.read_text().replace("dataset: digits}", "dataset: digits, noise: 0.5}", 1)
+    tiny_suite.write_text(
+        text.replace("learning: [residual, naive]", "noise_drawn: [once, each-epoch]").split("claims")[0]
+    )
+    suite = load_suite(tiny_suite, seeds=1)
+    later = tiny_suite.parent / "protocols" / "tiny.yaml"
+    later.write_text(
+        later.read_text().replace("iterations: 6", "iterations: 9")
+    )  # 200 images at batch 32: 6.25 an epoch
+
+    execute(load_suite(tiny_suite, seeds=1))
+
+    records = store.runs(suite="tiny")
+    assert [suite.label(cell) for cell in suite.cells] == ["drawn once", "drawn each epoch"]
+    assert {record.counted.metrics["noise_realised_pct"] for record in records if record.counted} == {50.0}
+    assert len({weights(record, store) for record in records}) == 2
+
+
 def test_missing_data_is_told_before_anything_is_claimed(
     tmp_path: Path, store: Store, execute: Callable[..., object]
 ) -> None:

@@ -9,11 +9,11 @@ import pytest
 from ranbench.errors import SuiteError
 from ranbench.suite import load_suite
 
-PROTOCOLS = "(allowed: cifar-paper, cifar-scaled, digits, imagenet-paper, smoke, tiny)"
-AXES = "(allowed: model, learning, attention, mask, p, t, r, r_scales, dataset, input, noise)"
+PROTOCOLS = "(allowed: cifar-paper, cifar-resnet, cifar-scaled, digits, imagenet-paper, smoke, tiny)"
+AXES = "(allowed: model, learning, attention, mask, p, t, r, r_scales, spatial_std, dataset, input, noise, noise_drawn)"
 SUITE_KEYS = (
-    "(allowed: name, title, about, paper, reference, protocol, factor, seeds, datasets, cells, published, cited, "
-    "claims, deviations)"
+    "(allowed: name, title, about, paper, reference, protocol, factor, seeds, datasets, cells, probes, published, "
+    "cited, claims, deviations)"
 )
 NET_HELP = (
     "('ranbench list models' prints all; attention-N takes N = 36m + 20; timm:NAME, torchvision:NAME and "
@@ -58,7 +58,7 @@ SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
         "margn: 1, id: residual",
         [
             "tiny.yaml:13:6: claims.0.margn: unknown key "
-            "(allowed: id, kind, says, where, a, b, metric, min_effect, allow_scaled)"
+            "(allowed: id, kind, says, where, over, a, b, metric, min_effect, allow_scaled)"
         ],
     ),
     "duplicate key": ("title:", "name: tiny\ntitle:", ["tiny.yaml:2:1: name: this key stands twice, first in line 1"]),
@@ -66,6 +66,45 @@ SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
         "seeds: 2",
         "seeds: -1",
         ["tiny.yaml:5:1: seeds: input should be greater than or equal to 0, got -1"],
+    ),
+    "unknown probe": (
+        "claims:",
+        "probes: [response]\nclaims:",
+        ["tiny.yaml:12:10: probes.0: input should be 'responses', got 'response'"],
+    ),
+    "probe twice": (
+        "claims:",
+        "probes: [responses, responses]\nclaims:",
+        ["tiny.yaml:12:21: probes.1: probe 'responses' stands twice"],
+    ),
+    "probe of a net whose stages are not known": (
+        "  fixed: {model: attention-56, dataset: digits}\n  matrix:\n    learning: [residual, naive]\nclaims:\n"
+        f"  - {{id: residual-beats-naive, kind: better, {CLAIM}}}",
+        "  fixed: {model: 'timm:resnet18', dataset: digits}\nprobes: [responses]",
+        [
+            "tiny.yaml:10:10: probes.0: the stages of 'timm:resnet18' are not known, so their responses cannot be "
+            "measured"
+        ],
+    ),
+    "claim about what is not measured": (
+        "metric: error_pct",
+        "metric: response_stage2",
+        [
+            "tiny.yaml:13:93: claims.0.metric: response_stage2 is measured only where the suite says "
+            "'probes: [responses]'"
+        ],
+    ),
+    "claim about a stage that a net does not have": (
+        f"claims:\n  - {{id: residual-beats-naive, kind: better, {CLAIM}}}",
+        "probes: [responses]\nclaims:\n  - {id: residual-beats-naive, kind: better, a: {learning: residual}, "
+        "b: {learning: naive}, metric: response_stage3_relative}",
+        ["tiny.yaml:14:93: claims.0.metric: response_stage3_relative: attention-56 has 2 stages on digits"],
+    ),
+    "published response in another unit": (
+        "claims:",
+        "probes: [responses]\npublished:\n  - {cell: {learning: naive}, metric: response_stage2_relative, value: 0.02, "
+        "unit: percent, where: figure 4}\nclaims:",
+        ["tiny.yaml:14:78: published.0.unit: response_stage2_relative is in ratio, got 'percent'"],
     ),
     "no seeds, but protocols and a claim about runs": (
         "seeds: 2",
@@ -98,7 +137,106 @@ SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
     "a complexity claim on an error": (
         f"kind: better, {CLAIM}",
         "kind: complexity, cell: {learning: naive}, metric: error_pct, tolerance_pct: 3",
-        ["tiny.yaml:13:75: claims.0.metric: error_pct is no count (allowed: parameters, macs, depth)"],
+        [
+            "tiny.yaml:13:75: claims.0.metric: error_pct is no count "
+            "(allowed: parameters, macs, depth, modules_1, modules_2, modules_3)"
+        ],
+    ),
+    "a negative smallest effect": (
+        CLAIM,
+        f"{CLAIM}, min_effect: -0.1",
+        ["tiny.yaml:13:112: claims.0.min_effect: input should be greater than or equal to 0, got -0.1"],
+    ),
+    "a negative margin": (
+        f"kind: better, {CLAIM}",
+        "kind: value, cell: {learning: naive}, metric: error_pct, margin: -0.5",
+        ["tiny.yaml:13:89: claims.0.margin: input should be greater than 0, got -0.5"],
+    ),
+    "a claim over an axis that does not exist": (
+        CLAIM,
+        "over: [learnin], a: {mask: encoder-decoder}, b: {model: attention-56}, metric: error_pct",
+        [f"tiny.yaml:13:53: claims.0.over.0: unknown axis; did you mean 'learning'? {AXES}"],
+    ),
+    "a claim over an axis that an arm fixes": (
+        CLAIM,
+        f"over: [learning], {CLAIM}",
+        [
+            "tiny.yaml:13:68: claims.0.a.learning: learning cannot have one value here and be ranged over",
+            "tiny.yaml:13:93: claims.0.b.learning: learning cannot have one value here and be ranged over",
+        ],
+    ),
+    "a claim over an axis twice": (
+        CLAIM,
+        f"over: [model, model], {CLAIM}",
+        ["tiny.yaml:13:60: claims.0.over.1: model stands twice"],
+    ),
+    "a claim over one value": (
+        CLAIM,
+        f"over: [model], {CLAIM}",
+        ["tiny.yaml:13:46: claims.0.over: there is one value only to range over; leave this key out"],
+    ),
+    "a ratio without a bound": (
+        f"kind: better, {CLAIM}",
+        f"kind: ratio, {CLAIM}",
+        ["tiny.yaml:13:5: claims.0: expected either at_most or at_least, exactly one of them"],
+    ),
+    "a ratio with two bounds": (
+        f"kind: better, {CLAIM}",
+        f"kind: ratio, {CLAIM}, at_most: 1, at_least: 1",
+        ["tiny.yaml:13:5: claims.0: expected either at_most or at_least, exactly one of them"],
+    ),
+    "a ratio at most zero": (
+        f"kind: better, {CLAIM}",
+        f"kind: ratio, {CLAIM}, at_most: 0",
+        ["tiny.yaml:13:111: claims.0.at_most: input should be greater than 0, got 0"],
+    ),
+    "a trend of nothing": (
+        f"kind: better, {CLAIM}",
+        "kind: trend, along: learning, metric: error_pct, direction: rising",
+        ["tiny.yaml:13:5: claims.0: expected either cells, or both a and b for the trend of their gap"],
+    ),
+    "a trend of cells and a gap": (
+        f"kind: better, {CLAIM}",
+        f"kind: trend, along: noise, cells: {{}}, direction: rising, {CLAIM}",
+        ["tiny.yaml:13:5: claims.0: expected either cells, or both a and b for the trend of their gap"],
+    ),
+    "a trend along an axis that does not exist": (
+        f"kind: better, {CLAIM}",
+        "kind: trend, along: depth, cells: {}, metric: error_pct, direction: rising",
+        [f"tiny.yaml:13:45: claims.0.along: unknown axis {AXES}"],
+    ),
+    "a trend along an axis that the cells fix": (
+        f"kind: better, {CLAIM}",
+        "kind: trend, along: learning, cells: {learning: naive}, metric: error_pct, direction: rising",
+        [
+            "tiny.yaml:13:70: claims.0.cells.learning: learning cannot have one value here and be what the trend "
+            "runs along"
+        ],
+    ),
+    "a trend along one value": (
+        f"kind: better, {CLAIM}",
+        "kind: trend, along: model, cells: {learning: naive}, metric: error_pct, direction: rising",
+        ["tiny.yaml:13:45: claims.0.along: model has one value only here, so there is no trend"],
+    ),
+    "a trend over an order without numbers": (
+        f"kind: better, {CLAIM}",
+        "kind: trend, along: learning, x: value, cells: {}, metric: error_pct, direction: rising",
+        ["tiny.yaml:13:62: claims.0.x: learning has no numbers: 'residual' (allowed then: order, depth)"],
+    ),
+    "a trend over depths that are one": (
+        f"kind: better, {CLAIM}",
+        "kind: trend, along: learning, x: depth, cells: {}, metric: error_pct, direction: rising",
+        ["tiny.yaml:13:62: claims.0.x: along learning all nets have one depth (allowed then: order, value)"],
+    ),
+    "a trend in no direction": (
+        f"kind: better, {CLAIM}",
+        "kind: trend, along: learning, cells: {}, metric: error_pct, direction: up",
+        ["tiny.yaml:13:92: claims.0.direction: input should be 'rising' or 'falling', got 'up'"],
+    ),
+    "a trend of cells that are not there": (
+        f"kind: better, {CLAIM}",
+        "kind: trend, along: learning, cells: {noise: 0.5}, metric: error_pct, direction: rising",
+        ["tiny.yaml:13:62: claims.0.cells: no cell of the suite has noise 0.5"],
     ),
     "a negative tolerance": (
         f"kind: better, {CLAIM}",
@@ -114,6 +252,29 @@ SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
         "claims:",
         "cited:\n  - {name: x, metric: eror_pct, value: 5, unit: percent, where: table 2}\nclaims:",
         ["tiny.yaml:13:15: cited.0.metric: metric 'eror_pct' is not known; did you mean 'error_pct'?"],
+    ),
+    "a published value without unit": (
+        "claims:",
+        "published:\n  - {cell: {learning: naive}, metric: error_pct, value: 5, where: table 3}\nclaims:",
+        ["tiny.yaml:13:5: published.0.unit: this key is missing"],
+    ),
+    "a published value of what can be cited only": (
+        "claims:",
+        "published:\n  - {cell: {learning: naive}, metric: top5_error_pct, value: 5, unit: percent, where: x}\nclaims:",
+        ["tiny.yaml:13:31: published.0.metric: no run measures top5_error_pct; it can stand under 'cited' only"],
+    ),
+    "a cited number of an unknown dataset": (
+        "claims:",
+        "cited:\n  - {name: x, dataset: cifar, metric: error_pct, value: 5, unit: percent, where: x}\nclaims:",
+        [
+            "tiny.yaml:13:15: cited.0.dataset: dataset 'cifar' is not known; did you mean 'cifar10'? "
+            "(allowed: cifar10, cifar100, imagenet, digits)"
+        ],
+    ),
+    "a cited number in another unit": (
+        "claims:",
+        "cited:\n  - {name: x, metric: top5_error_pct, value: 5, unit: parts, where: table 2}\nclaims:",
+        ["tiny.yaml:13:49: cited.0.unit: top5_error_pct is in percent, got 'parts'"],
     ),
     "a net without this form": (
         "attention-56",
@@ -350,6 +511,19 @@ SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
         "digits, noise: x}",
         ["tiny.yaml:9:49: cells.fixed.noise: expected a share from 0 to below 1, got 'x'"],
     ),
+    "noise drawn in another way": (
+        "digits}",
+        "digits, noise: 0.1, noise_drawn: each-epok}",
+        [
+            "tiny.yaml:9:61: cells.fixed.noise_drawn: 'each-epok' is not known; did you mean 'each-epoch'? "
+            "(allowed: once, each-epoch)"
+        ],
+    ),
+    "a deviation that spatial attention does not have": (
+        "digits}",
+        "digits, spatial_std: robust}",
+        ["tiny.yaml:9:49: cells.fixed.spatial_std: spatial_std 'robust' is not known (allowed: biased, unbiased)"],
+    ),
     "noise that is no number": (
         "digits}",
         "digits, noise: .nan}",
@@ -363,7 +537,7 @@ SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
     "unknown kind of claim": (
         "kind: better",
         "kind: best",
-        ["tiny.yaml:13:32: claims.0.kind: 'best' is not known (allowed: better, value, complexity)"],
+        ["tiny.yaml:13:32: claims.0.kind: 'best' is not known (allowed: better, value, trend, ratio, complexity)"],
     ),
     "claim without a kind": ("kind: better, ", "", ["tiny.yaml:13:5: claims.0.kind: this key is missing"]),
     "claim without its cell": ("a: {learning: residual}, ", "", ["tiny.yaml:13:5: claims.0.a: this key is missing"]),
@@ -835,6 +1009,70 @@ def test_a_claim_about_a_depth_that_cannot_be_counted_is_refused(tiny_suite: Pat
     assert told(error, tiny_suite.parent) == [
         f"tiny.yaml:7:44: claims.0.metric: the depth of {net!r} cannot be counted, so no claim about it can be judged "
         "(parameters and macs can)"
+    ]
+
+
+TWO_AXES = """\
+name: tiny
+title: Claims over a matrix
+reference: tiny
+protocol: tiny
+seeds: 2
+datasets: {digits: {train: 200, test: 100}}
+cells:
+  fixed: {dataset: digits}
+  matrix: {model: [attention-56, attention-92], learning: [residual, naive]}
+  include: [{model: attention-128, learning: naive}, {model: resnet-164}]
+claims:
+"""
+
+
+@pytest.mark.parametrize(
+    ("claim", "problem"),
+    [
+        (
+            "kind: better, over: [model], a: {learning: residual}, b: {learning: naive}",
+            "12:42: claims.0.a: no cell of the suite has learning residual at model attention-128",
+        ),
+        (
+            "kind: better, over: [learning], a: {model: attention-56}, b: {model: resnet-164}",
+            "12:71: claims.0.b: model resnet-164 names a cell of resnet-164, which has no learning",
+        ),
+        (
+            "kind: ratio, at_most: 1, over: [learning], a: {dataset: digits}, b: {model: attention-56}",
+            "12:56: claims.0.a: dataset digits, learning residual names 2 cells; add model",
+        ),
+        (
+            "kind: trend, direction: rising, along: model, a: {learning: residual}, b: {learning: naive}",
+            "12:59: claims.0.a: no cell of the suite has learning residual at model attention-128",
+        ),
+        (
+            "kind: trend, direction: rising, along: learning, cells: {dataset: digits}",
+            "12:62: claims.0.cells: dataset digits, learning residual names 2 cells; add model",
+        ),
+    ],
+)
+def test_a_claim_over_a_matrix_that_has_gaps_is_refused(tiny_suite: Path, claim: str, problem: str) -> None:
+    tiny_suite.write_text(f"{TWO_AXES}  - {{id: x, {claim}, metric: error_pct}}\n")
+
+    error = refusal(tiny_suite)
+
+    assert told(error, tiny_suite.parent) == [f"tiny.yaml:{problem}"]
+
+
+def test_a_claim_about_the_modules_of_a_net_that_has_none_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "plain.yaml"
+    file.write_text(
+        "name: plain\ntitle: A net without attention\nseeds: 0\n"
+        "cells:\n  fixed: {model: resnet-164, dataset: cifar10}\n"
+        "published:\n  - {cell: {}, metric: modules_1, value: 1, unit: modules, where: table 2}\n"
+        "claims:\n  - {id: modules, kind: complexity, cell: {}, metric: modules_1, tolerance_pct: 0}\n"
+    )
+
+    error = refusal(file)
+
+    assert told(error, tmp_path) == [
+        "plain.yaml:9:47: claims.0.metric: 'resnet-164' has no attention modules, so their number cannot be judged"
     ]
 
 

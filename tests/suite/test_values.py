@@ -57,7 +57,8 @@ def test_cells_are_selected_by_axis_values_as_text(tiny_suite: Path, only: dict[
         (
             {"lerning": "naive"},
             "--only lerning: unknown axis; did you mean 'learning'? "
-            "(allowed: model, learning, attention, mask, p, t, r, r_scales, dataset, input, noise)",
+            "(allowed: model, learning, attention, mask, p, t, r, r_scales, spatial_std, dataset, input, noise, "
+            "noise_drawn)",
         ),
         ({"learning": "naiv"}, "--only learning=naiv: no cell of suite 'tiny' has these values"),
         ({"noise": "x"}, "--only noise=x: no cell of suite 'tiny' has these values"),
@@ -159,17 +160,14 @@ def test_names_texts_claims_and_order_never_enter_the_identity(tiny_suite: Path)
     assert after == before
 
 
-def test_tables_that_share_a_cell_share_its_runs(tmp_path: Path) -> None:
-    file = tmp_path / "table1.yaml"
-    file.write_text(
-        "name: table1\ntitle: Activation of the mask\nreference: cifar-paper\nprotocol: cifar-paper\nseeds: 5\n"
-        "cells: {fixed: {dataset: cifar10, model: attention-56}, matrix: {attention: [mixed, channel, spatial]}}\n"
+def test_tables_that_share_a_cell_share_its_runs() -> None:
+    """Attention-56 as it is stands in tables 1, 3 and 4, Attention-164 in table 3 and figure 4."""
+    table1, table3, table4, figure4 = (
+        {run.fingerprint for run in load_suite(name).runs()} for name in ("table1", "table3", "table4", "figure4")
     )
 
-    table1 = {run.fingerprint for run in load_suite(file).runs()}
-    table3 = {run.fingerprint for run in load_suite("table3").runs()}
-
-    assert len(table1 & table3) == 5
+    assert len(table1 & table3 & table4) == 5
+    assert len(table3 & figure4) == 10
 
 
 def test_the_hash_of_a_suite_is_that_of_its_text(tiny_suite: Path) -> None:

@@ -132,6 +132,93 @@ def test_after_damage_new_checkpoints_are_kept_though_their_steps_are_lower(tmp_
     assert found.step == 5
 
 
+def test_one_beyond_what_is_recorded_is_passed_over_with_one_note_and_does_not_push_out_the_next(
+    tmp_path: Path,
+) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    kept, ahead = (write(checkpoints, step) for step in (10, 2000))
+
+    found, notes = checkpoints.newest(1999)
+
+    assert found is not None and found.step == 10
+    assert notes == [
+        f"{ahead.name}: holds iteration 2,000, beyond the 1,999 that are recorded; the one before it is tried"
+    ]
+    following = [write(checkpoints, step) for step in (11, 12)]
+    assert names(tmp_path) == sorted([*(path.name for path in following), f"{ahead.name}.ahead"])
+    assert not kept.exists()
+    assert checkpoints.newest(11)[1] == [
+        f"{following[1].name}: holds iteration 12, beyond the 11 that are recorded; the one before it is tried"
+    ]
+    checkpoints.clear()
+    assert not tmp_path.exists()
+
+
+def test_one_at_what_is_recorded_is_taken(tmp_path: Path) -> None:
+    write(Checkpoints(tmp_path), 10)
+
+    found, notes = Checkpoints(tmp_path).newest(10)
+
+    assert found is not None
+    assert (found.step, notes) == (10, [])
+
+
+def test_a_folder_of_an_older_name_is_taken_over_with_all_that_lies_in_it(tmp_path: Path) -> None:
+    older, checkpoints = tmp_path / "abc-1", Checkpoints(tmp_path / "abc-0123")
+    paths = [write(Checkpoints(older), step) for step in (10, 20)]
+
+    refused = checkpoints.take_over(older, 20)
+
+    assert refused is None
+    assert names(tmp_path) == ["abc-0123"]
+    assert names(tmp_path / "abc-0123") == [path.name for path in paths]
+
+
+def test_a_folder_of_an_older_name_is_left_alone_where_there_is_one_of_the_new(tmp_path: Path) -> None:
+    older, checkpoints = tmp_path / "abc-1", Checkpoints(tmp_path / "abc-0123")
+    write(Checkpoints(older), 10)
+    write(checkpoints, 20)
+
+    refused = checkpoints.take_over(older, 30)
+
+    assert refused is None
+    assert (len(names(older)), len(names(tmp_path / "abc-0123"))) == (1, 1)
+
+
+def test_a_folder_of_an_older_name_that_is_further_than_what_is_recorded_is_anothers(tmp_path: Path) -> None:
+    older, checkpoints = tmp_path / "abc-1", Checkpoints(tmp_path / "abc-0123")
+    for step in (10, 20):
+        write(Checkpoints(older), step)
+
+    refused = checkpoints.take_over(older, 19)
+
+    assert refused == (
+        "abc-1: holds iteration 20, beyond the 19 that are recorded, so these are another attempt's; training begins "
+        "anew"
+    )
+    assert (names(tmp_path), len(names(older))) == (["abc-1"], 2)
+
+
+@pytest.mark.parametrize("make", [lambda _: None, Path.mkdir])
+def test_where_nothing_lies_under_an_older_name_nothing_is_said(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "abc-1")
+
+    assert Checkpoints(tmp_path / "abc-0123").take_over(tmp_path / "abc-1", 0) is None
+
+
+def test_a_folder_that_cannot_be_renamed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(Checkpoints(tmp_path / "abc-1"), 10)
+
+    def refuse(path: Path, target: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+
+    refused = Checkpoints(tmp_path / "abc-0123").take_over(tmp_path / "abc-1", 10)
+
+    assert refused == "abc-1: cannot be taken over: [Errno 13] Permission denied; training begins anew"
+
+
 def test_a_checkpoint_renamed_to_another_step_is_refused(tmp_path: Path) -> None:
     path = write(Checkpoints(tmp_path), 10)
     other = path.rename(path.with_name("000000020" + path.name[9:]))

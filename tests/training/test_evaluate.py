@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
+from ranbench.errors import SpecError
 from ranbench.training import evaluate
 from ranbench.training.evaluate import BATCH
 
@@ -55,6 +58,22 @@ def test_the_loss_is_the_mean_over_images_not_over_batches() -> None:
 
     logits = Looks().eval()(plain(IMAGES))
     assert found.loss == pytest.approx(functional.cross_entropy(logits, labels).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize(("classes", "refused"), [(256, False), (257, True)])
+def test_more_classes_than_a_byte_holds_are_refused(classes: int, refused: bool) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(1, classes))
+    nn.init.zeros_(net[1].weight)
+    with torch.no_grad():
+        net[1].bias.copy_(torch.arange(classes))
+
+    with pytest.raises(SpecError) if refused else nullcontext() as caught:
+        found = evaluate(net, IMAGES, CLASSES, plain)
+
+    if refused:
+        assert str(caught.value) == ("257 classes: predictions are kept in one byte an image; at most 256 are allowed")
+    else:
+        assert set(found.predictions) == {255}
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -7,6 +7,7 @@ import itertools
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from ranbench.data.augmentation import BatchOrder
 from ranbench.data.images import ImageSet
 from ranbench.data.streams import global_stream
 from ranbench.errors import Divergence
+from ranbench.models import build
 from ranbench.records import MetricPoint
 from ranbench.spec import Protocol, Steps
 from ranbench.training import Checkpoints, Finished, Stepped, Training
@@ -50,6 +52,21 @@ def advance(training: Training, step: int) -> list[MetricPoint]:
 def steady(protocol: Protocol, rate: float, iterations: int) -> Protocol:
     schedule = Steps(kind="steps", lr=rate, drops=(), factor=0.1)
     return protocol.model_copy(update={"schedule": schedule, "iterations": iterations})
+
+
+def test_labels_that_every_epoch_draws_alike_train_as_labels_drawn_once(digits: ImageSet, protocol: Protocol) -> None:
+    wrong = (digits.train_labels + 1) % 10
+    options = {"redrawn": lambda epoch: wrong.numpy() if epoch < 1 else digits.train_labels.numpy()}
+
+    def trained(**labels: Any) -> bytes:
+        net = build("attention-56", {}, digits.shape, digits.num_classes, form="digits")
+        training = Training(net, digits, wrong, protocol, seed=0, device=torch.device("cpu"), **labels)
+        return complete(training)[2]
+
+    once, alike, anew = trained(), trained(redrawn=lambda _epoch: wrong.numpy()), trained(**options)
+
+    assert alike == once
+    assert anew != once
 
 
 def test_one_batch_is_learned_to_near_zero_loss(start: Start, digits: ImageSet, protocol: Protocol) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from collections.abc import Callable
 
 import pytest
@@ -15,6 +16,7 @@ from ranbench.errors import EnvironmentProblem
 from ranbench.spec import Protocol
 from ranbench.training import PATHS, Arithmetic, EnginePath, choose_path
 from ranbench.training.checkpoint import weights_bytes
+from ranbench.training.compiler import compiler_fault
 
 from .conftest import Start
 
@@ -67,6 +69,11 @@ def test_a_graph_on_a_cpu_is_refused_in_one_line() -> None:
 
     assert refused.value.exit_code == 7
     assert str(refused.value) == ("--path graph: CUDA graphs need a CUDA device; use --path auto, eager or compiled")
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="COMPILING NOT TESTED: no g++")
+def test_with_a_compiler_nothing_is_at_fault() -> None:
+    assert compiler_fault(CPU) is None
 
 
 @pytest.mark.parametrize("path", ALL, ids=str)

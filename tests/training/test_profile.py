@@ -16,6 +16,8 @@ from ranbench.training import Training
 from ranbench.training.parts import Part, part
 from ranbench.training.profile import REST, measurable, profile
 
+from .conftest import noise_images
+
 
 def test_every_part_of_a_step_is_measured_in_its_order(start: Callable[..., Training], protocol: Protocol) -> None:
     found = profile(start(protocol=measurable(protocol, warm_up=1, steps=2)), warm_up=1, steps=2)
@@ -25,6 +27,17 @@ def test_every_part_of_a_step_is_measured_in_its_order(start: Callable[..., Trai
     assert sum(one.seconds for one in found.parts) == pytest.approx(found.profiled_seconds)
     assert {one.device_seconds for one in (*found.parts, *found.operators)} == {None}
     assert (found.device, found.threads, found.batch, found.steps) == ("cpu", 1, 32, 2)
+
+
+def test_images_of_a_step_are_a_mean_where_the_rest_of_an_epoch_is_a_short_batch(
+    start: Callable[..., Training], protocol: Protocol
+) -> None:
+    short = protocol.model_copy(update={"batch": 4, "last_batch": "partial"})
+    training = start(protocol=measurable(short, warm_up=1, steps=2), images=noise_images((1, 8, 8), 6))
+
+    found = profile(training, warm_up=1, steps=2)
+
+    assert found.batch == 3  # of the rest, 2, and the 4 of the next epoch
 
 
 def test_operators_are_per_step_and_the_slowest_comes_first(start: Callable[..., Training], protocol: Protocol) -> None:

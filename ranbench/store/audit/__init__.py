@@ -10,12 +10,12 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, NoSuchTableError
 
 from ranbench.errors import one_line
+from ranbench.masking import mask_url
 from ranbench.store.audit.files import files
 from ranbench.store.audit.finding import Finding, fault, note
 from ranbench.store.audit.identity import identity
 from ranbench.store.audit.rows import IsAlive, attempts, constraints, json_columns, orphans, values
 from ranbench.store.audit.tables import tables
-from ranbench.store.connection import masked
 from ranbench.store.file import bytes_lacking, integrity
 from ranbench.store.kind import missing
 from ranbench.store.looking import looking
@@ -39,9 +39,9 @@ def audit(url: str, results: Path, is_alive: IsAlive) -> list[Finding]:
         StoreError: the database cannot be read at all, is not ranbench's, or is newer; one line.
     """
     with looking(url) as connection:
-        version = version_of(connection, masked(url))
+        version = version_of(connection, mask_url(url))
         if version is None:
-            raise missing(masked(url))
+            raise missing(mask_url(url))
         found = list(_file(connection))
         if version != VERSION:
             text = f"schema {version} is older than {VERSION}, so the content was not checked; 'ranbench db upgrade'"

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from sqlalchemy import Connection, select
 
-from ranbench.records import State
+from ranbench.records import State, checkpoint_folders
 from ranbench.store.audit.finding import Finding, fault, note
 from ranbench.store.schema import ArtefactRow, AttemptRow
-
-_CHECKPOINTS = re.compile(r"([0-9a-f]{16})-(\d+)")  # folder of an attempt: fingerprint and number
 
 
 def files(connection: Connection, results: Path) -> Iterator[Finding]:
@@ -80,12 +77,16 @@ def _content(file: Path, sha256: str, size: int) -> Iterator[Finding]:
 
 
 def _checkpoints(connection: Connection, folder: Path) -> Iterator[Finding]:
-    query = select(AttemptRow.fingerprint, AttemptRow.number, AttemptRow.state)
-    states = {(fingerprint[:16], number): state for fingerprint, number, state in connection.execute(query)}
+    query = select(AttemptRow.fingerprint, AttemptRow.uid, AttemptRow.number, AttemptRow.state)
+    states: dict[str, str] = {}
+    for fingerprint, uid, number, state in connection.execute(query):
+        states.update(dict.fromkeys(checkpoint_folders(fingerprint, uid, number), state))
     for inside in sorted(folder.glob("*")):
-        match = _CHECKPOINTS.fullmatch(inside.name)
-        state = states.get((match[1], int(match[2]))) if match else None
-        if state is None:
-            yield note("files", f"{inside}: belongs to no attempt of this database, and can be deleted")
-        elif state == State.DONE.value:
+        of_attempt = states.get(inside.name)
+        if of_attempt is None:
+            told = (
+                "belongs to no attempt of this database, and can be deleted unless another one keeps its results here"
+            )
+            yield note("files", f"{inside}: {told}")
+        elif of_attempt == State.DONE.value:
             yield note("files", f"{inside}: are checkpoints of a done attempt, and can be deleted")

@@ -11,17 +11,15 @@ from typing import Any
 from sqlalchemy import JSON, CheckConstraint, Connection, Text, cast, func, select, text
 from sqlalchemy.orm import aliased
 
-from ranbench.records import Owner, State
+from ranbench.records import Owner
 from ranbench.store import file
 from ranbench.store.audit.finding import Finding, fault, note
 from ranbench.store.reading import owner_of
 from ranbench.store.rows import checked
+from ranbench.store.rules import broken
 from ranbench.store.schema import AttemptRow, MetricPointRow, MetricRow, Row, Unreadable, UtcTime
 
 IsAlive = Callable[[Owner, datetime], bool]
-
-# What every done attempt has.
-FINAL_METRICS = ("error_pct", "loss", "best_error_pct", "best_iteration")
 
 
 def constraints(connection: Connection) -> Iterator[Finding]:
@@ -105,14 +103,8 @@ def attempts(connection: Connection, is_alive: IsAlive) -> Iterator[Finding]:
     columns = AttemptRow.__table__.columns
     for row in checked(connection, select(*columns).order_by(AttemptRow.fingerprint, AttemptRow.number)):
         name = f"run {row.fingerprint[:12]}, attempt {row.number}"
-        if row.state == State.DONE.value:
-            lacking = [metric for metric in FINAL_METRICS if metrics[row.id].get(metric) is None]
-            if lacking:
-                yield fault("attempts", f"{name}: is done without {', '.join(lacking)}")
-            if row.step != row.iterations:
-                yield fault("attempts", f"{name}: is done at iteration {row.step:,} of {row.iterations:,}")
-        elif metrics[row.id]:
-            yield fault("attempts", f"{name}: has a result, and is {row.state}")
+        for told in broken(row.state, row.step, row.iterations, metrics[row.id]):
+            yield fault("attempts", f"{name}: {told}")
         if row.id in beyond:
             last, series = beyond[row.id]
             yield fault("attempts", f"{name}: has a point of {series} at {last:,}, beyond its step {row.step:,}")

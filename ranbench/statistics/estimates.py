@@ -1,8 +1,4 @@
-"""Means, t-intervals, tests and Holm's correction: arrays in, numbers out. No claims, no words, no records.
-
-Everything rests on Student's t for independent, normally spread values. ``docs/statistics.md`` holds the sources and
-the error rates as measured.
-"""
+"""Means, t-intervals, tests and Holm's correction. All rest on Student's t for independent, normally spread values."""
 
 from __future__ import annotations
 
@@ -46,11 +42,11 @@ class Estimate:
 
     def lower(self, level: float) -> float:
         """Return the one-sided lower bound, which lies above the true effect with probability ``level``."""
-        return self.effect - self.se * _quantile(level, self.df)
+        return self.effect - self.se * quantile(level, self.df)
 
     def upper(self, level: float) -> float:
         """Return the one-sided upper bound, which lies below the true effect with probability ``level``."""
-        return self.effect + self.se * _quantile(level, self.df)
+        return self.effect + self.se * quantile(level, self.df)
 
     def interval(self, level: float) -> tuple[float, float]:
         """Return the two-sided interval, which misses the true effect with probability ``level``."""
@@ -96,15 +92,12 @@ def summarise(values: Values) -> Summary:
     if n == 1:
         return Summary(n, mean, sd=None, half_interval=None)
     sd = math.sqrt(_variance(checked))
-    half = sd / math.sqrt(n) * _quantile(LEVEL / 2, n - 1)
+    half = sd / math.sqrt(n) * quantile(LEVEL / 2, n - 1)
     return Summary(n, mean, sd, half or None)
 
 
 def welch(a: Values, b: Values) -> Estimate | None:
     """Estimate mean(a) - mean(b) of two independent groups whose spreads may differ (Welch 1947, Satterthwaite 1946).
-
-    Written out, since scipy's ``ttest_ind`` warns of lost precision where all values of one group are equal; the tests
-    hold it against scipy's.
 
     Returns:
         The estimate, or None where neither group has any spread: no interval can be formed.
@@ -112,14 +105,61 @@ def welch(a: Values, b: Values) -> Estimate | None:
     Raises:
         ValueError: fewer than two values in a group, or one that is not finite.
     """
-    a, b = _checked(a, at_least=2), _checked(b, at_least=2)
-    part_a, part_b = _variance(a) / len(a), _variance(b) / len(b)
-    total = part_a + part_b
+    return contrast((1.0, -1.0), (a, b))
+
+
+def contrast(weights: Sequence[float], groups: Sequence[Values]) -> Estimate | None:
+    """Estimate the weighted sum of the means of independent groups whose spreads may differ.
+
+    Welch's estimate for any number of groups; degrees of freedom by Satterthwaite (1946). Written out, since scipy's
+    ``ttest_ind`` takes two groups only and warns of lost precision where all values of one are equal; the tests hold
+    it against scipy's, and by simulation. Returns and raises as ``welch``.
+    """
+    checked = [_checked(values, at_least=2) for values in groups]
+    effect = sum(weight * float(np.mean(values)) for weight, values in zip(weights, checked, strict=True))
+    parts = [weight**2 * _variance(values) / len(values) for weight, values in zip(weights, checked, strict=True)]
+    return _pooled(effect, parts, [len(values) for values in checked])
+
+
+def log_ratio(a: Values, b: Values) -> Estimate | None:
+    """Estimate log(mean(a) / mean(b)) of two independent groups, by the delta method.
+
+    Each mean has its relative error. Returns and raises as ``welch``.
+
+    Raises:
+        ValueError: a mean that is not above zero.
+    """
+    groups = [_checked(values, at_least=2) for values in (a, b)]
+    means = [float(np.mean(values)) for values in groups]
+    if min(means) <= 0:
+        raise ValueError(f"expected means above zero, got {means!r}")
+    parts = [_variance(values) / len(values) / mean**2 for values, mean in zip(groups, means, strict=True)]
+    return _pooled(math.log(means[0] / means[1]), parts, [len(values) for values in groups])
+
+
+def _pooled(effect: float, parts: Sequence[float], sizes: Sequence[int]) -> Estimate | None:
+    """Add the squared standard errors of independent parts; None where there is no spread at all."""
+    total = sum(parts)
     if total == 0.0:
         return None
-    share_a, share_b = part_a / total, part_b / total
-    df = 1.0 / (share_a**2 / (len(a) - 1) + share_b**2 / (len(b) - 1))
-    return Estimate(float(np.mean(a) - np.mean(b)), math.sqrt(total), df)
+    df = 1.0 / sum((part / total) ** 2 / (size - 1) for part, size in zip(parts, sizes, strict=True))
+    return Estimate(effect, math.sqrt(total), df)
+
+
+def slope_weights(x: Sequence[float]) -> tuple[float, ...]:
+    """Return the weights of means at ``x`` that make the least-squares slope times the range of ``x``.
+
+    Their weighted sum is the change of the fitted line from the lowest x to the highest.
+
+    Raises:
+        ValueError: all x are equal.
+    """
+    from scipy.stats import linregress
+
+    units = np.eye(len(x))
+    if len(set(x)) < 2:
+        raise ValueError(f"expected x that differ, got {x!r}")
+    return tuple(float(linregress(x, unit).slope) * (max(x) - min(x)) for unit in units)
 
 
 def one_sample(values: Values, reference: float) -> Estimate | None:
@@ -136,6 +176,17 @@ def one_sample(values: Values, reference: float) -> Estimate | None:
     if se == 0.0:
         return None
     return Estimate(float(np.mean(checked)) - reference, se, len(checked) - 1)
+
+
+def prediction(values: Values) -> Estimate | None:
+    """Estimate one further value of the same kind, whose interval is the prediction interval.
+
+    Returns and raises as ``one_sample``.
+    """
+    mean = one_sample(values, 0.0)
+    if mean is None:
+        return None
+    return Estimate(mean.effect, mean.se * math.sqrt(len(values) + 1), mean.df)
 
 
 def holm(p_values: Sequence[float], level: float = LEVEL) -> tuple[HolmStep, ...]:
@@ -173,7 +224,7 @@ def _variance(values: npt.NDArray[np.float64]) -> float:
     return float(np.var(values, ddof=1)) if np.ptp(values) > 0.0 else 0.0
 
 
-def _quantile(level: float, df: float) -> float:
+def quantile(level: float, df: float) -> float:
     """Return the t that is exceeded with probability ``level``."""
     from scipy.special import stdtrit
 

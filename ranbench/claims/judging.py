@@ -1,0 +1,241 @@
+"""The rules: which claims are tested, Holm over all of them, and what each verdict holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ranbench.claims.beside import beside, common_nets
+from ranbench.claims.cases import TESTS, Case, ClaimCase, Refusal, claim_case
+from ranbench.claims.counting import judge_count
+from ranbench.claims.planning import need
+from ranbench.claims.sensitivity import sensitivity_words, with_failures
+from ranbench.claims.verdict import Member, Outcome, Verdict
+from ranbench.claims.wording import change_words, effect_unit, tested_words, untested_words
+from ranbench.counts import Counts
+from ranbench.records import RunRecord
+from ranbench.statistics import LEVEL, HolmStep, holm
+from ranbench.suite import Better, Counted, Suite
+
+
+def judge(
+    suite: Suite,
+    records: Sequence[RunRecord],
+    measured: Mapping[str, Counts] | None = None,
+    predictions: Mapping[int, bytes] | None = None,
+) -> tuple[Verdict, ...]:
+    """Judge every claim of ``suite`` by the runs of ``suite.protocol`` and ``suite.seeds`` among ``records``.
+
+    Holm's correction runs over all declared claims that rest on runs, once for 'reproduced' and once for 'not
+    reproduced'; a claim that cannot be tested counts with p = 1. Counts are exact, so claims about them are no tests
+    and take no share of the level.
+
+    Args:
+        suite: the suite.
+        records: runs of its cells.
+        measured: counts by ``complexity_key`` of the cell; a net that is not among them is looked up in counts.json.
+        predictions: predicted classes by attempt, of those that ``compared`` names; without, no nets are compared.
+
+    Returns:
+        One verdict per claim, in the order of ``suite.claims``.
+
+    Raises:
+        ValueError: two records of the same run.
+    """
+    found = _by_run(records)
+    cases = [
+        claim_case(suite, claim, found, measured or {}) for claim in suite.claims if not isinstance(claim, Counted)
+    ]
+    confirming = holm([case.p_confirming for case in cases])
+    refuting = holm([case.p_refuting for case in cases])
+    first = LEVEL / max(1, len(cases))
+    tested = iter(
+        [
+            _Judged(suite, whole, steps, predictions or {}, first).verdict()
+            for whole, *steps in zip(cases, confirming, refuting, strict=True)
+        ]
+    )
+    return tuple(
+        judge_count(suite, claim, measured or {}) if isinstance(claim, Counted) else next(tested)
+        for claim in suite.claims
+    )
+
+
+def compared(suite: Suite, records: Sequence[RunRecord]) -> tuple[int, ...]:
+    """List the attempts whose predictions ``judge`` compares: of each pair of cells the nets of one seed of both."""
+    found = _by_run(records)
+    claims = [claim for claim in suite.claims if isinstance(claim, Better)]
+    cases = [case for claim in claims for case in claim_case(suite, claim, found, {}).cases]
+    nets = [nets for case in cases if (nets := common_nets(case))]
+    return tuple(dict.fromkeys(attempt for _, *attempts in nets for attempt in attempts))
+
+
+def _by_run(records: Sequence[RunRecord]) -> dict[tuple[str, int], RunRecord]:
+    found = {(record.cell_id, record.seed): record for record in records}
+    if len(found) != len(records):
+        raise ValueError("two records of the same run")
+    return found
+
+
+class _Judged:
+    """One claim with the steps that Holm gives it."""
+
+    def __init__(
+        self,
+        suite: Suite,
+        whole: ClaimCase,
+        steps: Sequence[HolmStep],
+        predictions: Mapping[int, bytes],
+        first_level: float,
+    ):
+        self.suite = suite
+        self.whole = whole
+        self.steps = steps
+        self.predictions = predictions
+        self.first_level = first_level
+
+    def verdict(self) -> Verdict:
+        """Make the verdict."""
+        whole, claim = self.whole, self.whole.claim
+        outcome, step = self._decide()
+        level = step.level if step else self.first_level
+        blank = Verdict(
+            claim=claim,
+            outcome=outcome,
+            effect=None,
+            low=None,
+            high=None,
+            n=tuple(len(arm.values) for arm in whole.arms),
+            planned=tuple(arm.planned for arm in whole.arms),
+            failed=sum(arm.failed for arm in whole.arms),
+            level=None,
+            p=None,
+            test=TESTS[claim.kind],
+            fidelity=whole.fidelity,
+            unit=effect_unit(claim),
+            sentence="",
+            reason=None,
+            sensitivity=with_failures(whole, level),
+            adaptive=self._adaptive(),
+        )
+        if len(whole.cases) > 1 and not whole.refusal:
+            blank = replace(blank, members=tuple(self._member(case, level) for case in whole.cases))
+        elif not whole.refusal:
+            refuted = outcome is Outcome.NOT_REPRODUCED
+            blank = replace(blank, beside=beside(self.suite, whole.cases[0], level, self.predictions, refuted=refuted))
+        lines = (*blank.beside.lines, *sensitivity_words(blank.sensitivity, claim))
+        blank = replace(blank, lines=lines)
+        return self._tested(blank, step) if step else self._untested(blank)
+
+    def _decide(self) -> tuple[Outcome, HolmStep | None]:
+        """Return the outcome, and the step that holds its p and the level of its bounds; None without a test."""
+        confirming, refuting = self.steps
+        if refuting.rejected:  # some comparisons may be missing: one that fails is enough
+            return Outcome.NOT_REPRODUCED, refuting
+        refusals = self._refusals()
+        if refusals:
+            not_run = len(refusals) == len(self.whole.cases) and refusals[0].outcome is Outcome.NOT_RUN
+            alone = len(self.whole.cases) == 1 or self.whole.refusal
+            outcome = refusals[0].outcome if alone else Outcome.NOT_RUN if not_run else Outcome.INCONCLUSIVE
+            return outcome, None
+        if confirming.rejected:
+            return Outcome.REPRODUCED, confirming
+        return Outcome.INCONCLUSIVE, replace(confirming, level=min(confirming.level, refuting.level))
+
+    def _refusals(self) -> list[Refusal]:
+        if self.whole.refusal:
+            return [self.whole.refusal]
+        return [case.found for case in self.whole.cases if isinstance(case.found, Refusal)]
+
+    def _adaptive(self) -> tuple[int, ...]:
+        counted = {seed for arm in self.whole.arms for seed in arm.seeds}
+        return tuple(sorted(seed for seed in counted if seed >= self.suite.planned_seeds))
+
+    def _head(self, outcome: Outcome, adaptive: Sequence[int]) -> str:
+        scaled = self.whole.fidelity == "scaled" and self.whole.claim.allow_scaled
+        fidelity = f" at scaled fidelity ({', '.join(self.suite.differences)})" if scaled else ""
+        looked = f" with {len(adaptive)} adaptive seed{'s' * (len(adaptive) > 1)} (added after looking)"
+        return f"{outcome.capitalize()}{fidelity}{looked if adaptive else ''}"
+
+    def _untested(self, blank: Verdict) -> Verdict:
+        refusals, cases = self._refusals(), self.whole.cases
+        first = refusals[0]
+        words = untested_words(cases[0], first)
+        if len(cases) > 1 and not self.whole.refusal:
+            words = f"{len(refusals)} of {len(cases)} comparisons cannot be tested: {first.reason}; {first.remedy}"
+        return replace(
+            blank,
+            effect=first.effect if len(cases) == 1 else None,
+            sentence=f"{self._head(blank.outcome, blank.adaptive)}: {words}.",
+            reason=first.reason,
+        )
+
+    def _tested(self, blank: Verdict, step: HolmStep) -> Verdict:
+        whole = self.whole
+        weakest, effect, bounds = _least(whole.tested, step.level, len(whole.cases))
+        wanted = need(self.suite, whole, step.level) if blank.outcome is Outcome.INCONCLUSIVE else None
+        words = tested_words(whole, weakest, effect, bounds, step)
+        change = change_words(whole, blank.outcome, wanted)
+        return replace(
+            blank,
+            effect=effect,
+            low=bounds[0],
+            high=bounds[1],
+            level=step.level,
+            p=step.p,
+            sentence=f"{self._head(blank.outcome, blank.adaptive)}: {words}; {change}.",
+            need=wanted,
+        )
+
+    def _member(self, case: Case, level: float) -> Member:
+        outcome = outcome_at(case, level, len(self.whole.cases))
+        found = case.found
+        refused = isinstance(found, Refusal)
+        low, high = _shown_bounds(case, level, len(self.whole.cases)) or (None, None)
+        return Member(
+            at=case.at,
+            outcome=outcome,
+            effect=found.effect if isinstance(found, Refusal) else case.shown(found.effect),
+            low=low,
+            high=high,
+            n=tuple(len(arm.values) for arm in case.arms),
+            failed=sum(arm.failed for arm in case.arms),
+            reason=found.reason if isinstance(found, Refusal) else None,
+            beside=beside(
+                self.suite, case, level, self.predictions, refuted=not refused and outcome is Outcome.NOT_REPRODUCED
+            ),
+        )
+
+
+def outcome_at(case: Case, level: float, several: int) -> Outcome:
+    """Return what one comparison says alone, at a given level: of ``several``, each is refuted at its share."""
+    if isinstance(case.found, Refusal):
+        return case.found.outcome
+    if case.p_confirming < level:
+        return Outcome.REPRODUCED
+    return Outcome.NOT_REPRODUCED if case.p_refuting < level / several else Outcome.INCONCLUSIVE
+
+
+def _shown_bounds(case: Case, level: float, several: int) -> tuple[float, float] | None:
+    bounds = case.bounds(level, level / several)
+    if bounds is None:
+        return None
+    low, high = sorted(case.shown(bound) for bound in bounds)
+    return low, high
+
+
+def _least(cases: Sequence[Case], level: float, several: int) -> tuple[Case, float, tuple[float, float]]:
+    """Return the comparison that speaks least for the claim, its effect, and bounds of the least true effect.
+
+    The lower bound is the lowest of all, each at ``level``; the upper one the lowest of all, each at its share of it.
+    """
+    pairs = [bounds for case in cases if (bounds := case.bounds(level, level / several))]
+    low, high = min(low for low, _ in pairs), min(high for _, high in pairs)
+    weakest = min(cases, key=_oriented_effect)
+    first, second = sorted((weakest.shown(low), weakest.shown(high)))
+    return weakest, weakest.shown(_oriented_effect(weakest)), (first, second)
+
+
+def _oriented_effect(case: Case) -> float:
+    assert not isinstance(case.found, Refusal)
+    return case.found.effect

@@ -1,0 +1,161 @@
+"""The files of a report, in every format. Each is made from the same tables, so that the numbers are the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from ranbench.counts import Counts
+from ranbench.records import RunRecord
+from ranbench.report import latex, sheets, web
+from ranbench.report.composing import compose
+from ranbench.report.document import Block, Table
+from ranbench.report.inlining import inlined
+from ranbench.report.pages import commands, page
+from ranbench.report.pictures import Made, Series, draw, pictures, remove_stale
+from ranbench.report.style import pdf, svg
+from ranbench.report.tables import tables
+from ranbench.report.values import Tables
+from ranbench.suite import Suite
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the files of one suite's report are made from."""
+
+    suite: Suite
+    tables: Tables
+    series: Series
+    compare: bool
+
+    @cached_property
+    def pictures(self) -> tuple[Made, ...]:
+        """The pictures that the runs allow, each with what draws it."""
+        return pictures(self.tables, self.series)
+
+    @cached_property
+    def document(self) -> tuple[Block, ...]:
+        """The page without a format."""
+        shown = [picture for picture, _ in self.pictures]
+        return compose(self.suite, self.tables, shown, compare=self.compare)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the tables as plain JSON values, with the commands that make them again."""
+        return {**self.tables.as_dict(), "commands": list(commands(self.suite, self.tables, compare=self.compare))}
+
+
+def write(report: Report, out: Path, formats: Sequence[str] = ("md",)) -> tuple[Path, ...]:
+    """Write ``out/NAME.FORMAT`` and what belongs to it, in ``out/NAME/``. Equal records give equal bytes.
+
+    Args:
+        report: what is written.
+        out: folder, made if it is not there.
+        formats: of ``FORMATS``.
+
+    Returns:
+        The files that a reader opens, in the order of ``formats``.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    return tuple(path for name in formats for path in FORMATS[name](report, out))
+
+
+def text_of(report: Report, kind: Literal["md", "json"]) -> str:
+    """Return what stands in the file of a format that can be verified."""
+    if kind == "md":
+        shown = [picture for picture, _ in report.pictures]
+        return page(report.suite, report.tables, shown, compare=report.compare)
+    return json.dumps(report.as_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def report(
+    suite: Suite,
+    records: Sequence[RunRecord],
+    series: Series,
+    measured: Mapping[str, Counts] | None = None,
+    predictions: Mapping[int, bytes] | None = None,
+    *,
+    out: Path,
+    compare: bool = True,
+) -> Path:
+    """Write ``out/NAME.md`` and its pictures ``out/NAME/*.png``. Equal records give equal bytes.
+
+    Args:
+        suite: what is reported on.
+        records: all runs of the suite's cells, whatever their protocol.
+        series: (attempt id, metric) -> iterations and values; ``test_error_pct`` is drawn.
+        measured: counts of nets by ``complexity_key``; a net that is not among them is looked up in counts.json.
+        predictions: predicted classes by attempt, of those that ``claims.compared`` names.
+        out: folder, made if it is not there.
+        compare: set the paper's values beside ours and judge the claims.
+
+    Returns:
+        The path of the markdown file.
+
+    Raises:
+        SpecError: a stored spec that this version cannot read.
+    """
+    built = tables(suite, records, measured, predictions, compare=compare)
+    (path,) = write(Report(suite, built, series, compare), out)
+    return path
+
+
+def _markdown(report: Report, out: Path) -> list[Path]:
+    draw(report.tables, report.series, out / report.suite.name)
+    return [_written(out / f"{report.suite.name}.md", text_of(report, "md"))]
+
+
+def _html(report: Report, out: Path) -> list[Path]:
+    drawings = {
+        picture.file: inlined(svg(make()), f"picture-{number}", picture.title)
+        for number, (picture, make) in enumerate(report.pictures, 1)
+    }
+    return [_written(out / f"{report.suite.name}.html", web.page(report.document, drawings))]
+
+
+def _json(report: Report, out: Path) -> list[Path]:
+    return [_written(out / f"{report.suite.name}.json", text_of(report, "json"))]
+
+
+def _latex(report: Report, out: Path) -> list[Path]:
+    folder = out / report.suite.name
+    folder.mkdir(exist_ok=True)
+    tables_ = {f"{block.name}.tex": latex.table(block) for block in report.document if isinstance(block, Table)}
+    drawings = {picture.file: Path(picture.file).with_suffix(".pdf").name for picture, _ in report.pictures}
+    remove_stale(folder, drawings.values(), ".pdf")
+    for picture, make in report.pictures:
+        (folder / drawings[picture.file]).write_bytes(pdf(make()))
+    for old in folder.glob("*.tex"):
+        if old.name not in tables_ and latex.is_table(old.read_text(encoding="utf-8", errors="replace")):
+            old.unlink()
+    for name, text in tables_.items():
+        _written(folder / name, text)
+    page_ = latex.page(report.document, drawings, report.suite.name)
+    return [_written(out / f"{report.suite.name}.tex", page_)]
+
+
+def _csv(report: Report, out: Path) -> list[Path]:
+    folder = out / report.suite.name
+    folder.mkdir(exist_ok=True)
+    texts = sheets.sheets(report.tables)
+    for name in sheets.NAMES:
+        if name not in texts:
+            (folder / f"{name}.csv").unlink(missing_ok=True)
+    return [_written(folder / f"{name}.csv", text) for name, text in texts.items()]
+
+
+def _written(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8", newline="")
+    return path
+
+
+FORMATS: Mapping[str, Callable[[Report, Path], list[Path]]] = {
+    "md": _markdown,
+    "html": _html,
+    "tex": _latex,
+    "csv": _csv,
+    "json": _json,
+}

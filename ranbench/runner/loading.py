@@ -1,0 +1,31 @@
+"""A dataset brought onto the device of the runs, or a refusal where there is no room for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ranbench.data import ImageSet, load
+from ranbench.errors import EnvironmentProblem, one_line
+from ranbench.runner.attempt import lacks_memory
+from ranbench.spec import DataSpec
+
+if TYPE_CHECKING:
+    import torch
+
+
+def load_onto(spec: DataSpec, root: Path, device: torch.device) -> ImageSet:
+    """Load a dataset from the folder ``root`` onto a device.
+
+    Raises:
+        DataError: it is missing or damaged.
+        EnvironmentProblem: the memory of the host or of the device does not suffice.
+    """
+    try:
+        return load(spec, root).to(device)
+    except (MemoryError, RuntimeError, OSError) as error:
+        if not lacks_memory(error):
+            raise
+        raise EnvironmentProblem(
+            f"dataset '{spec.name}': not enough memory to load it ({one_line(error)}); free some and repeat the command"
+        ) from None

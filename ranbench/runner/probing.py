@@ -1,0 +1,174 @@
+"""Probes of runs: measured of the final weights, when a run is done or later, and recorded once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ranbench.catalogue import dataset_info, num_stages
+from ranbench.environment import choose_device, code_id, describe
+from ranbench.errors import CheckpointError, NothingMeasured, SpecError, one_line
+from ranbench.records import Attempt, Environment, Probe, RunRecord
+from ranbench.runner.events import Observer, Stop
+from ranbench.runner.stored import stored_spec
+from ranbench.spec import DataSpec, RunSpec
+from ranbench.store import Store
+
+if TYPE_CHECKING:
+    import torch
+
+    from ranbench.data import ImageSet
+    from ranbench.training import Training
+
+
+def probed(kind: str, training: Training, machine: Environment) -> Probe:
+    """Measure a training's present net, on its own device and with its own threads of this machine.
+
+    Raises:
+        NothingMeasured: a value is not finite.
+        SpecError: the net has nothing of the kind.
+    """
+    import torch
+
+    from ranbench import probes
+
+    measure = {"responses": probes.stage_responses}[kind]
+    values = training.inspect(measure)
+    threads = training.threads or torch.get_num_threads()
+    environment = replace(machine, threads=threads, engine_path=str(training.path))
+    code = code_id(Path(probes.__file__))  # the net and its data, and how it was measured
+    return Probe(kind, values, code, datetime.now(UTC), environment)
+
+
+class Prober:
+    """Measures runs that are done, from the final weights that were kept.
+
+    Args:
+        store: where the runs are recorded, and what is measured of them.
+        data: folder of the datasets.
+        results: folder of artefacts.
+        device: cpu, cuda or auto, which here is the recorded kind of device where this machine has it.
+        observer: is told of runs that cannot be measured.
+    """
+
+    def __init__(
+        self, store: Store, *, data: Path, results: Path, device: str = "auto", observer: Observer | None = None
+    ):
+        self.store, self.data, self.results, self.device = store, data, results, device
+        self.observer = observer or Observer()
+        self._images: dict[tuple[DataSpec, torch.device], ImageSet] = {}
+        self._machines: dict[torch.device, Environment] = {}
+
+    def complete(self, specs: Sequence[RunSpec], kinds: Sequence[str], stop: Stop) -> tuple[int, int]:
+        """Measure what done runs were closed without, until a stop is asked for.
+
+        Returns:
+            How many runs were measured, and how many could not be.
+
+        Raises:
+            DataError, EnvironmentProblem, StoreError: as ``measure``; they are not of one run alone.
+        """
+        records = self.store.runs([spec.fingerprint for spec in specs])
+        lacking = [one for one in records if one.counted and any(one.counted.probe(kind) is None for kind in kinds)]
+        probed = failed = 0
+        for record in lacking:
+            if stop.requested:
+                break
+            try:
+                self.measure(record, kinds)
+                probed += 1
+            except (CheckpointError, NothingMeasured) as error:
+                self.observer.note(f"not measured: {one_line(error)}")
+                failed += 1
+        return probed, failed
+
+    def measure(self, record: RunRecord, kinds: Sequence[str]) -> list[Probe]:
+        """Measure what is not recorded yet of the attempt that counts, and record it; return all that was asked for.
+
+        Raises:
+            NothingMeasured: no attempt counts, or a value is not finite.
+            SpecError: the stages of the net are not known, or its spec cannot be read by this version.
+            CheckpointError: the final weights are missing, damaged, or of another net.
+            DataError, EnvironmentProblem: data or a device is missing.
+            StoreError: the database cannot be used.
+        """
+        attempt, run = record.counted, f"run {record.fingerprint[:12]}"
+        if attempt is None:
+            raise NothingMeasured(f"{run}: has no final weights, it is {record.state}; 'ranbench run SUITE' trains it")
+        missing = [kind for kind in kinds if attempt.probe(kind) is None]
+        if missing:
+            training = self._restored(record, attempt)
+            for kind in missing:
+                self.store.record_probe(attempt.id, probed(kind, training, self._machine(training.device)))
+            (attempt,) = (again for again in self.store.find(record.fingerprint).attempts if again.id == attempt.id)
+        return [probe for kind in kinds if (probe := attempt.probe(kind))]
+
+    def _restored(self, record: RunRecord, attempt: Attempt) -> Training:
+        """Build the training as it was at its end."""
+
+        from ranbench.models import build
+        from ranbench.training import EnginePath, Training, choose_path
+
+        spec, run = stored_spec(record), f"run {record.fingerprint[:12]}"
+        name, form = spec.model.name, dataset_info(spec.data.name).form
+        if num_stages(name, form) is None:
+            raise SpecError(f"{run}: the stages of {name!r} are not known, so nothing can be measured of them")
+        weights = self._weights(run, attempt)
+        device = choose_device("cpu" if self.device == "auto" and attempt.environment.device == "cpu" else self.device)
+        images = self._loaded(spec.data, device)
+        path = EnginePath.parse(attempt.environment.engine_path)
+        training = Training(
+            build(name, spec.model.options, images.shape, images.num_classes, form=form),
+            images,
+            images.train_labels,
+            spec.protocol,
+            seed=spec.seed,
+            device=device,
+            path=path if path.possible_on(device) else choose_path("auto", device, foreign=False),
+            threads=attempt.environment.threads,
+        )
+        try:
+            training.net.load_state_dict(weights)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"{run}: its final weights do not fit the net of this version: {one_line(error)}"
+            ) from None
+        return training
+
+    def _weights(self, run: str, attempt: Attempt) -> dict[str, torch.Tensor]:
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        again = "'ranbench run SUITE --rerun all' trains again"
+        kept = [artefact for artefact in self.store.artefacts([attempt.id]) if artefact.kind == "weights"]
+        if not kept:
+            raise CheckpointError(f"{run}: its final weights were not kept; {again}")
+        path = self.results / kept[0].path
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise CheckpointError(
+                f"{path}: the final weights of {run} cannot be read: {one_line(error)}; {again}"
+            ) from None
+        if hashlib.sha256(content).hexdigest() != kept[0].sha256:
+            raise CheckpointError(f"{path}: damaged, its content is not that of the final weights of {run}; {again}")
+        try:
+            return load(content)
+        except SafetensorError as error:
+            raise CheckpointError(f"{path}: are no weights: {one_line(error)}; {again}") from None
+
+    def _machine(self, device: torch.device) -> Environment:
+        if device not in self._machines:
+            self._machines[device] = describe(device, 0, "")
+        return self._machines[device]
+
+    def _loaded(self, data: DataSpec, device: torch.device) -> ImageSet:
+        from ranbench.data import load
+
+        if (data, device) not in self._images:
+            self._images[data, device] = load(data, self.data).to(device)
+        return self._images[data, device]

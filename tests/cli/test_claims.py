@@ -1,0 +1,213 @@
+"""claims and power: what they print, and their exit codes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from ranbench.cli import main
+from ranbench.records import Environment, Owner, Predictions, Reason
+from ranbench.store import Claimed, Store
+from ranbench.suite import load_suite
+
+PROTOCOL = """\
+iterations: 40
+batch: 64
+schedule: {kind: one-cycle, lr: 0.1, rise: 0.3, start: 0.04, end: 0.0}
+optimizer: {momentum: 0.9, nesterov: true, weight_decay: 1e-4}
+augmentation: {mean: image, pad: 0, flip: false}
+evaluation: {every: 20}
+initialisation: he-fan-in
+precision: float32
+"""
+
+SUITE = """\
+name: small
+title: A small suite
+reference: short
+protocol: short
+seeds: 3
+datasets: {digits: {train: 1437, test: 360}}
+cells:
+  fixed: {dataset: digits}
+  matrix: {model: [attention-56, attention-92], learning: [residual, naive]}
+published:
+  - {cell: {model: attention-56, learning: residual}, metric: error_pct, value: 5.0, unit: percent, where: table 3}
+  - {cell: {model: attention-56, learning: naive}, metric: error_pct, value: 9.0, unit: percent, where: table 3}
+claims:
+  - {id: helps, kind: better, a: {model: attention-56, learning: residual},
+     b: {model: attention-56, learning: naive}, metric: error_pct, where: section 4}
+  - {id: everywhere, kind: better, over: [model], a: {learning: residual}, b: {learning: naive}, metric: error_pct}
+"""
+
+ENVIRONMENT = Environment(
+    device="cpu", device_name="cpu", cpu="cpu", cores=2, memory_bytes=1, threads=1, engine_path="eager", python="3",
+    platform="linux", versions={}, commit=None, dirty=False, patch=None, host="host", user="user", command="",
+)  # fmt: skip
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with the suite ``small`` in it."""
+    (tmp_path / "protocols").mkdir()
+    (tmp_path / "protocols" / "short.yaml").write_text(PROTOCOL)
+    (tmp_path / "small.yaml").write_text(SUITE)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def call(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Run a command line; return exit code, stdout and stderr."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["ranbench", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return (int(ended.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+def finish(model: str, learning: str, values: Sequence[float], classes: bytes = bytes(360)) -> None:
+    """Record done runs of a cell, seed by seed; nan for one that failed."""
+    suite = load_suite("small.yaml")
+    (cell,) = suite.select({"model": model, "learning": learning})
+    with Store.open("sqlite:///results/ranbench.db") as store:
+        for seed, value in enumerate(values):
+            spec = cell.run(suite.protocol, seed)
+            claimed = store.claim(
+                spec,
+                owner=Owner("me", "host", 1, 1.0),
+                code_id="c",
+                environment=ENVIRONMENT,
+                is_alive=lambda *_: True,
+            )
+            assert isinstance(claimed, Claimed)
+            if math.isfinite(value):
+                store.finish(claimed.attempt_id, "me", {"error_pct": value}, Predictions(classes))
+            else:
+                store.fail(claimed.attempt_id, "me", Reason.DIVERGED, "the loss became nan")
+
+
+def test_before_any_run_nothing_is_measured(call: Call, folder: Path) -> None:
+    code, out, err = call("claims", "small.yaml")
+
+    assert code == 6
+    assert out.splitlines()[0].startswith("– helps (section 4): Not run: no finished run of 'attention-56, residual'")
+    assert err == "ranbench: no claim of suite 'small' was tested; 'ranbench run small.yaml' makes the runs\n"
+    assert not (folder / "results").exists()
+
+
+def test_verdicts_are_printed_with_what_stands_beside_them(call: Call) -> None:
+    other = bytes([1] * 18) + bytes(342)
+    finish("attention-56", "residual", (5.0, 5.1, 5.2))
+    finish("attention-56", "naive", (10.0, 10.1, 10.2), other)
+    finish("attention-92", "residual", (5.0, 5.1, 5.2))
+    finish("attention-92", "naive", (5.0, 5.1, float("nan")))
+
+    code, out, _ = call("claims", "small.yaml")
+
+    words = " ".join(out.split())
+    assert code == 0
+    assert "✓ helps (section 4): Reproduced: the advantage of 'attention-56, residual'" in words
+    assert (
+        "the two nets of seed 0 differ on 18 of 360 test images, and 'attention-56, residual' is right on 18" in words
+    )
+    assert "~ everywhere: Inconclusive: 1 of 2 comparisons cannot be tested: it needs three seeds per arm" in words
+    assert "✓ attention-56: reproduced, +5.00 (" in words
+    assert "~ attention-92: inconclusive, it needs three seeds per arm, has 3 and 2" in words
+    assert "- if the failed run were counted as guessing (90 percent), it would be inconclusive" in words
+
+
+def test_smoke_runs_measure_nothing(call: Call) -> None:
+    finish("attention-56", "residual", (5.0, 5.1, 5.2))
+
+    code, out, _ = call("claims", "small.yaml", "--protocol", "smoke")
+
+    assert code == 6
+    assert "runs of smoke fidelity never count" in " ".join(out.split())
+
+
+def test_strict_asks_for_every_claim_to_be_decided(call: Call) -> None:
+    finish("attention-56", "residual", (5.0, 5.1, 5.2))
+    finish("attention-56", "naive", (10.0, 10.1, 10.2))
+
+    assert [call("claims", "small.yaml", *more)[0] for more in ((), ("--strict",))] == [0, 5]
+
+
+def test_a_claim_that_fails_is_an_answer(call: Call) -> None:
+    for model in ("attention-56", "attention-92"):
+        finish(model, "naive", (5.0, 5.1, 5.2))
+        finish(model, "residual", (10.0, 10.1, 10.2))
+
+    code, out, _ = call("claims", "small.yaml", "--strict")
+
+    assert code == 0
+    assert out.startswith("✗ helps (section 4): Not reproduced: ")
+
+
+def test_verdicts_as_json_hold_every_number(call: Call) -> None:
+    finish("attention-56", "residual", (5.0, 5.1, 5.2))
+    finish("attention-56", "naive", (10.0, 10.1, 10.2))
+
+    code, out, _ = call("claims", "small.yaml", "--json")
+
+    helps, everywhere = json.loads(out)
+    assert code == 0
+    assert (helps["id"], helps["kind"], helps["outcome"], helps["n"]) == ("helps", "better", "reproduced", [3, 3])
+    assert helps["effect"] == pytest.approx(5.0)
+    assert helps["beside"]["sampling"][0]["images"] == 360
+    assert [member["outcome"] for member in everywhere["members"]] == ["reproduced", "not run"]
+
+
+def test_a_suite_without_claims_measures_nothing(call: Call, folder: Path) -> None:
+    (folder / "small.yaml").write_text(SUITE.split("claims:", maxsplit=1)[0])
+
+    code, _, err = call("claims", "small.yaml")
+
+    assert (code, err) == (6, "ranbench: suite 'small' makes no claim, so there is nothing to judge\n")
+
+
+def test_seeds_are_planned_from_a_stated_spread(call: Call) -> None:
+    code, out, err = call("power", "small.yaml", "--sd", "1.5")
+
+    rows = [line.split() for line in out.splitlines() if line.startswith(("helps", "everywhere"))]
+    assert code == 0
+    assert rows[0][:6] == ["helps", "better", "2.5", "1.5", "stated", "4"]
+    assert rows[0][-4:-2] == ["paper", "4"]
+    assert "ranbench: everywhere: the paper prints no numbers to take its effect from, and no run is done\n" in err
+
+
+def test_seeds_are_planned_from_the_spread_of_the_runs(call: Call) -> None:
+    finish("attention-56", "residual", (4.0, 5.0, 6.0))
+    finish("attention-56", "naive", (8.0, 9.5, 11.0))
+
+    code, out, _ = call("power", "small.yaml", "--json")
+
+    helps, everywhere = json.loads(out)
+    assert code == 0
+    assert (helps["spread"], helps["sds"], helps["effects"]) == ("measured", [1.0, 1.5], [4.0])
+    assert everywhere["reason"] == "no spread is measured yet; --sd states one"
+
+
+def test_without_a_spread_no_number_of_seeds_is_given(call: Call) -> None:
+    code, _, err = call("power", "small.yaml")
+
+    assert code == 6
+    assert err.splitlines()[-1] == (
+        "ranbench: suite 'small': no number of seeds can be given: no spread is measured yet; --sd states one"
+    )
+
+
+@pytest.mark.parametrize("sd", ["0", "-1", "nan", "inf"])
+def test_a_spread_that_is_none_is_refused(call: Call, sd: str) -> None:
+    code, _, err = call("power", "small.yaml", f"--sd={sd}")
+
+    assert (code, err) == (2, f"ranbench: --sd {sd}: must be above 0, in the unit of the metric\n")
