@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -200,7 +201,13 @@ def holm(p_values: Sequence[float], level: float = LEVEL) -> tuple[HolmStep, ...
     if not p_values:
         return ()
     plain = np.asarray(p_values, dtype=float)
-    adjusted = multipletests(plain, alpha=level, method="holm")[1]
+    # The function collects all garbage of the process as it ends, which takes a second where torch is loaded; what is
+    # frozen is not looked at.
+    gc.freeze()
+    try:
+        adjusted = multipletests(plain, alpha=level, method="holm")[1]
+    finally:
+        gc.unfreeze()
     rejected = adjusted < level
     smaller = (plain[:, None] > plain).sum(axis=1)  # of each test, the number of smaller p values
     before = np.where(rejected, smaller, rejected.sum())

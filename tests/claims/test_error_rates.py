@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -172,7 +173,13 @@ def tolerance(percent: float, *sizes: int) -> float:
     return 400 * math.sqrt(share * (1 - share) * sum(1 / size for size in sizes)) + 0.05
 
 
-@pytest.mark.parametrize("row", EDGE_ROWS, ids=lambda row: row.name)
+def some(rows: Sequence[Row]) -> list[Any]:
+    """Every fourth row among the fast tests, the others among the slow ones."""
+    marks: list[list[pytest.MarkDecorator]] = [[], [pytest.mark.slow], [pytest.mark.slow], [pytest.mark.slow]]
+    return [pytest.param(row, id=row.name, marks=marks[number % 4]) for number, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize("row", some(EDGE_ROWS))
 def test_the_documented_error_rates_are_measured_again(row: Row) -> None:
     found = rates(ON_THE_EDGE[row.claim](), row.n, row.sd, REPETITIONS)
 
@@ -217,7 +224,7 @@ def promised(truth: Truth, n: Sequence[int], sd: Sequence[float], level: float) 
     return 100 * power_beyond(effect - blank.threshold, blank.spreads(sds, means), sizes, level)
 
 
-@pytest.mark.parametrize("row", POWER_ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", some(POWER_ROWS))
 def test_power_is_as_promised(row: Row) -> None:
     truth, level = with_effect(row.claim)
 

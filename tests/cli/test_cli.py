@@ -209,6 +209,7 @@ def test_protocols_are_listed_with_their_length(tmp_path: Path) -> None:
     assert {row["name"]: row["length"] for row in found} == {
         "bad": "invalid: suites/protocols/bad.yaml:1:1: expected either iterations or factor, exactly one of them",
         "cifar-paper": "160,000 iterations of 64 images",
+        "cifar-resnet": "64,000 iterations of 128 images",
         "cifar-scaled": "0.1 of the reference's iterations; takes a factor",
         "digits": "157 iterations of 64 images",
         "imagenet-paper": "530,000 iterations of 256 images",

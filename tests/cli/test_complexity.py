@@ -78,6 +78,7 @@ def test_json_has_the_documented_form(complexity: Command) -> None:
         "attention": "mixed",
         "mask": "encoder-decoder",
         "r_scales": "both-ways",
+        "spatial_std": "biased",
         "p": 1,
         "t": 2,
         "r": 1,
@@ -125,6 +126,7 @@ def test_options_and_input_size_reach_the_net(complexity: Command) -> None:
         "attention": "spatial",
         "mask": "encoder-decoder",
         "r_scales": "way-down",
+        "spatial_std": "biased",
         "p": 1,
         "t": 2,
         "r": 2,
@@ -228,8 +230,13 @@ def test_an_option_that_changes_nothing_is_said_to_and_not_shown(complexity: Com
 
     assert (code, err) == (0, "ranbench: --r changes nothing with local convolutions, which do not sample\n")
     assert json.loads(out)["options"] == {
-        "learning": "residual", "attention": "mixed", "mask": "local-convolutions", "p": 1, "t": 2,
-    }  # fmt: skip
+        "learning": "residual",
+        "attention": "mixed",
+        "mask": "local-convolutions",
+        "spatial_std": "biased",
+        "p": 1,
+        "t": 2,
+    }
 
 
 def test_nets_of_libraries_are_counted_on_imagenet_unless_told_otherwise(complexity: Command) -> None:

@@ -122,7 +122,13 @@ def test_every_format_shows_a_suite_without_any_run(name: str, load: Load, tmp_p
     assert not re.search(r"\bnan\b", together.partition("<script>")[0], re.IGNORECASE)
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "suites").glob("*.yaml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(file, id=file.stem, marks=[] if file.stem in ("table2", "table5") else [pytest.mark.slow])
+        for file in sorted((ROOT / "suites").glob("*.yaml"))
+    ],
+)
 def test_every_suite_of_the_package_is_written_in_every_format(file: Path, tmp_path: Path) -> None:
     suite = load_suite(file)
 

@@ -233,7 +233,7 @@ def test_a_stored_spec_that_this_version_reads_as_another_run_is_refused(record:
 def test_missing_data_is_told_before_anything_is_claimed(
     record: RunRecord, store: Store, again: Callable[..., Checked], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ranbench.data.load", lambda *_: (_ for _ in ()).throw(DataError("digits: gone")))
+    monkeypatch.setattr("ranbench.runner.loading.load", lambda *_: (_ for _ in ()).throw(DataError("digits: gone")))
 
     with pytest.raises(DataError, match="digits: gone"):
         again()
