@@ -185,7 +185,7 @@ def wide_by_hand(dataset: str, units: int, width: int) -> Count:
     inputs = 16
     for base, after in ((16, side), (32, side // 2), (64, side // 4)):
         c = base * width
-        first = 9 * inputs * c + 9 * c**2 + inputs * c
+        first = 9 * inputs * c + 9 * c**2 + (inputs * c if inputs != c else 0)
         total += Count(first + 2 * inputs + 2 * c, first * after**2)
         total += (units - 1) * Count(18 * c**2 + 4 * c, 18 * c**2 * after**2)
         inputs = c

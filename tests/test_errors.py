@@ -36,6 +36,7 @@ def test_every_error_has_the_exit_code_of_the_design() -> None:
         "StoreError": 7,
         "ClaimLost": 7,
         "MergeConflict": 7,
+        "StoredSpecError": 7,
         "DataError": 7,
         "EnvironmentProblem": 7,
         "CheckpointError": 7,

@@ -339,7 +339,7 @@ def bundles(tmp_path: Path) -> dict[str, Path]:
     made = {}
     for state in ("failed", "done"):
         with Store.open(f"sqlite:///{tmp_path}/{state}/ranbench.db") as other:
-            attempt = claimed(other)
+            attempt = claimed(other, code_id="c" * 64)
             if state == "failed":
                 other.fail(attempt, "me", Reason.ERROR, "no luck")
             else:

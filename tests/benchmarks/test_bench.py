@@ -17,6 +17,7 @@ from ranbench.errors import EnvironmentProblem, UsageError
 
 NAMES = tuple(find_scripts(benchmarks_folder(), ()))
 ON_CPU = tuple(name for name in NAMES if not is_of_gpu(name))
+FAST = ("training", "data-path", "recording", "last-values")
 FIELDS = {
     *("benchmark", "ratio", "target", "met", "targets", "lines", "text", "samples", "facts", "quick", "measured"),
     *("device", "device_name", "cpu", "threads", "engine_path", "python", "versions", "commit", "dirty"),
@@ -30,7 +31,9 @@ def bench(*arguments: str, cwd: Path, **environment: str) -> subprocess.Complete
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("name", ON_CPU)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow]) for name in ON_CPU]
+)
 def test_a_benchmark_gives_its_targets_samples_and_place(name: str, tmp_path: Path) -> None:
     found = bench(name, "--quick", "--json", cwd=tmp_path)
 

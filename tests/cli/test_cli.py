@@ -188,6 +188,7 @@ def test_a_factor_shortens_what_is_planned(tmp_path: Path) -> None:
     assert "suite table3, protocol cifar-scaled (factor 0.03), fidelity scaled" in words.splitlines()
 
 
+@pytest.mark.slow
 def test_a_run_of_a_factor_is_reported_under_its_commands(tiny_suite: Path) -> None:
     folder, chosen = tiny_suite.parent, ("--protocol", "cifar-scaled", "--factor", "0.5")
 

@@ -201,6 +201,7 @@ def test_doctor_says_what_is_well_and_makes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_doctor_exits_7_on_a_problem_and_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "data" / "cifar-10-batches-py").mkdir(parents=True)
     (tmp_path / "x.db").write_bytes(b"%PDF-1.7\n" * 1000)

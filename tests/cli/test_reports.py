@@ -82,6 +82,7 @@ def test_other_results_stand_beside_ours_from_a_bundle_and_a_database(done: Path
     assert "--against other.zip --against sqlite:///other/ranbench.db" in page
 
 
+@pytest.mark.slow
 def test_a_committed_report_is_verified_from_its_bundle(done: Path) -> None:
     assert ranbench("export", "ours.zip", "tiny.yaml", cwd=done).returncode == 0
     made = ["report", "tiny.yaml", "--compare", "--against", "other.zip", "--format", "md,json", "--out", "kept"]

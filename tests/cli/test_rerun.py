@@ -80,6 +80,7 @@ def test_an_interrupted_check_goes_on_and_says_identical(done: Path, run: str) -
     assert len(answer) == 2
 
 
+@pytest.mark.slow
 def test_a_difference_is_exit_4_with_the_first_loss_that_differs(done: Path, run: str) -> None:
     """The record is changed, as a computer with another arithmetic would have made it."""
     with closing(sqlite3.connect(done / "results" / "ranbench.db")) as database:

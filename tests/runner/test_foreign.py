@@ -117,6 +117,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_user_s_net_is_refused_then_trained_and_trained_again_once_its_file_has_changed(
     write: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -306,7 +306,10 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("when", [pytest.param("after a checkpoint", marks=pytest.mark.slow), "before any checkpoint"])
+@pytest.mark.parametrize(
+    "when",
+    [pytest.param(when, marks=pytest.mark.slow) for when in ("after a checkpoint", "before any checkpoint")],
+)
 def test_a_killed_run_is_resumed_no_run_twice_no_run_lost(tiny_suite: Path, tmp_path: Path, when: str) -> None:
     protocol = tiny_suite.parent / "protocols" / "tiny.yaml"
     protocol.write_text(protocol.read_text().replace(*LONGER))

@@ -170,6 +170,7 @@ def test_nets_without_a_library_and_without_a_count_are_told_by_cell_and_end_in_
     assert (second.counted, second.without_count, second.exit_code) == (0, 0, 0)
 
 
+@pytest.mark.slow
 def test_a_report_says_of_a_users_net_which_code_was_counted_and_that_it_has_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
