@@ -156,6 +156,7 @@ def test_a_suite_that_is_named_is_found_from_any_folder_and_every_file_is_there(
     assert [path for path in (*names, *(ROOT / file for file in files)) if not path.is_file()] == []
 
 
+@pytest.mark.slow
 def test_the_suite_for_a_net_of_one_s_own_can_be_pasted_and_run(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "networks.md").read_text(encoding="utf-8")
     blocks = dict(re.findall(r"```(python|yaml|sh)\n(.*?)```", page, re.DOTALL))

@@ -10,6 +10,8 @@ import pytest
 
 from cli.test_cli import ranbench
 
+pytestmark = pytest.mark.slow  # each test starts several processes that import torch
+
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory, tiny_texts: tuple[str, str]) -> Path:

@@ -20,6 +20,8 @@ from cli.test_cli import ROOT, names, ranbench
 MYNET = """\
 from torch import nn
 
+pytestmark = pytest.mark.slow  # each test starts several processes that import torch
+
 
 def tiny(shape, num_classes):
     channels, height, width = shape

@@ -173,6 +173,7 @@ def test_a_user_s_net_is_refused_then_trained_and_trained_again_once_its_file_ha
     assert not list(tmp_path.glob("__pycache__"))
 
 
+@pytest.mark.slow
 def test_a_user_s_net_resumes_and_ends_with_the_same_bits(
     load: Callable[..., Suite], store: Store, tmp_path: Path
 ) -> None:

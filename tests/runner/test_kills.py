@@ -169,7 +169,7 @@ def places(points: list[str], kind: str) -> list[str]:
 KINDS = ("before commit", "after commit", "before rename", "after rename")
 # Where among the points of one kind: the first, the last and shares between.
 SHARES = (1.0, 0.0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
-FAST = {("before commit", 1.0), ("after rename", 0.6)}
+FAST = {("before commit", 1.0)}
 
 
 @pytest.mark.parametrize(

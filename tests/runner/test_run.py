@@ -354,6 +354,7 @@ def running(folder: Path) -> bool:
         return any(record.state == "running" for record in store.runs())
 
 
+@pytest.mark.slow
 def test_two_commands_share_a_suite_and_do_no_run_twice(tiny_suite: Path, tmp_path: Path) -> None:
     folder = tmp_path / "shared"
 
