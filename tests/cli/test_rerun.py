@@ -17,10 +17,10 @@ import pytest
 
 from cli.test_cli import ROOT, names, ranbench
 
+pytestmark = pytest.mark.slow  # each test starts several processes that import torch
+
 MYNET = """\
 from torch import nn
-
-pytestmark = pytest.mark.slow  # each test starts several processes that import torch
 
 
 def tiny(shape, num_classes):
