@@ -15,38 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_store import HERE as PLACE
+from test_store import run
 
 from ranbench.errors import MergeConflict, NothingMeasured, StoreError, UsageError
-from ranbench.records import Complexity, Environment, MetricPoint, Owner, Predictions, Probe, Reason
-from ranbench.spec import (
-    Augmentation,
-    DataSpec,
-    Evaluation,
-    ModelSpec,
-    OneCycle,
-    Optimizer,
-    Protocol,
-    RunSpec,
-)
+from ranbench.records import Complexity, MetricPoint, Owner, Predictions, Probe, Reason
 from ranbench.store import Claimed, Store
 from ranbench.store import bundle as bundles
 from ranbench.store.bundle import MANIFEST, VERSION, line, opened
 from ranbench.store.public import without_paths
 from ranbench.store.writing import number_or_null
 
-HERE = Environment(
-    device="cpu",
-    device_name="a processor",
-    cpu="a processor",
-    cores=2,
-    memory_bytes=2**34,
-    threads=1,
-    engine_path="eager",
-    python="3.11.7",
-    platform="Linux",
-    versions={"torch": "2.11.0"},
-    commit="c0ffee",
-    dirty=True,
+HERE = dataclasses.replace(
+    PLACE,
     patch="+ a line that is private\n",
     host="hostname-of-mine",
     user="username-of-mine",
@@ -55,22 +36,6 @@ HERE = Environment(
 )
 FINAL = {"error_pct": 5.0, "loss": 0.25, "best_error_pct": 4.5, "best_iteration": 50.0}
 ODD = {**FINAL, "error_pct": 0.1 + 0.2, "loss": math.inf, "energy_joules": math.nan, "train_seconds": 5e-324}
-
-
-def run(seed: int = 0) -> RunSpec:
-    protocol = Protocol(
-        iterations=100,
-        batch=64,
-        schedule=OneCycle(kind="one-cycle", lr=0.1, rise=0.3, start=0.1, end=0.0),
-        optimizer=Optimizer(momentum=0.9, nesterov=True, weight_decay=1e-4),
-        augmentation=Augmentation(mean="none", pad=0, flip=False),
-        evaluation=Evaluation(every=50),
-        initialisation="he-fan-in",
-        precision="float32",
-    )
-    return RunSpec(
-        model=ModelSpec(name="attention-56"), data=DataSpec.of("digits"), noise=None, protocol=protocol, seed=seed
-    )
 
 
 def begin(store: Store, seed: int, **changes: Any) -> int:

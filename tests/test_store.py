@@ -26,6 +26,7 @@ from ranbench.spec import (
     Optimizer,
     Protocol,
     RunSpec,
+    is_smoke,
 )
 from ranbench.store import Artefact, Claimed, Refused, Store, claiming, writing
 from ranbench.store.connection import make_engine, writing_engine
@@ -197,6 +198,21 @@ def test_a_run_keeps_the_counts_of_the_code_that_trained_it(store: Store, beside
             (20,),
             (21,),
         ]
+
+
+@pytest.mark.parametrize(("iterations", "images"), [(22, None), (23, None), (100, 359), (100, 360), (22, 359)])
+def test_a_record_tells_smoke_as_its_spec_does(store: Store, iterations: int, images: int | None) -> None:
+    """It does so without loading the spec; 1,437 training images are 22.5 batches of 64, and 360 are for testing."""
+    whole = run()
+    evaluation = whole.protocol.evaluation.model_copy(update={"images": images})
+    protocol = whole.protocol.model_copy(update={"iterations": iterations, "evaluation": evaluation})
+    spec = whole.model_copy(update={"protocol": protocol})
+    claimed(store, spec=spec)
+
+    record = store.find(spec.fingerprint)
+
+    assert record.smoke is is_smoke(spec.protocol, spec.data)
+    assert record.smoke is not (iterations > 22 and images in (None, 360))
 
 
 def test_a_failed_attempt_keeps_its_reason(store: Store) -> None:

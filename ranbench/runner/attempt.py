@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import math
 import threading
@@ -28,7 +27,6 @@ from ranbench.errors import (
     NothingMeasured,
     RanbenchError,
     TimedOut,
-    chain,
     forget_frames,
     one_line,
 )
@@ -37,9 +35,11 @@ from ranbench.models import build
 from ranbench.records import Environment, MetricPoint, Owner, Probe, Reason, State, checkpoint_folders
 from ranbench.runner.events import Observer, Stop
 from ranbench.runner.how import How
+from ranbench.runner.memory import lacks_memory
 from ranbench.runner.probing import probed
 from ranbench.spec import RunSpec
 from ranbench.store import Claimed, Store
+from ranbench.store.content import is_whole
 from ranbench.training import Checkpoints, EnginePath, Finished, Outcome, Record, Stepped, Training
 from ranbench.training.checkpoint import weights_bytes, write_whole
 from ranbench.training.compiler import compiler_fault
@@ -289,7 +289,7 @@ class Attempt:
         name = hashlib.sha256(content).hexdigest()
         path = self.place.results / "artefacts" / f"{name}.safetensors"
         try:
-            if not _same(path, name):
+            if not is_whole(path, name):
                 write_whole(path, content)
         except CheckpointError as error:
             self.place.observer.note(f"{self.label}: {error}; the run is done, but its weights are not kept")
@@ -353,33 +353,11 @@ def _redrawn(true: torch.Tensor, rate: float, num_classes: int, seed: int) -> Ca
     return labels
 
 
-def _same(path: Path, sha256: str) -> bool:
-    """Tell whether a file is there with this content."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest() == sha256
-    except OSError:
-        return False
-
-
 def _changed(began: Environment, now: Environment, library: str | None) -> list[str]:
     """What differs between two environments of what the bits of a result depend on; ``library``: of the net."""
     changed = [name for name in EXACT_FIELDS if getattr(began, name) != getattr(now, name)]
     packages = ("torch", library) if library else ("torch",)
     return changed + [name for name in packages if began.versions.get(name) != now.versions.get(name)]
-
-
-def lacks_memory(error: BaseException | None) -> bool:
-    """Tell whether memory was lacking: of a device, or of the host, for which PyTorch has no class of its own.
-
-    An error counts too that was raised while such a one was handled, as at the end of a recording.
-    """
-    kinds = torch.OutOfMemoryError | MemoryError
-    return any(
-        isinstance(each, kinds)
-        or (isinstance(each, OSError) and each.errno == errno.ENOMEM)
-        or "can't allocate memory" in str(each)
-        for each in chain(error)
-    )
 
 
 def _is_usable(path: EnginePath, device: torch.device) -> bool:

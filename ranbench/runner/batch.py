@@ -11,7 +11,8 @@ from ranbench.data import ImageSet
 from ranbench.environment import give_back_memory
 from ranbench.errors import ClaimLost, forget_frames
 from ranbench.records import State
-from ranbench.runner.attempt import Attempt, Place, lacks_memory
+from ranbench.runner.attempt import Attempt, Place
+from ranbench.runner.memory import lacks_memory
 from ranbench.spec import RunSpec
 from ranbench.training import Outcome, Together, Training, room_beside
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ranbench.data import ImageSet, load
 from ranbench.errors import EnvironmentProblem, one_line
-from ranbench.runner.attempt import lacks_memory
+from ranbench.runner.memory import lacks_memory
 from ranbench.spec import DataSpec
 
 if TYPE_CHECKING:

@@ -167,8 +167,8 @@ class Prober:
         return self._machines[device]
 
     def _loaded(self, data: DataSpec, device: torch.device) -> ImageSet:
-        from ranbench.data import load
+        from ranbench.runner.loading import load_onto
 
         if (data, device) not in self._images:
-            self._images[data, device] = load(data, self.data).to(device)
+            self._images[data, device] = load_onto(data, self.data, device)
         return self._images[data, device]

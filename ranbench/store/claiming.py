@@ -12,14 +12,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, select, update
 from sqlalchemy import insert as plain_insert
 
 from ranbench.records import Environment, Owner, Purpose, State
 from ranbench.store.reading import environments, owner_of
 from ranbench.store.schema import AttemptRow, RunRow
 from ranbench.store.values import Claimed, Refused
-from ranbench.store.writing import NO_OWNER, add_environment, add_runs, now
+from ranbench.store.writing import NO_OWNER, add_environment, add_runs, next_number, now
 
 if TYPE_CHECKING:
     from ranbench.spec import RunSpec
@@ -98,8 +98,7 @@ def _newest(connection: Connection, request: Request, *, here: bool = False) -> 
 
 def _open(connection: Connection, request: Request) -> Claimed:
     moment, uid = now(), uuid4().hex
-    of_run = AttemptRow.fingerprint == request.spec.fingerprint
-    number = (connection.execute(select(func.max(AttemptRow.number)).where(of_run)).scalar() or 0) + 1
+    number = next_number(connection, request.spec.fingerprint)
     values = {
         "fingerprint": request.spec.fingerprint,
         "number": number,

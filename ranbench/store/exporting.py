@@ -1,17 +1,16 @@
 """Database -> records of a bundle, in canonical order. What a bundle must not hold is left out here.
 
 Only closed attempts are exported: they never change, so that two bundles can only agree about one or conflict. What was
-measured of their weights later stands beside them. Numbers
-of this database (ids, the number of an attempt, when a run was planned) are left out: they differ where nothing else
-does.
+measured of their weights later stands beside them. Numbers of this database (ids, the number of an attempt, when a run
+was planned) are left out: they differ where nothing else does.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from ranbench.records import State
 from ranbench.spec import RunSpec, digest
 from ranbench.store.bundle import Record, from_number, is_artefact
 from ranbench.store.checking import FORMS, Checked, told
+from ranbench.store.content import sha256_of
 from ranbench.store.form import Form
 from ranbench.store.public import public, without_paths, without_secrets
 from ranbench.store.reading import artefacts, chunks, environment_of, environments, name_of, pairs, points
@@ -40,6 +40,7 @@ from ranbench.store.schema import (
     SuiteRunRow,
     Unreadable,
 )
+from ranbench.store.values import COUNTS
 
 CLOSED = (State.DONE.value, State.FAILED.value)
 COPIED = (
@@ -54,7 +55,6 @@ COPIED = (
     "seconds",
     "purpose",
 )
-COUNTS = ("net", "parameters", "macs", "by_module", "uncounted", "convention", "depth", "backward_macs", "code_id")
 
 
 class Export:
@@ -146,6 +146,14 @@ class Export:
             found.update(self.connection.execute(select(column).where(*mine)).scalars())
         return found
 
+    def _names(self, uids: Collection[str] | None) -> Iterator[list[str]]:
+        """Return names of attempts in parts and in order: of all that are exported where none are given."""
+        return chunks(sorted(self._all_names if uids is None else uids))
+
+    @cached_property
+    def _all_names(self) -> set[str]:
+        return self._closed(AttemptRow.uid)
+
     def _environments(self) -> Iterator[Record]:
         probed: set[int] = set()
         for part in chunks(self._closed(AttemptRow.id)):
@@ -155,16 +163,12 @@ class Export:
         yield from _sorted({digest(public(each)): public(each) for each in found})
 
     def _complexity(self) -> Iterator[Record]:
-        found: dict[str, Record] = {}
-        for part in chunks(self._closed(AttemptRow.complexity_key) - {None}):
-            query = select(*ComplexityRow.__table__.columns).where(ComplexityRow.key.in_(part))
-            for row in fetched(self.connection, query):
-                found |= {digest(content): content for content in [{name: getattr(row, name) for name in COUNTS}]}
-        yield from _sorted(found)
+        found = self._counts(self._closed(AttemptRow.complexity_key) - {None})
+        yield from _sorted({digest(content): content for content in found.values()})
 
     def attempts(self, uids: Collection[str] | None = None) -> Iterator[Record]:
         """Return the closed attempts, or those of them that have one of these names; in the order of their names."""
-        for part in chunks(sorted(self._closed(AttemptRow.uid) if uids is None else uids)):
+        for part in self._names(uids):
             yield from self._attempts(part)
 
     def _attempts(self, uids: Sequence[str]) -> Iterator[Record]:
@@ -187,7 +191,7 @@ class Export:
         places = environments(self.connection, {row.environment_id for row in rows})
         counts = self._counts({row.complexity_key for row in rows} - {None})
         for row in rows:
-            place = environment_of(row, places)
+            place, counted = environment_of(row, places), counts.get(row.complexity_key)
             if row.ended is None:
                 raise Unreadable(f"{name_of(row)}: is {row.state} and has no end")
             yield {
@@ -197,25 +201,25 @@ class Export:
                 "started": row.started.isoformat(),
                 "ended": row.ended.isoformat(),
                 "environment": digest(public(place)),
-                "complexity": counts.get(row.complexity_key),
+                "complexity": None if counted is None else digest(counted),
                 "metrics": metrics[row.id],
                 "predictions": base64.b64encode(classes[row.id]).decode() if row.id in classes else None,
                 "artefacts": sorted(files[row.id], key=lambda file: (file["kind"], file["path"])),
                 **({"patch": without_secrets(place.patch)} if self.with_patch and place.patch else {}),
             }
 
-    def _counts(self, keys: Collection[str]) -> dict[str, str]:
-        """Return the names of counts in bundles by their keys here, which older schemas made otherwise."""
-        found = {}
+    def _counts(self, keys: Collection[str]) -> dict[str, Record]:
+        """Return counts by their keys here, which older schemas made otherwise than from their content."""
+        found: dict[str, Record] = {}
         for part in chunks(keys):
             query = select(*ComplexityRow.__table__.columns).where(ComplexityRow.key.in_(part))
             for row in fetched(self.connection, query):
-                found[row.key] = digest({name: getattr(row, name) for name in COUNTS})
+                found[row.key] = {name: getattr(row, name) for name in COUNTS}
         return found
 
     def series(self, uids: Collection[str] | None = None) -> Iterator[Record]:
         """Return the series of the same attempts, in the order of attempts and names."""
-        for part in chunks(sorted(self._closed(AttemptRow.uid) if uids is None else uids)):
+        for part in self._names(uids):
             query = select(AttemptRow.uid, AttemptRow.id).where(AttemptRow.uid.in_(part))
             for uid, identity in sorted(pairs(self.connection, query).items()):
                 found = points(self.connection, [identity], None)
@@ -224,7 +228,7 @@ class Export:
 
     def probes(self, uids: Collection[str] | None = None) -> Iterator[Record]:
         """Return what was measured of the weights of the same attempts, in the order of attempts and kinds."""
-        for part in chunks(sorted(self._closed(AttemptRow.uid) if uids is None else uids)):
+        for part in self._names(uids):
             query = select(AttemptRow.uid, *ProbeRow.__table__.columns).join(
                 AttemptRow, AttemptRow.id == ProbeRow.attempt_id
             )
@@ -271,8 +275,7 @@ class Export:
 
 def _wrong(path: Path, sha256: str) -> str | None:
     try:
-        with path.open("rb") as content:
-            whole = hashlib.file_digest(content, "sha256").hexdigest() == sha256
+        whole = sha256_of(path) == sha256
     except OSError as error:
         return f"cannot be read: {one_line(error)}"
     return None if whole else "does not have the hash that was recorded"

@@ -13,9 +13,8 @@ from sqlalchemy.pool import NullPool
 from ranbench.masking import mask_url
 from ranbench.store.connection import make_engine, translated
 from ranbench.store.file import bytes_lacking, integrity, journal_mode, open_to_read
-from ranbench.store.kind import missing
 from ranbench.store.rows import loads
-from ranbench.store.upgrade import version_of
+from ranbench.store.upgrade import version_there
 
 
 @contextmanager
@@ -61,9 +60,7 @@ def health(url: str) -> Health:
     """
     label = mask_url(url)
     with looking(url) as connection:
-        version = version_of(connection, label)
-        if version is None:
-            raise missing(label)
+        version = version_there(connection, label)
         if connection.dialect.name != "sqlite":
             return Health(version)
         lacking = bytes_lacking(connection)
@@ -77,9 +74,5 @@ def schema_version(url: str) -> str:
     Raises:
         StoreError: it cannot be opened, is empty, not ranbench's, or newer.
     """
-    label = mask_url(url)
     with looking(url) as connection:
-        found = version_of(connection, label)
-    if found is None:
-        raise missing(label)
-    return found
+        return version_there(connection, mask_url(url))

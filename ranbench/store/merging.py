@@ -7,7 +7,6 @@ two measurements of one kind the earlier one stays, whichever is merged first, a
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections import defaultdict
@@ -17,16 +16,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, select, update
 from sqlalchemy import insert as plain_insert
 from sqlalchemy.exc import IntegrityError
 
 from ranbench.errors import MergeConflict, StoreError, one_line
-from ranbench.records import Environment
+from ranbench.records import Environment, Predictions
 from ranbench.spec import digest
 from ranbench.store.bundle import Bundle, Record, discard, to_number
 from ranbench.store.checking import Checked, told
 from ranbench.store.connection import execute_many, insert
+from ranbench.store.content import is_whole
 from ranbench.store.exporting import COPIED, Export
 from ranbench.store.form import (
     AttemptForm,
@@ -45,15 +45,21 @@ from ranbench.store.schema import (
     AttemptRow,
     ComplexityRow,
     MetricPointRow,
-    MetricRow,
-    PredictionRow,
     ProbeRow,
     RunRow,
     SuiteRow,
     SuiteRunRow,
 )
 from ranbench.store.values import Merged
-from ranbench.store.writing import POINT_KEY, add_given_environment, add_missing, add_runs, number_or_null
+from ranbench.store.writing import (
+    POINT_KEY,
+    add_given_environment,
+    add_missing,
+    add_result,
+    add_runs,
+    next_number,
+    number_or_null,
+)
 
 F = TypeVar("F", bound=Form)
 
@@ -90,8 +96,7 @@ class _Merge:
         """Add every part; each refers to the parts before it."""
         self._add_runs()
         self._add_suites()
-        for _ in self._records("environments", EnvironmentForm):
-            pass  # they are added with their attempts
+        self._check("environments", EnvironmentForm)  # they are added with their attempts
         for counts, where in self._records("complexity", ComplexityForm):
             with _told(where):
                 add_missing(self.connection, ComplexityRow, [counts.model_dump()])
@@ -107,20 +112,20 @@ class _Merge:
                 checked = self.checked.take(form, record)
             yield checked, where
 
+    def _check(self, part: str, form: type[Form]) -> None:
+        for _ in self._records(part, form):
+            pass
+
     def _add_runs(self) -> None:
         """Add cells and runs, whose names are computed anew from their specs."""
-        for _ in self._records("cells", CellForm):
-            pass  # they are added with their runs
-        for _ in self._records("runs", RunForm):
-            pass
+        self._check("cells", CellForm)
+        self._check("runs", RunForm)
         specs = list(self.checked.runs.values())
         add_runs(self.connection, specs)
-        for part in chunks(
-            sorted(self.checked.runs)
-        ):  # hold off claims and other merges of these runs, on a server too
-            self.connection.execute(
-                select(RunRow.id).where(RunRow.fingerprint.in_(part)).order_by(RunRow.id).with_for_update()
-            )
+        for part in chunks(sorted(self.checked.runs)):
+            # claims and other merges of these runs are held off, on a server too
+            theirs = select(RunRow.id).where(RunRow.fingerprint.in_(part)).order_by(RunRow.id)
+            self.connection.execute(theirs.with_for_update())
 
     def _add_suites(self) -> None:
         """Add texts of suites; one that is here already was recorded when it was first, and used when it was last."""
@@ -181,12 +186,11 @@ class _Merge:
         self.connection.execute(update(AttemptRow).where(*this).values(environment_id=whole))
 
     def _add_attempt(self, attempt: AttemptForm) -> int:
-        last = select(func.max(AttemptRow.number)).where(AttemptRow.fingerprint == attempt.run)
         ended = datetime.fromisoformat(attempt.ended)
         values = {
             **attempt.model_dump(include=set(COPIED)),
             "fingerprint": attempt.run,
-            "number": (self.connection.execute(last).scalar() or 0) + 1,
+            "number": next_number(self.connection, attempt.run),
             "error": attempt.error,
             "started": datetime.fromisoformat(attempt.started),
             "updated": ended,
@@ -198,20 +202,13 @@ class _Merge:
             "bundle": self.bundle.identity,
         }
         added = self.connection.execute(plain_insert(AttemptRow).values(values).returning(AttemptRow.id))
-        of_attempt = {"attempt_id": added.scalar_one()}
-        rows = [
-            {**of_attempt, "name": name, "value": number_or_null(to_number(value))}
-            for name, value in attempt.metrics.items()
-        ]
-        if rows:
-            self.connection.execute(plain_insert(MetricRow), rows)
-        classes = attempt.classes()
-        if classes is not None:
-            self.connection.execute(plain_insert(PredictionRow).values({**of_attempt, "classes": classes}))
+        identity, classes = added.scalar_one(), attempt.classes()
+        metrics = {name: to_number(value) for name, value in attempt.metrics.items()}
+        add_result(self.connection, identity, metrics, None if classes is None else Predictions(classes))
         if attempt.artefacts:
-            files = [{**of_attempt, **file.model_dump()} for file in attempt.artefacts]
+            files = [{"attempt_id": identity, **file.model_dump()} for file in attempt.artefacts]
             self.connection.execute(plain_insert(ArtefactRow), files)
-        return of_attempt["attempt_id"]
+        return identity
 
     def _add_series(self) -> None:
         """Add the series of the added attempts, and compare those of the others."""
@@ -274,19 +271,11 @@ def _keep_files(connection: Connection, bundle: Bundle, results: Path | None) ->
         if here - {sha256}:
             raise StoreError(f"{bundle.label}: {name!r} is another file in the database; nothing was merged")
         target = None if results is None or here else results / name
-        if target is not None and os.path.lexists(target) and not _is_whole(target, sha256):
+        if target is not None and os.path.lexists(target) and not is_whole(target, sha256):
             raise StoreError(
                 f"{bundle.label}: {name!r} is another file than {target}, which is there already; move that one away; "
                 "nothing was merged"
             )
-
-
-def _is_whole(file: Path, sha256: str) -> bool:
-    try:
-        with file.open("rb") as content:
-            return hashlib.file_digest(content, "sha256").hexdigest() == sha256
-    except OSError:
-        return False
 
 
 def take_files(bundle: Bundle, results: Path) -> None:
@@ -297,7 +286,7 @@ def take_files(bundle: Bundle, results: Path) -> None:
     """
     for name, (sha256, _) in bundle.artefacts.items():
         target = results / name
-        if _is_whole(target, sha256):
+        if is_whole(target, sha256):
             continue
         partial = target.with_name(f"{target.name}.partial")
         try:

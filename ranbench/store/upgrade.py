@@ -71,6 +71,18 @@ def is_made(url: str) -> bool:
         engine.dispose()
 
 
+def version_there(connection: Connection, label: str) -> str:
+    """Return the schema version of a database that something was written to.
+
+    Raises:
+        StoreError: it is empty, not ranbench's, or newer.
+    """
+    found = version_of(connection, label)
+    if found is None:
+        raise missing(label)
+    return found
+
+
 def version_of(connection: Connection, label: str) -> str | None:
     """Return the schema version of a database that this ranbench can use or upgrade, None for an empty one.
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Literal
 
-from ranbench.records import Environment, Owner
+from ranbench.records import Complexity, Environment, Owner
+
+# What names the counts of a net: the hash of the net's own name and of what was counted.
+COUNTS = ("net", *(counted.name for counted in fields(Complexity)))
 
 
 @dataclass(frozen=True)

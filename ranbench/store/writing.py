@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy import insert as plain_insert
 
 from ranbench.errors import ClaimLost, StoreError
@@ -85,14 +85,27 @@ def finish(
     """Close an attempt as done, with its final metrics, predictions and probes; refer to the counts of its net."""
     counts = None if complexity_key is None else _counts_of(connection, attempt_id, complexity_key)
     close(connection, attempt_id, token, State.DONE, complexity_key=counts)
+    add_result(connection, attempt_id, metrics, predictions)
+    for probe in probes:
+        add_probe(connection, attempt_id, probe)
+
+
+def add_result(
+    connection: Connection, attempt_id: int, metrics: Mapping[str, float], predictions: Predictions | None
+) -> None:
+    """Write the final metrics and the predictions of an attempt."""
     rows = [{"attempt_id": attempt_id, "name": name, "value": number_or_null(value)} for name, value in metrics.items()]
     if rows:
         connection.execute(plain_insert(MetricRow), rows)
     if predictions is not None:
         kept = {"attempt_id": attempt_id, "classes": predictions.classes}
         connection.execute(plain_insert(PredictionRow).values(kept))
-    for probe in probes:
-        add_probe(connection, attempt_id, probe)
+
+
+def next_number(connection: Connection, fingerprint: str) -> int:
+    """Return the number of a run's next attempt."""
+    last = select(func.max(AttemptRow.number)).where(AttemptRow.fingerprint == fingerprint)
+    return (connection.execute(last).scalar() or 0) + 1
 
 
 def add_probe(connection: Connection, attempt_id: int, probe: Probe) -> None:

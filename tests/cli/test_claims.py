@@ -8,22 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from report.conftest import PROTOCOL
 
 from ranbench.cli import main
 from ranbench.records import Environment, Owner, Predictions, Reason
 from ranbench.store import Claimed, Store
 from ranbench.suite import load_suite
-
-PROTOCOL = """\
-iterations: 40
-batch: 64
-schedule: {kind: one-cycle, lr: 0.1, rise: 0.3, start: 0.04, end: 0.0}
-optimizer: {momentum: 0.9, nesterov: true, weight_decay: 1e-4}
-augmentation: {mean: image, pad: 0, flip: false}
-evaluation: {every: 20}
-initialisation: he-fan-in
-precision: float32
-"""
 
 SUITE = """\
 name: small

@@ -8,17 +8,9 @@ from pathlib import Path
 import pytest
 
 from cli.test_cli import names, ranbench
+from cli.test_rerun import MYNET
 
 pytestmark = pytest.mark.slow  # each test starts several processes that import torch
-
-MYNET = """\
-from torch import nn
-
-
-def tiny(shape, num_classes):
-    channels, height, width = shape
-    return nn.Sequential(nn.Flatten(), nn.Linear(channels * height * width, num_classes))
-"""
 
 
 @pytest.fixture(scope="module")

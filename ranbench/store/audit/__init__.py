@@ -17,10 +17,9 @@ from ranbench.store.audit.identity import identity
 from ranbench.store.audit.rows import IsAlive, attempts, constraints, json_columns, orphans, values
 from ranbench.store.audit.tables import tables
 from ranbench.store.file import bytes_lacking, integrity
-from ranbench.store.kind import missing
 from ranbench.store.looking import looking
 from ranbench.store.schema import VERSION, Unreadable
-from ranbench.store.upgrade import version_of
+from ranbench.store.upgrade import version_there
 
 __all__ = ["Finding", "audit"]
 
@@ -39,9 +38,7 @@ def audit(url: str, results: Path, is_alive: IsAlive) -> list[Finding]:
         StoreError: the database cannot be read at all, is not ranbench's, or is newer; one line.
     """
     with looking(url) as connection:
-        version = version_of(connection, mask_url(url))
-        if version is None:
-            raise missing(mask_url(url))
+        version = version_there(connection, mask_url(url))
         found = list(_file(connection))
         if version != VERSION:
             text = f"schema {version} is older than {VERSION}, so the content was not checked; 'ranbench db upgrade'"

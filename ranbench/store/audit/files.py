@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -10,6 +9,7 @@ from sqlalchemy import Connection, select
 
 from ranbench.records import State, checkpoint_folders
 from ranbench.store.audit.finding import Finding, fault, note
+from ranbench.store.content import sha256_of
 from ranbench.store.schema import ArtefactRow, AttemptRow
 
 
@@ -67,8 +67,7 @@ def _content(file: Path, sha256: str, size: int) -> Iterator[Finding]:
         if found != size:
             yield fault("files", f"{file}: has {found:,} bytes, recorded are {size:,}")
             return
-        with file.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        digest = sha256_of(file)
     except OSError as error:
         yield fault("files", f"{file}: cannot be read: {error.strerror}")
         return
