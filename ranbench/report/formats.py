@@ -16,7 +16,8 @@ from ranbench.report.composing import compose
 from ranbench.report.document import Block, Table
 from ranbench.report.inlining import inlined
 from ranbench.report.pages import commands, page
-from ranbench.report.pictures import Made, Series, draw, pictures, remove_stale
+from ranbench.report.pictures import Series, draw, pictures, remove_stale
+from ranbench.report.shown import Made
 from ranbench.report.style import pdf, svg
 from ranbench.report.tables import tables
 from ranbench.report.values import Tables

@@ -30,7 +30,7 @@ from ranbench.report.layout import (
     verdict_mark,
 )
 from ranbench.report.notes import seeds
-from ranbench.report.pictures import Picture
+from ranbench.report.shown import Picture
 from ranbench.report.tables import BEST, RESULT, WRONG_LABELS
 from ranbench.report.values import CitedRow, Section, Tables, VerdictRow
 from ranbench.spec import Protocol

@@ -9,8 +9,9 @@ from ranbench.claims import Verdict
 from ranbench.counts import Counts, Recorded, lookup, size_of
 from ranbench.records import MODULE_METRICS, SIZE_METRICS
 from ranbench.report.values import CitedRow, Size, SizeRow
-from ranbench.spec import complexity_key
+from ranbench.spec import DataSpec, ModelSpec, complexity_key
 from ranbench.suite import Cell, Counted, Suite
+from ranbench.suite.form import CitedEntry
 
 STORED = "the package's stored count; no run has counted this net"
 
@@ -38,8 +39,31 @@ def size_rows(
 
 
 def cited_rows(suite: Suite) -> tuple[CitedRow, ...]:
-    """Return the numbers that the paper cites for nets that are not run here."""
-    return tuple(CitedRow(**entry.model_dump()) for entry in suite.cited)
+    """Return the numbers that the paper cites for nets that are not run here, with the counts of those nets."""
+    return tuple(
+        CitedRow(
+            **entry.model_dump(),
+            parameters=_cited_count(suite, entry, "parameters"),
+            macs=_cited_count(suite, entry, "macs"),
+        )
+        for entry in suite.cited
+    )
+
+
+def _cited_count(suite: Suite, entry: CitedEntry, metric: str) -> float | None:
+    """Return a count of a cited net: the one cited beside it, or printed for a cell with that net, or an exact one."""
+    for other in suite.cited:
+        if (other.name, other.metric) == (entry.name, metric) and other.dataset in (None, entry.dataset):
+            return other.value
+    if entry.model is None:
+        return None
+    for printed in suite.published:
+        if (printed.cell.model.name, printed.metric) == (entry.model, metric):
+            return printed.value
+    datasets = {cell.data.name for cell in suite.cells} if entry.dataset is None else {entry.dataset}
+    specs = [DataSpec.of(name) for name in datasets] if len(datasets) == 1 else []
+    found = [lookup(ModelSpec(name=entry.model), data) for data in specs]
+    return size_of(metric, found[0], ModelSpec(name=entry.model), specs[0]) if found else None
 
 
 def _row(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from ranbench.catalogue import DATASETS, dataset_info, has_known_depth, num_stages
+from ranbench.catalogue import DATASETS, NETS, dataset_info, has_known_depth, num_stages
 from ranbench.errors import Problem, nearest
 from ranbench.records import ALL_METRICS, CITED_METRICS, MODULE_METRICS, RESPONSE_METRICS, SIZE_METRICS
 from ranbench.suite.cells import unknown_axis
@@ -115,6 +115,9 @@ class Statements:
             if entry.dataset is not None and entry.dataset not in DATASETS:
                 text = f"dataset {entry.dataset!r} is not known{nearest(entry.dataset, DATASETS)}"
                 self._note((*place, "dataset"), f"{text} (allowed: {', '.join(DATASETS)})")
+            if entry.model is not None and entry.model not in NETS:
+                text = f"net {entry.model!r} is not known{nearest(entry.model, NETS)}"
+                self._note((*place, "model"), f"{text} ('ranbench list models' prints all that can be cited)")
         return tuple(self.content.cited)
 
     def deviations(self) -> tuple[DeviationEntry, ...]:

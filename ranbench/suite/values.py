@@ -260,7 +260,7 @@ class Suite:
     def label(self, cell: Cell) -> str:
         """Name a cell by the axes that vary in this suite, for instance ``attention-56, naive``."""
         axes = self.varying
-        return ", ".join(_axis_text(axis, cell.axes[axis]) for axis in axes if axis in cell.axes)
+        return ", ".join(axis_text(axis, cell.axes[axis]) for axis in axes if axis in cell.axes)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -309,7 +309,8 @@ def _reads(value: Scalar | None, text: str) -> bool:
     return value == text
 
 
-def _axis_text(axis: str, value: Scalar) -> str:
+def axis_text(axis: str, value: Scalar) -> str:
+    """Say an axis value as the label of a cell has it: ``naive``, ``noise 0.3``, ``r = 2``."""
     if axis in {"p", "t", "r"}:
         return f"{axis} = {value}"
     if axis in {"noise", "input"} and not isinstance(value, str):

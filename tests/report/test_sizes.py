@@ -8,8 +8,8 @@ import pytest
 
 from ranbench.counts import Counts
 from ranbench.report import report, tables
+from ranbench.report.effects import effects
 from ranbench.report.layout import size_grid
-from ranbench.report.pictures import _claims
 from ranbench.report.sizes import STORED
 from ranbench.report.values import CitedRow, Size
 from ranbench.spec import complexity_key
@@ -170,10 +170,10 @@ def test_a_count_that_misses_is_said_in_a_sentence_with_the_printed_digits(load:
 
 def test_the_picture_of_counts_says_what_its_axis_is(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = []
-    monkeypatch.setattr("ranbench.report.pictures.forest", lambda _, label, nothing: labels.append(label))
+    monkeypatch.setattr("ranbench.report.effects.forest", lambda _, label, nothing, limits: labels.append(label))
     suite = load(COUNTED)
 
-    ((picture, make),) = _claims(tables(suite, [], measured(suite)))
+    ((picture, make),) = effects(tables(suite, [], measured(suite)))
     make()
 
     assert labels == ["ours − paper (% of the paper's count)"]
