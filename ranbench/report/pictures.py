@@ -1,4 +1,4 @@
-"""Tables and series -> the PNG files of a report. What a picture shows is chosen here, how it looks in ``plots``.
+"""Tables and series -> the pictures of a report. What a picture shows is chosen here, how it looks in ``plots``.
 
 Errors over numbers are chosen in ``over_numbers`` and ``error_and_size``, effects of claims in ``effects``.
 """
@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 
 from ranbench.report.effects import effects
 from ranbench.report.error_and_size import error_and_size
@@ -17,8 +18,7 @@ from ranbench.report.over_numbers import depth, noise
 from ranbench.report.plots import Curve, Panel, Strip, learning_curves, seeds_strip
 from ranbench.report.response_plot import Spread, Trace, stage_lines
 from ranbench.report.responses import along
-from ranbench.report.shown import NAMES, Made, Picture, fidelity_words, line_names, numbered, parts, styles_of
-from ranbench.report.style import png
+from ranbench.report.shown import NAMES, Made, fidelity_words, line_names, numbered, parts, styles_of
 from ranbench.report.tables import RESULT
 from ranbench.report.values import Response, ResultRow, Tables
 from ranbench.statistics import summarise
@@ -28,21 +28,6 @@ CURVE = "test_error_pct"
 _FILES = re.compile(rf"({'|'.join(NAMES)})(-\d+)?")
 _MOST_CURVES, _MOST_PANELS = 9, 8  # of a panel, of a picture
 _MOST_STRIPS, _MOST_TRACES = 24, 12  # of a picture
-
-
-def draw(tables: Tables, series: Series, folder: Path) -> tuple[Picture, ...]:
-    """Write the pictures that the runs allow into ``folder``, and remove those of an earlier report that they do not.
-
-    Returns:
-        The pictures in reading order; none where no run is done.
-    """
-    wanted = pictures(tables, series)
-    remove_stale(folder, {picture.file for picture, _ in wanted}, ".png")
-    if wanted:
-        folder.mkdir(parents=True, exist_ok=True)
-    for picture, make in wanted:
-        (folder / picture.file).write_bytes(png(make()))
-    return tuple(picture for picture, _ in wanted)
 
 
 def remove_stale(folder: Path, wanted: Collection[str], suffix: str) -> None:
@@ -122,7 +107,7 @@ def _curve(tables: Tables, series: Series, row: ResultRow, name: str, style: int
         label=name or (f"mean of {len(kept)}" if band else "one seed"),
         style=style,
         steps=tuple(steps),
-        mean=tuple(summarise(column).mean for column in columns),
+        mean=tuple(map(fmean, columns)),
         low=tuple(min(column) for column in columns) if band else (),
         high=tuple(max(column) for column in columns) if band else (),
     )

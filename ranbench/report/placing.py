@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import NamedTuple
 
 
@@ -55,9 +56,21 @@ def place(labels: Sequence[Label], taken: Sequence[Box], within: Box, distance: 
     covered = list(taken)
     found = []
     for label in labels:
-        best = min(_candidates(label, distance), key=lambda one: _cost(one[1], one[0], covered, within))
-        found.append(best[1])
-        covered.append(best[1].box)
+        best = _best(sorted(_candidates(label, distance), key=lambda one: one[0]), covered, within)
+        found.append(best)
+        covered.append(best.box)
+    return found
+
+
+def _best(candidates: Sequence[tuple[float, Placed]], covered: Sequence[Box], within: Box) -> Placed:
+    """Return the cheapest place; ``candidates`` begin with those that cost least where nothing stands there."""
+    found, least = candidates[0][1], inf
+    for worse, placed in candidates:
+        if worse >= least:
+            break
+        cost = worse + _cost(placed.box, covered, within)
+        if cost < least:
+            found, least = placed, cost
     return found
 
 
@@ -72,8 +85,8 @@ def _candidates(label: Label, distance: float) -> Iterator[tuple[float, Placed]]
                 yield 10 * ring + turn + number / 4, Placed(box, anchor if ring > 1 else None)
 
 
-def _cost(placed: Placed, worse: float, covered: Sequence[Box], within: Box) -> float:
-    box = placed.box
+def _cost(box: Box, covered: Sequence[Box], within: Box) -> float:
+    """Say how bad it is that a label covers something or leaves the picture, by the part of it that does."""
     area = (box.right - box.left) * (box.top - box.bottom)
     outside = area - box.overlap(within)
-    return worse + 1000 * (outside + sum(box.overlap(other) for other in covered)) / area
+    return 1000 * (outside + sum(box.overlap(other) for other in covered)) / area
