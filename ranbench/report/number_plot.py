@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ranbench.report.placing import Box, Label, place
-from ranbench.report.plots import apart
+from ranbench.report.plots import apart, inside
 from ranbench.report.style import (
     DPI,
     GREY,
@@ -117,7 +117,7 @@ def lines_over(
     height = top + tall * rows + 0.6 * (rows - 1) + 0.5 + NOTE * len(absent)
     with drawing(height) as figure:
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        beside = 0.2 + _LETTER * max((len(safe(one.label, LABEL)) for one in _all_lines(panels)), default=0)
+        beside = 0.3 + _LETTER * max((len(safe(one.label, LABEL)) for one in _all_lines(panels)), default=0)
         width = (WIDTH - 0.65 - beside - (columns - 1) * (beside + 0.55)) / columns
         gaps = {"wspace": (beside + 0.55) / width, "hspace": 0.6 / tall}
         margins(figure, left=0.65, right=beside, top=top, bottom=0.5 + NOTE * len(absent), **gaps)
@@ -287,10 +287,12 @@ def _name_lines(ax: Axes, lines: Sequence[Line]) -> None:
     at_edge = [one for one in lines if _end(one)[0] == last]
     elsewhere = [one for one in lines if _end(one)[0] < last]
     wanted = [ax.transAxes.inverted().transform(ax.transData.transform(_end(one)))[1] for one in at_edge]
+    across = ax.get_position().width * WIDTH
     gap = 11.5 / 72 / (ax.get_position().height * _figure(ax).get_figheight())
-    for one, height in zip(at_edge, apart(wanted, gap), strict=True):
-        where: dict[str, Any] = {"transform": ax.transAxes, "va": "center", "clip_on": False}
-        ax.text(1.02, height, safe(one.label, LABEL), color=colour(one.style), **where, **_SIZE)
+    for one, height in zip(at_edge, inside(apart(wanted, gap), gap), strict=True):
+        where: dict[str, Any] = {"transform": ax.transAxes, "clip_on": False, "color": colour(one.style)}
+        ax.plot([1.0 + 0.1 / across], [height], marker(one.style), markersize=4.5, markeredgewidth=0, **where)
+        ax.text(1.0 + 0.2 / across, height, safe(one.label, LABEL), va="center", **where, **_SIZE)
     _put(
         ax,
         [(safe(one.label, LABEL), colour(one.style), (_end(one),)) for one in elsewhere],

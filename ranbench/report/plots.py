@@ -258,6 +258,20 @@ def apart(places: Sequence[float], gap: float) -> list[float]:
     return [moved[index] for index in range(len(places))]
 
 
+def inside(places: Sequence[float], gap: float) -> list[float]:
+    """Move places that keep ``gap`` into the span from 0 to 1, as far as there is room for all."""
+    moved = list(places)
+    limit = 1.0
+    for index in sorted(range(len(moved)), key=lambda i: -moved[i]):
+        moved[index] = min(moved[index], limit)
+        limit = moved[index] - gap
+    limit = 0.0
+    for index in sorted(range(len(moved)), key=lambda i: moved[i]):
+        moved[index] = max(moved[index], limit)
+        limit = moved[index] + gap
+    return moved
+
+
 def _start(places: Sequence[float], group: Sequence[int], gap: float) -> float:
     return sum(places[index] for index in group) / len(group) - gap * (len(group) - 1) / 2
 
