@@ -48,9 +48,12 @@ def error_and_size(tables: Tables) -> tuple[Made, ...]:
         return ()
     fidelity = fidelity_words(tables)
     ours = [spot for row in planes for plane in row for net in plane.nets if not net.cited for _, spot in net.spots]
-    said = [marks_in_words(ours, joined=False)] if ours else []
+    said = f" {marks_in_words(ours, joined=False)}." if ours else ""
     if len(ours) < len(spots):
-        said.append("diamonds are nets whose numbers the paper prints and which are not run here")
+        said += (
+            " Diamonds are nets that are not run here, at the counts that the paper prints for them, or at exact ones "
+            "where it prints none."
+        )
     how = partial(
         points_at,
         names=list(numbers),
@@ -58,7 +61,7 @@ def error_and_size(tables: Tables) -> tuple[Made, ...]:
         absent=missing(_absent(rows, cited, counts)),
     )
     figures = parts(planes, _MOST_ROWS)
-    caption = f"Test error{fidelity} at the multiply-adds and the parameters of the nets: {'; '.join(said)}."
+    caption = f"Test error{fidelity} at the multiply-adds and at the parameters of the nets.{said}"
     return tuple(
         (numbered("sizes", "error and size of the nets", caption, index, len(figures)), partial(how, some))
         for index, some in enumerate(figures)

@@ -143,8 +143,8 @@ def _drawn(tables: Tables, kept: Sequence[_Cell], names: Mapping[str, str], over
         if cell.x is None or cell.row.ours is None
     )
     fidelity = fidelity_words(tables)
-    alone = " of cells that differ in nothing else" if len(lines) > 1 else ""
-    said = f"Test error over {over.what}{alone}{fidelity}: {marks_in_words(spots, joined=True)}."
+    alone = "; a line joins cells that differ in nothing else" if len(lines) > 1 else ""
+    said = f"Test error over {over.what}{fidelity}{alone}. {marks_in_words(spots, joined=True)}."
     how = partial(lines_over, axis=over.axis, label=f"test error (%){fidelity}", absent=absent, percent=over.percent)
     figures = parts(panels, _MOST_PANELS)
     return tuple(

@@ -115,9 +115,9 @@ def marks_in_words(spots: Sequence[Spot], *, joined: bool) -> str:
     said = []
     if ours:
         bars = any(spot.half for spot in ours)
-        said.append(f"filled marks are the mean of our seeds{', with its 95 % interval as a bar' if bars else ''}")
+        said.append(f"Filled marks are the mean of our seeds{', with its 95 % interval as a bar' if bars else ''}")
         if bars and not all(spot.half for spot in ours):
             said.append("where there is no bar, there is one seed only or no spread")
     if any(spot.published is not None for spot in spots):
-        said.append(f"open marks{' on a thin line' if joined else ''} are the paper's values")
+        said.append(f"{'open' if said else 'Open'} marks{' on a thin line' if joined else ''} are the paper's values")
     return "; ".join(said)

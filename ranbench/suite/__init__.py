@@ -2,6 +2,7 @@
 
 from ranbench.suite.files import find_suite, load_protocol, protocol_files, shipped_suites
 from ranbench.suite.load import load_suite
+from ranbench.suite.protocols import protocol_options
 from ranbench.suite.values import (
     AXES,
     Axes,
@@ -43,6 +44,7 @@ __all__ = [
     "load_protocol",
     "load_suite",
     "protocol_files",
+    "protocol_options",
     "scaled",
     "shipped_suites",
     "size_unit",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from ranbench.suite.document import Document, clean
 from ranbench.suite.files import load_protocol, protocol_files
 from ranbench.suite.form import Reduction, SuiteFile
 from ranbench.suite.reduction import reduced
-from ranbench.suite.values import Cell, Protocols
+from ranbench.suite.values import Cell, Protocols, Suite
 
 KEYS = ("reference", "protocol", "factor")
 
@@ -163,3 +163,33 @@ class ProtocolChoice:
 
     def _note(self, key: str, text: str) -> None:
         self.found.append(self.document.problem((key,), text))
+
+
+def protocol_options(suite: Suite, wanted: Protocol, cells: Sequence[Cell]) -> str | None:
+    """Return the command-line options under which ``cells`` of a suite are run by the protocol ``wanted``.
+
+    None where no file that lies here gives it: which file a run's protocol came from is not recorded.
+    """
+    for options, protocol in _choices(suite, wanted.iterations):
+        if any(cell.resolved(protocol) == wanted for cell in cells):
+            return options
+    return None
+
+
+def _choices(suite: Suite, iterations: int) -> Iterator[tuple[str, Protocol]]:
+    """Every protocol that can be asked for, one that takes a factor with that which gives so many iterations.
+
+    The factor is named even where the file has the same one: a suite may have another for its own protocol.
+    """
+    factor = float(f"{iterations / suite.reference.iterations:.6g}")
+    for name, file in protocol_files(Path(suite.file).parent).items():
+        try:
+            loaded = load_protocol(file)
+            if isinstance(loaded, Protocol):
+                yield f" --protocol {name}", loaded
+            elif loaded.factor is None:
+                yield f" --protocol {name}", reduced(suite.reference, loaded)
+            elif 0 < factor < 1:
+                yield f" --protocol {name} --factor {factor:g}", reduced(suite.reference, loaded, factor)
+        except (SuiteError, ValueError):  # a file that is no protocol, or leaves nothing of this reference
+            continue

@@ -34,6 +34,7 @@ from ranbench.suite.values import (
     Ratio,
     Trend,
     Value,
+    axis_text,
     count_words,
     size_unit,
     words,
@@ -167,7 +168,10 @@ class Statements:
         if len(sides[0]) == 1:
             self._note((*place, "over"), "there is one value only to range over; leave this key out")
             return ()
-        pairs = [Pair(cell, sides[1][values], ", ".join(map(str, values))) for values, cell in sides[0].items()]
+        pairs = [
+            Pair(cell, sides[1][values], ", ".join(map(axis_text, entry.over, values)))
+            for values, cell in sides[0].items()
+        ]
         return self._distinct(pairs, place)
 
     def _distinct(self, pairs: list[Pair], place: Path_) -> tuple[Pair, ...]:
