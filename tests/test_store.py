@@ -315,8 +315,8 @@ def test_the_version_used_last_comes_first(store: Store) -> None:
 
 def test_of_the_texts_of_a_protocol_the_one_used_last_is_that_of_the_suite(store: Store, beside: Engine) -> None:
     version = ("table9", "A table", "text", "a" * 64)
-    for text in ("batch: 64", "batch: 128", "batch: 64"):
-        store.record_suite(*version, [], {"short": text, "long": "batch: 1"})
+    for content in ("batch: 64", "batch: 128", "batch: 64"):
+        store.record_suite(*version, [], {"short": content, "long": "batch: 1"})
     store.record_suite("table9", "A table", "other", "b" * 64, [])
 
     other, one = store.suites()
