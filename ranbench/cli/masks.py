@@ -24,7 +24,7 @@ MOST = 12  # runs of a picture
 RANGES = {
     "mixed": "mixed attention is a sigmoid, in (0,\u00a01)",
     "channel": "channel attention divides each position by its L2 norm over the channels, in [−1,\u00a01]",
-    "spatial": "spatial attention is a sigmoid of each channel's map, less its mean and over its deviation, in (0,\u00a01)",
+    "spatial": "spatial attention is a sigmoid of each channel's map less its mean, over its deviation, in (0,\u00a01)",
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,8 @@ ACROSS = 9  # maps beside an image at most; further groups go into a further ban
 LEFT, RIGHT, TOP, BOTTOM = 0.75, 0.1, 0.3, 0.08
 GAP, BETWEEN, LARGEST = 0.04, 0.13, 0.95
 HEADING, BAR, LINE = 0.36, 0.46, 0.145
-CAPTION = 125  # characters of a line
+CAPTION = 120  # characters of a line
+CHARACTER = 0.073  # of a heading, in inches
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -71,14 +72,16 @@ def mask_grid(rows: Sequence[Row], groups: Sequence[Group], *, title: str, capti
     """
     bands = list(_bands(groups))
     side = min(_side(band) for band in bands)
-    high = HEADING + len(rows) * (side + GAP) + BAR
+    names = {group: _name(group, side) for group in groups}
+    heading = HEADING + LINE * (max(map(len, names.values())) - 1)
+    high = heading + len(rows) * (side + GAP) + BAR
     told = textwrap.wrap(caption, CAPTION, break_on_hyphens=False)
     height = TOP + len(bands) * high + LINE * len(told) + BOTTOM
     limits = _limits(groups)
     with drawing(height) as figure:
         figure.text(0.08 / WIDTH, 1 - 0.17 / height, safe(title, 90), fontweight="bold", va="center")
         for number, band in enumerate(bands):
-            _Band(figure, rows, limits, side, height - TOP - number * high).draw(band)
+            _Band(figure, rows, limits, side, height - TOP - number * high, heading).draw(band, names)
         for number, line in enumerate(told):
             at = (BOTTOM + LINE * (len(told) - number - 0.5)) / height
             figure.text(0.08 / WIDTH, at, safe(line, CAPTION), fontsize=7.5, color=INK, va="center")
@@ -103,6 +106,14 @@ def _side(band: Sequence[Group]) -> float:
     return min(LARGEST, (WIDTH - LEFT - RIGHT - gaps) / (1 + columns))
 
 
+def _name(group: Group, side: float) -> list[str]:
+    """The heading on one line or two, as wide as the columns below it."""
+    width = len(group.columns) * (side + GAP)
+    characters = max(8, int(width / CHARACTER))
+    lines = textwrap.wrap(group.title, characters, break_on_hyphens=False) or [""]
+    return [lines[0]] if len(lines) == 1 else [lines[0], safe(" ".join(lines[1:]), characters)]
+
+
 def _limits(groups: Sequence[Group]) -> dict[str, tuple[float, float]]:
     """The least and the largest value of each scale, over all images and columns that have it."""
     found: dict[str, tuple[float, float]] = {}
@@ -115,15 +126,16 @@ def _limits(groups: Sequence[Group]) -> dict[str, tuple[float, float]]:
 
 @dataclass(frozen=True, eq=False)
 class _Band:
-    """Where a band is drawn: the side of its maps, and its upper edge, in inches from below."""
+    """Where a band is drawn: the side of its maps, its upper edge, in inches from below, height of its headings."""
 
     figure: Figure
     rows: Sequence[Row]
     limits: dict[str, tuple[float, float]]
     side: float
     top: float
+    heading: float
 
-    def draw(self, groups: Sequence[Group]) -> None:
+    def draw(self, groups: Sequence[Group], names: Mapping[Group, Sequence[str]]) -> None:
         left = LEFT
         for number, row in enumerate(self.rows):
             ax = self._frame(left, number)
@@ -135,7 +147,9 @@ class _Band:
         left += self.side
         for group in groups:
             left += BETWEEN
-            self._text(left, self.top - 0.08, safe(group.title, 40), va="center", fontweight="bold", fontsize=8)
+            for line, text in enumerate(reversed(names[group])):
+                at = self.top - self.heading + 0.28 + line * LINE
+                self._text(left, at, safe(text, len(text)), va="center", fontweight="bold", fontsize=8)
             for column in group.columns:
                 self._column(left, column)
                 left += self.side + GAP
@@ -147,7 +161,9 @@ class _Band:
 
         low, high = self.limits[column.scale]
         shade = Normalize(low, high if high > low else low + 1e-12)
-        self._text(left + self.side / 2, self.top - 0.25, column.title, ha="center", va="center", fontsize=7.5)
+        self._text(
+            left + self.side / 2, self.top - self.heading + 0.11, column.title, ha="center", va="center", fontsize=7.5
+        )
         for number, values in enumerate(column.maps):
             ax = self._frame(left, number)
             ax.imshow(values, cmap=COLOURS, norm=shade, interpolation="nearest", aspect="auto")
@@ -162,7 +178,7 @@ class _Band:
 
     def _down(self, number: int) -> float:
         """The upper edge of a row of maps."""
-        return self.top - HEADING - number * (self.side + GAP)
+        return self.top - self.heading - number * (self.side + GAP)
 
     def _frame(self, left: float, number: int) -> Axes:
         ax = self._axes(left, self._down(number) - self.side, self.side, self.side)
