@@ -14,25 +14,16 @@ from ranbench.cli.run import DEVICES, Device
 from ranbench.errors import NothingMeasured, UsageError, one_line
 
 if TYPE_CHECKING:
-    from ranbench.probes import ModuleMasks
     from ranbench.records import RunRecord
-    from ranbench.report.mask_plot import Group
     from ranbench.runner import RunMasks
 
 FORMATS = (".png", ".svg", ".pdf")
 MOST = 12  # runs of a picture
-RANGES = {
-    "mixed": "mixed attention is a sigmoid, in (0,\u00a01)",
-    "channel": "channel attention divides each position by its L2 norm over the channels, in [−1,\u00a01]",
-    "spatial": "spatial attention is a sigmoid of each channel's map less its mean, over its deviation, in (0,\u00a01)",
-}
 
 
 def masks(
     context: typer.Context,
-    runs: Annotated[
-        list[str], typer.Argument(metavar="RUN...", help="First digits of runs' fingerprints (4 or more).")
-    ],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="First digits of runs' fingerprints (4 or more).")],
     images: Annotated[
         list[str] | None,
         typer.Option(
@@ -136,13 +127,11 @@ def _check_module(found: Sequence[RunMasks], module: int) -> None:
             )
 
 
-def _shown(run: RunMasks, module: int) -> list[ModuleMasks]:
-    return [one for one in run.masked.modules if one.module == module]
-
-
 def _print(run: RunMasks, module: int) -> None:
+    from ranbench.cli.mask_picture import shown, words
+
     smoke = " (smoke: the numbers mean nothing)" if run.record.smoke else ""
-    answer(f"run {run.record.fingerprint[:12]}, {', '.join(_words(run).values())}{smoke}")
+    answer(f"run {run.record.fingerprint[:12]}, {', '.join(filter(None, words(run).values()))}{smoke}")
     rows = [
         (
             image.index,
@@ -153,10 +142,10 @@ def _print(run: RunMasks, module: int) -> None:
             f"{100 * number.share_above:.1f} %",
         )
         for at, (image, predicted) in enumerate(zip(run.images, run.masked.predicted, strict=True))
-        for one in _shown(run, module)
+        for one in shown(run, module)
         for number in [one.numbers[at]]
     ]
-    middles = {f"{one.middle:g}" for one in _shown(run, module)}
+    middles = {f"{one.middle:g}" for one in shown(run, module)}
     above = f"above {middles.pop()}" if len(middles) == 1 else "above the middle"
     columns = ("image", "class", "predicted", "stage", "mean", "sd", "min", "max", above)
     table(columns, rows, right=columns)
@@ -201,87 +190,13 @@ def _as_dict(found: Sequence[RunMasks], channel: int | None) -> dict[str, Any]:
 
 
 def _draw(found: Sequence[RunMasks], module: int, channel: int | None, out: Path) -> None:
-    from ranbench.report.mask_plot import Row, mask_grid
+    from ranbench.cli.mask_picture import picture
     from ranbench.report.style import pdf, png, svg
 
-    words = [_words(run) for run in found]
-    common = {key: value for key, value in words[0].items() if all(one.get(key) == value for one in words)}
-    names = [", ".join(value for key, value in one.items() if key not in common) for one in words]
-    groups = _features(found[0], module) if len(found) == 1 else _side_by_side(found, names, module)
-    rows = [Row(_beside(found, at), image.pixels) for at, image in enumerate(found[0].images)]
-    smoke = ", smoke" if any(run.record.smoke for run in found) else ""
-    figure = mask_grid(
-        rows,
-        groups,
-        title=f"soft masks: {', '.join(common.values())}{smoke}",
-        caption=_caption(found, module, channel),
-    )
+    figure = picture(found, module, channel)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes({".png": png, ".svg": lambda made: svg(made).encode(), ".pdf": pdf}[out.suffix](figure))
     except OSError as error:
         raise UsageError(f"--out {out}: cannot be written: {one_line(error)}") from None
     note(f"drawn into {out}")
-
-
-def _features(run: RunMasks, module: int) -> tuple[Group, ...]:
-    """Figure 1: for each stage, the features before the mask, the mask, the features after it."""
-    from ranbench.report.mask_plot import Column, Group
-
-    return tuple(
-        Group(
-            f"stage {one.stage}, {one.shape[1]}×{one.shape[2]}",
-            (
-                Column("before", one.before, f"features {one.stage}", "|T|"),
-                Column("soft mask", one.mask, f"mask {one.stage}", "M"),
-                Column("after", one.after, f"features {one.stage}", "|H|"),
-            ),
-        )
-        for one in _shown(run, module)
-    )
-
-
-def _side_by_side(found: Sequence[RunMasks], names: Sequence[str], module: int) -> tuple[Group, ...]:
-    """The masks of each run, stage by stage; those of one kind of attention can be compared."""
-    from ranbench.report.mask_plot import Column, Group
-
-    def column(one: ModuleMasks) -> Column:
-        return Column(f"stage {one.stage}", one.mask, f"{one.attention} {one.stage}", "M")
-
-    return tuple(
-        Group(name or f"run {run.record.fingerprint[:8]}", tuple(column(one) for one in _shown(run, module)))
-        for run, name in zip(found, names, strict=True)
-    )
-
-
-def _beside(found: Sequence[RunMasks], at: int) -> str:
-    image = found[0].images[at]
-    lines = [f"image {image.index}", f"class {image.label}"]
-    return "\n".join([*lines, f"predicted {found[0].masked.predicted[at]}"] if len(found) == 1 else lines)
-
-
-def _caption(found: Sequence[RunMasks], module: int, channel: int | None) -> str:
-    kinds = dict.fromkeys(one.attention for run in found for one in run.masked.modules)
-    many = max(one.module for run in found for one in run.masked.modules)
-    which = f"attention module {module} of each stage" if many > 1 else "the attention module of each stage"
-    over = "the mean over the channels" if channel is None else f"channel {channel}"
-    said = [
-        f"M of {which} on test images of {found[0].spec.data.name}, {over}, a square for each position; "
-        + "; ".join(RANGES.get(kind, f"{kind} is an activation of its own") for kind in kinds)
-    ]
-    if len(found) == 1:
-        combined = {"residual": "H = (1 + M) * T", "naive": "H = M * T"}.get(str(found[0].spec.model.learning), "H")
-        said.append(f"Before and after: |T| and |H|, likewise, where {combined}; both have the colours of one bar")
-    elif len(kinds) < len(found):
-        said.append("Masks of one stage and one kind of attention have the colours of one bar")
-    said.append("Bars reach from the least to the largest value that is shown")
-    return ". ".join(said) + "."
-
-
-def _words(run: RunMasks) -> dict[str, str]:
-    """What a run is, in words, by what they say."""
-    noise = {} if run.spec.noise is None else {"noise": f"noise {run.spec.noise.rate:g}"}
-    options = {
-        key: value if isinstance(value, str) else f"{key} {value}" for key, value in run.spec.model.options.items()
-    }
-    return {"model": run.spec.model.name, **options, **noise, "seed": f"seed {run.spec.seed}"}

@@ -28,7 +28,7 @@ LEFT, RIGHT, TOP, BOTTOM = 0.75, 0.1, 0.3, 0.08
 GAP, BETWEEN, LARGEST = 0.04, 0.13, 0.95
 HEADING, BAR, LINE = 0.36, 0.46, 0.145
 CAPTION = 120  # characters of a line
-CHARACTER = 0.073  # of a heading, in inches
+NAME, CHARACTER = 4, 0.073  # lines of a heading at most, inches of a character
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -107,11 +107,10 @@ def _side(band: Sequence[Group]) -> float:
 
 
 def _name(group: Group, side: float) -> list[str]:
-    """The heading on one line or two, as wide as the columns below it."""
+    """The heading on lines as wide as the columns below it."""
     width = len(group.columns) * (side + GAP)
-    characters = max(8, int(width / CHARACTER))
-    lines = textwrap.wrap(group.title, characters, break_on_hyphens=False) or [""]
-    return [lines[0]] if len(lines) == 1 else [lines[0], safe(" ".join(lines[1:]), characters)]
+    lines = textwrap.wrap(group.title, max(8, int(width / CHARACTER)), max_lines=NAME, placeholder="…")
+    return [safe(line, len(line)) for line in lines] or [""]
 
 
 def _limits(groups: Sequence[Group]) -> dict[str, tuple[float, float]]:
@@ -149,7 +148,7 @@ class _Band:
             left += BETWEEN
             for line, text in enumerate(reversed(names[group])):
                 at = self.top - self.heading + 0.28 + line * LINE
-                self._text(left, at, safe(text, len(text)), va="center", fontweight="bold", fontsize=8)
+                self._text(left, at, text, va="center", fontweight="bold", fontsize=8)
             for column in group.columns:
                 self._column(left, column)
                 left += self.side + GAP

@@ -86,10 +86,10 @@ def masks_of(
         CheckpointError: final weights are missing, damaged, or of another net.
         DataError, EnvironmentProblem: data, a device or a library is missing.
     """
-    attempts = [counted_attempt(record) for record in records]
     specs = [stored_spec(record) for record in records]
     for record, spec in zip(records, specs, strict=True):
         _check_masks(record, spec)
+    attempts = [counted_attempt(record) for record in records]
     _check_same_images(records, specs)
     evaluated = min(spec.protocol.evaluation.images or spec.data.test_images for spec in specs)
     _check_images(images or (), specs[0], evaluated)

@@ -47,12 +47,12 @@ cells:
   fixed: {{dataset: digits}}
   include: [{cells}]
 """
-NETS = "{model: attention-56}, {model: attention-56, attention: channel}, {model: resnet-164}"
+NETS = "{model: attention-56}, {model: attention-56, attention: channel}"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, tiny_texts: tuple[str, str]) -> Iterator[Path]:
-    """A folder in which nets with masks and one without were trained, ours and a user's own."""
+    """A folder in which nets were trained, ours and a user's own, of which one has no masks."""
     folder = tmp_path_factory.mktemp("done")
     (folder / "protocols").mkdir()
     (folder / "protocols" / "tiny.yaml").write_text(tiny_texts[1])
@@ -163,21 +163,31 @@ def test_a_user_s_own_net_has_its_attention_modules_taken_by_the_shape_of_their_
     [
         (
             "resnet-164",
-            "'resnet-164' has no soft masks (allowed: runs of nets with attention modules, such as attention-56",
+            "'resnet-164' has no soft masks (allowed: runs of nets with attention modules, such as attention-56; "
+            "'ranbench runs' lists runs)",
         ),
-        ("own:bare", "own:bare: net 'Sequential': has no attention modules, and so no soft masks"),
+        ("timm:resnet18", "'timm:resnet18' has no soft masks (allowed: "),
     ],
 )
-def test_a_net_without_masks_is_refused(
-    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch, net: str, told: str
+def test_a_net_without_masks_is_refused_before_anything_of_it_is_read(
+    store: Store, folder: Path, net: str, told: str
 ) -> None:
-    monkeypatch.chdir(folder)
+    (masked,) = records(store, "attention-56")
+    spec = RunSpec.model_validate({**masked.spec, "model": {"name": net}})
+    planned = RunRecord(spec.fingerprint, spec.cell_id, spec.seed, spec.model_dump(mode="json"), ())
 
     with pytest.raises(SpecError) as refused:
-        taken(records(store, net), store, folder, trust_imports=True)
+        taken([masked, planned], store, folder)
 
-    assert told in str(refused.value)
+    assert str(refused.value).startswith(f"run {spec.fingerprint[:12]}: {told}")
     assert str(refused.value).count("\n") == 0
+
+
+def test_a_user_s_own_net_without_masks_is_refused(store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+
+    with pytest.raises(SpecError, match="own:bare: net 'Sequential': has no attention modules, and so no soft masks"):
+        taken(records(store, "own:bare"), store, folder, trust_imports=True)
 
 
 def test_a_user_s_net_is_not_imported_without_trust(store: Store, folder: Path) -> None:
@@ -214,16 +224,22 @@ def test_runs_that_are_tested_on_different_images_do_not_stand_side_by_side(stor
         taken(runs, store, folder)
 
 
-def test_lost_weights_are_said_and_a_run_that_is_not_done(store: Store, folder: Path) -> None:
+def test_lost_and_altered_weights_are_said_and_a_run_that_is_not_done(store: Store, folder: Path) -> None:
     (record,) = records(store, "attention-56")
     planned = RunRecord(record.fingerprint, record.cell_id, record.seed, record.spec, ())
+    assert record.counted is not None
+    (kept,) = (file for file in store.artefacts([record.counted.id]) if file.kind == "weights")
+    altered = folder / "altered" / kept.path
+    altered.parent.mkdir(parents=True)
+    altered.write_bytes((folder / "results" / kept.path).read_bytes()[:-1] + b"x")
     refused: list[RanbenchError] = []
 
-    for run_, results in ((record, "elsewhere"), (planned, "results")):
+    for run_, results in ((record, "elsewhere"), (record, "altered"), (planned, "results")):
         with pytest.raises(RanbenchError) as error:
             taken([run_], store, folder, results=results)
         refused.append(error.value)
 
-    assert [type(error) for error in refused] == [CheckpointError, NothingMeasured]
+    assert [type(error) for error in refused] == [CheckpointError, CheckpointError, NothingMeasured]
     assert "cannot be read" in str(refused[0])
-    assert str(refused[1]).endswith("has no final weights, it is planned; 'ranbench run SUITE' trains it")
+    assert "damaged, its content is not that of the final weights of run" in str(refused[1])
+    assert str(refused[2]).endswith("has no final weights, it is planned; 'ranbench run SUITE' trains it")
