@@ -32,6 +32,7 @@ COMMANDS = (
         "show",
         "rerun",
         "response",
+        "masks",
         "export",
         "merge",
         "report",

@@ -93,7 +93,7 @@ def run(
     todo = list(choice.todo)
     prober = Prober(store, data=data, results=results, device=device, observer=observer)
     if not todo:
-        store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs)
+        store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs, suite.protocol_texts)
         _announce(choice, observer)
         if profile:
             observer.note("nothing is left to train, so no step was profiled; '--rerun all' trains again")
@@ -102,7 +102,7 @@ def run(
     work = _Work(suite, store, data, results, chosen, rerun, how, observer, stop)
     work.measure_nets(todo)
     work.load_data(todo)
-    store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs)
+    store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs, suite.protocol_texts)
     for key, net in {spec.complexity_key: spec.model.name for spec in todo}.items():
         store.record_complexity(key, replace(work.sizes[key], code_id=work.codes[net]))
     _announce(choice, observer)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ranbench.catalogue import dataset_info
 from ranbench.errors import Problem, SpecError, SuiteError, UsageError, nearest
 from ranbench.spec import Protocol, check_protocol
 from ranbench.suite.document import Document, clean
-from ranbench.suite.files import load_protocol, protocol_files
+from ranbench.suite.files import protocol_files, protocol_of
 from ranbench.suite.form import Reduction, SuiteFile
+from ranbench.suite.reading import parse, read
 from ranbench.suite.reduction import reduced
 from ranbench.suite.values import Cell, Protocols, Suite
 
 KEYS = ("reference", "protocol", "factor")
+# The protocols that a suite may name, and how each is read.
+Sources = Mapping[str, Callable[[], Document]]
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,13 @@ class Asked:
 class ProtocolChoice:
     """Resolves the protocols of one file; problems of the file are added to ``found``, those of ``asked`` raised."""
 
-    def __init__(self, document: Document, content: SuiteFile, asked: Asked, found: list[Problem]):
+    def __init__(self, document: Document, content: SuiteFile, sources: Sources, asked: Asked, found: list[Problem]):
         self.document = document
         self.content = content
+        self.sources = sources
         self.asked = asked
         self.found = found
-        self.files = protocol_files(Path(document.file).parent)
+        self._read: dict[str, Document] = {}
 
     def resolve(self) -> Protocols | None:
         """Return the protocols of a suite that trains; None where it trains nothing, or a problem is noted.
@@ -70,7 +76,10 @@ class ProtocolChoice:
         if reference is None:
             return None
         chosen = loaded if isinstance(loaded, Protocol) else self._reduced(reference, loaded, factor)
-        return Protocols(name, chosen, content.reference, reference, factor) if chosen else None
+        if chosen is None:
+            return None
+        texts = self._texts(content.reference, content.protocol, name)
+        return Protocols(name, chosen, content.reference, reference, factor, texts)
 
     def check(self, protocols: Protocols, cells: Sequence[Cell]) -> None:
         """Check the protocol to run against the dataset of every cell."""
@@ -91,12 +100,29 @@ class ProtocolChoice:
                 text = "a suite with seeds: 0 trains nothing and has no protocol; remove this key or give it seeds"
                 self._note(key, text)
 
+    def _loaded(self, name: str) -> Protocol | Reduction:
+        """Read a protocol.
+
+        Raises:
+            SuiteError: with every problem of its file.
+        """
+        if name not in self._read:
+            self._read[name] = self.sources[name]()
+        return protocol_of(self._read[name])
+
+    def _texts(self, *names: str) -> dict[str, str]:
+        """Give the texts of protocols; the suite's own may be broken where another one is asked for."""
+        for name in names:
+            with suppress(SuiteError, KeyError):
+                self._loaded(name)
+        return {name: self._read[name].text for name in names if name in self._read}
+
     def _reference(self, name: str) -> Protocol | None:
-        if name not in self.files:
+        if name not in self.sources:
             self._note("reference", self._unknown(name))
             return None
         try:
-            loaded = load_protocol(self.files[name])
+            loaded = self._loaded(name)
         except SuiteError as error:
             self._take_over(error, "reference")
             return None
@@ -107,13 +133,13 @@ class ProtocolChoice:
 
     def _load(self, name: str) -> Protocol | Reduction | None:
         """Load the protocol to run; None where a problem is noted."""
-        if name not in self.files:
+        if name not in self.sources:
             if self.asked.protocol is not None:
                 raise UsageError(clean(f"--protocol: {self._unknown(name)}"))
             self._note("protocol", self._unknown(name))
             return None
         try:
-            return load_protocol(self.files[name])
+            return self._loaded(name)
         except SuiteError as error:
             self._take_over(error, "protocol")
             return None
@@ -122,10 +148,10 @@ class ProtocolChoice:
         """The factor of the protocol to run: asked for, else of the suite for its own protocol, else of the file."""
         takes_one = isinstance(loaded, Reduction) and loaded.factor is not None
         own = self.content.factor if name == self.content.protocol else None
-        text = f"protocol {name!r} takes no factor{self._those_that_do()}" if not takes_one else ""
-        if self.asked.factor is not None and text:
-            raise UsageError(clean(f"--factor: {text}"))
-        if own is not None and text:
+        if not takes_one and (self.asked.factor is not None or own is not None):
+            text = f"protocol {name!r} takes no factor{self._those_that_do()}"
+            if self.asked.factor is not None:
+                raise UsageError(clean(f"--factor: {text}"))
             self._note("factor", text)
         if not isinstance(loaded, Reduction):
             return None
@@ -134,9 +160,9 @@ class ProtocolChoice:
     def _those_that_do(self) -> str:
         """Name the protocols that take a factor; files that do not hold are left out."""
         names = []
-        for name, file in sorted(self.files.items()):
+        for name in sorted(self.sources):
             try:
-                loaded = load_protocol(file)
+                loaded = self._loaded(name)
             except SuiteError:
                 continue
             names += [name] if isinstance(loaded, Reduction) and loaded.factor is not None else []
@@ -158,7 +184,7 @@ class ProtocolChoice:
         self.found += error.problems or [self.document.problem((key,), str(error))]
 
     def _unknown(self, name: str) -> str:
-        names = sorted(self.files)
+        names = sorted(self.sources)
         return f"protocol {name!r} is not known{nearest(name, names)} (allowed: {', '.join(names)})"
 
     def _note(self, key: str, text: str) -> None:
@@ -168,7 +194,7 @@ class ProtocolChoice:
 def protocol_options(suite: Suite, wanted: Protocol, cells: Sequence[Cell]) -> str | None:
     """Return the command-line options under which ``cells`` of a suite are run by the protocol ``wanted``.
 
-    None where no file that lies here gives it: which file a run's protocol came from is not recorded.
+    None where no protocol that is known here gives it: which one a run was made with is not recorded by its name.
     """
     for options, protocol in _choices(suite, wanted.iterations):
         if any(cell.resolved(protocol) == wanted for cell in cells):
@@ -182,9 +208,9 @@ def _choices(suite: Suite, iterations: int) -> Iterator[tuple[str, Protocol]]:
     The factor is named even where the file has the same one: a suite may have another for its own protocol.
     """
     factor = float(f"{iterations / suite.reference.iterations:.6g}")
-    for name, file in protocol_files(Path(suite.file).parent).items():
+    for name, read_it in _known(suite).items():
         try:
-            loaded = load_protocol(file)
+            loaded = protocol_of(read_it())
             if isinstance(loaded, Protocol):
                 yield f" --protocol {name}", loaded
             elif loaded.factor is None:
@@ -193,3 +219,10 @@ def _choices(suite: Suite, iterations: int) -> Iterator[tuple[str, Protocol]]:
                 yield f" --protocol {name} --factor {factor:g}", reduced(suite.reference, loaded, factor)
         except (SuiteError, ValueError):  # a file that is no protocol, or leaves nothing of this reference
             continue
+
+
+def _known(suite: Suite) -> Sources:
+    """The protocols of the package, those beside the suite's file, and those that came with the suite."""
+    files = {name: partial(read, file) for name, file in protocol_files(Path(suite.file).parent).items()}
+    came_with = {name: partial(parse, f"{name}.yaml", text) for name, text in suite.protocol_texts.items()}
+    return {**files, **came_with}

@@ -115,3 +115,21 @@ def test_a_page_of_another_protocol_is_verified_by_its_own_command(
 
     assert (path.name, found.protocol) == (f"small.smoke.{kind}", "smoke")
     assert differences(found, text_of(made(smoke, recorder), found.kind)) == ()
+
+
+def test_where_the_protocol_of_other_runs_is_not_at_hand_no_difference_is_told(
+    load: Load, recorder: Recorder, tmp_path: Path
+) -> None:
+    suite, brief = load(), load(protocol="brief")
+    recorder.done(suite.cells[0].run(suite.protocol, 0), 5.0)
+    recorder.done(brief.cells[0].run(brief.protocol, 0), 6.0)
+    (path,) = write(made(suite, recorder), tmp_path / "out")
+    text = path.read_text(encoding="utf-8")
+    (tmp_path / "protocols" / "brief.yaml").unlink()
+
+    anew = text_of(made(suite, recorder), "md")
+
+    assert "A page of such runs: `ranbench report suites/small.yaml --protocol brief --compare`" in text
+    assert "A page of such runs" not in anew
+    assert differences(committed(path), anew) == ()
+    assert differences(committed(path), anew.replace("1 scaled run", "2 scaled runs")) != ()
