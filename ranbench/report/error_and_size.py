@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from ranbench.report.number_plot import Net, Plane, Spot, points_at
+from ranbench.report.number_plot import points_at
 from ranbench.report.over_numbers import dataset_of, spot_of
 from ranbench.report.shown import (
     Made,
@@ -17,6 +17,7 @@ from ranbench.report.shown import (
     parts,
     styles_of,
 )
+from ranbench.report.spots import Net, Plane, Spot
 from ranbench.report.tables import RESULT
 from ranbench.report.values import CitedRow, CostRow, ResultRow, Tables
 

@@ -6,15 +6,12 @@ What is ours is filled, with its interval as a bar; what the paper prints is ope
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ranbench.report.placing import Box, Label, place
-from ranbench.report.plots import apart, inside
+from ranbench.report.point_names import LABEL, LETTER, SIZE, name_lines, name_nets
+from ranbench.report.spots import Line, Lines, Plane, Spot
 from ranbench.report.style import (
-    DPI,
     GREY,
     INK,
     NOTE,
@@ -33,68 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LABEL = 32  # characters of a name beside a point, at most
-_LETTER, _KEY = 0.062, 0.14  # inches of a character of 8 points, and of a line of a key
-_SIZE: dict[str, Any] = {"fontsize": 8}
-
-
-@dataclass(frozen=True)
-class Spot:
-    """One cell at a number: our mean with half of its interval (None for one seed), the paper's value at its number."""
-
-    x: float
-    mean: float | None = None
-    half: float | None = None
-    published: float | None = None
-    published_x: float | None = None
-
-    @property
-    def paper(self) -> tuple[float, float] | None:
-        """Where the paper's value stands, at our number unless it prints one of its own."""
-        if self.published is None:
-            return None
-        return (self.x if self.published_x is None else self.published_x), self.published
-
-    @property
-    def points(self) -> list[tuple[float, float]]:
-        """Everything that is drawn of it."""
-        ours = [] if self.mean is None else [(self.x, self.mean + sign * (self.half or 0.0)) for sign in (0, 1, -1)]
-        return [*ours, *([self.paper] if self.paper else [])]
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line through cells in the order of their numbers; equal styles mean the same thing in every panel."""
-
-    label: str
-    style: int
-    spots: tuple[Spot, ...]
-
-
-@dataclass(frozen=True)
-class Net:
-    """A named point of a scatter plot: cells of one net, each with its style; ``cited`` where it is never ours."""
-
-    label: str
-    spots: tuple[tuple[int, Spot], ...]
-    cited: bool = False
-
-
-@dataclass(frozen=True)
-class Plane:
-    """The points over one number, with the name of its axis."""
-
-    title: str
-    axis: str
-    nets: tuple[Net, ...]
-
-
-@dataclass(frozen=True)
-class Lines:
-    """A titled set of lines; a single one needs no title."""
-
-    title: str
-    lines: tuple[Line, ...]
+_KEY = 0.14  # inches of a line of a key
 
 
 def lines_over(
@@ -117,7 +53,7 @@ def lines_over(
     height = top + tall * rows + 0.6 * (rows - 1) + 0.5 + NOTE * len(absent)
     with drawing(height) as figure:
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        beside = 0.3 + _LETTER * max((len(safe(one.label, LABEL)) for one in _all_lines(panels)), default=0)
+        beside = 0.3 + LETTER * max((len(safe(one.label, LABEL)) for one in _all_lines(panels)), default=0)
         width = (WIDTH - 0.65 - beside - (columns - 1) * (beside + 0.55)) / columns
         gaps = {"wspace": (beside + 0.55) / width, "hspace": 0.6 / tall}
         margins(figure, left=0.65, right=beside, top=top, bottom=0.5 + NOTE * len(absent), **gaps)
@@ -131,7 +67,7 @@ def lines_over(
             _upwards(ax, [y for spot in spots for _, y in spot.points])
             for one in panel.lines:
                 _line(ax, one)
-            _name_lines(ax, panel.lines)
+            name_lines(ax, panel.lines)
             ax.set_xlabel(axis)
         figure.supylabel(label, fontsize=8.5, x=0.08 / WIDTH)
         _key(figure, [spot for one in _all_lines(panels) for spot in one.spots], joined=True)
@@ -188,7 +124,7 @@ def _plane(ax: Axes, plane: Plane, heights: Sequence[float]) -> None:
     for net in plane.nets:
         for style, spot in net.spots:
             _spot(ax, spot, style, cited=net.cited)
-    _name_nets(ax, plane.nets)
+    name_nets(ax, plane.nets)
 
 
 def _across(ax: Axes, places: Sequence[float], *, percent: bool) -> None:
@@ -281,116 +217,6 @@ def _spot(ax: Axes, spot: Spot, style: int, *, cited: bool = False, joined: bool
     ax.plot([spot.x], [spot.mean], shape, color=shade, markersize=5.5, markeredgewidth=0, zorder=5)
 
 
-def _name_lines(ax: Axes, lines: Sequence[Line]) -> None:
-    """Write names at the right edge, moved apart; those of lines that end before it stand at their ends."""
-    last = max(_end(one)[0] for one in lines)
-    at_edge = [one for one in lines if _end(one)[0] == last]
-    elsewhere = [one for one in lines if _end(one)[0] < last]
-    wanted = [ax.transAxes.inverted().transform(ax.transData.transform(_end(one)))[1] for one in at_edge]
-    across = ax.get_position().width * WIDTH
-    gap = 11.5 / 72 / (ax.get_position().height * _figure(ax).get_figheight())
-    for one, height in zip(at_edge, inside(apart(wanted, gap), gap), strict=True):
-        where: dict[str, Any] = {"transform": ax.transAxes, "clip_on": False, "color": colour(one.style)}
-        ax.plot([1.0 + 0.1 / across], [height], marker(one.style), markersize=4.5, markeredgewidth=0, **where)
-        ax.text(1.0 + 0.2 / across, height, safe(one.label, LABEL), va="center", **where, **_SIZE)
-    _put(
-        ax,
-        [(safe(one.label, LABEL), colour(one.style), (_end(one),)) for one in elsewhere],
-        [box for one in lines for box in _boxes(ax, one)],
-    )
-
-
-def _end(one: Line) -> tuple[float, float]:
-    """Return where a line ends: at ours where it reaches as far as the paper's."""
-    points = [point for spot in one.spots for point in spot.points[:1]]
-    return max(points, key=lambda point: point[0])
-
-
-def _name_nets(ax: Axes, nets: Sequence[Net]) -> None:
-    """Write the name of each net once, beside one of its points, over nothing else."""
-    named = []
-    for net in nets:
-        spots = sorted((spot for _, spot in net.spots), key=lambda spot: -max(y for _, y in spot.points))
-        anchors = [point for spot in spots for point in spot.points]
-        named.append((safe(net.label, LABEL), INK if not net.cited else GREY, tuple(dict.fromkeys(anchors))))
-    taken = [box for net in nets for _, spot in net.spots for box in _spot_boxes(ax, spot)]
-    _put(ax, named, taken)
-
-
-def _put(ax: Axes, named: Sequence[tuple[str, str, tuple[tuple[float, float], ...]]], taken: Sequence[Box]) -> None:
-    """Write names (words, colour, the points that they may stand beside) where there is room for them."""
-    if not named:
-        return
-    size = _measure(ax)
-    labels = []
-    for words, _, anchors in named:
-        width, height = size(words)
-        labels.append(Label(width, height, tuple(_pixels(ax, point) for point in anchors)))
-    (left, bottom), (right, top) = (ax.transAxes.transform(corner) for corner in ((0, 0), (1, 1)))
-    found = place(labels, taken, Box(left, bottom, right, top), distance=6 / 72 * DPI)
-    back = ax.transAxes.inverted().transform
-    for (words, shade, _), one in zip(named, found, strict=True):
-        box = one.box
-        x, y = back((box.left, (box.bottom + box.top) / 2))
-        ax.text(x, y, words, transform=ax.transAxes, va="center", color=shade, clip_on=False, zorder=6, **_SIZE)
-        if one.leads_to:
-            near = (min(max(one.leads_to[0], box.left), box.right), min(max(one.leads_to[1], box.bottom), box.top))
-            ends = [back(near), back(one.leads_to)]
-            ax.plot(*zip(*ends, strict=True), "-", color=GREY, linewidth=0.5, zorder=1, transform=ax.transAxes)
-
-
-def _measure(ax: Axes) -> Callable[[str], tuple[float, float]]:
-    """Return what gives width and height of words in pixels, with some room for the fonts of browsers."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.font_manager import FontProperties
-
-    canvas = _figure(ax).canvas
-    assert isinstance(canvas, FigureCanvasAgg)
-    renderer: Any = canvas.get_renderer()  # type: ignore[no-untyped-call]
-    font = FontProperties(family="DejaVu Sans", size=8)
-
-    def size(words: str) -> tuple[float, float]:
-        width, _, _ = renderer.get_text_width_height_descent(words, font, ismath=False)
-        return 1.04 * width, 9.5 / 72 * DPI
-
-    return size
-
-
-def _figure(ax: Axes) -> Figure:
-    figure = ax.get_figure(root=True)
-    assert figure is not None
-    return figure
-
-
-def _pixels(ax: Axes, point: tuple[float, float]) -> tuple[float, float]:
-    x, y = ax.transData.transform(point)
-    return float(x), float(y)
-
-
-def _spot_boxes(ax: Axes, spot: Spot) -> list[Box]:
-    """Return the rectangles that a cell's marks, its interval and the line between ours and the paper's take."""
-    near = 4 / 72 * DPI
-    points = [_pixels(ax, point) for point in spot.points]
-    boxes = [Box(x - near, y - near, x + near, y + near) for x, y in points]
-    if len(points) > 1:
-        (x, y), (_, top) = min(points), max(points)
-        heights = [y for _, y in points]
-        boxes += [Box(x - 2, min(heights), x + 2, max(heights))] if y != top else []
-    return boxes
-
-
-def _boxes(ax: Axes, one: Line) -> list[Box]:
-    """Return rectangles along a line."""
-    found = [box for spot in one.spots for box in _spot_boxes(ax, spot)]
-    for way in ([(s.x, s.mean) for s in one.spots if s.mean is not None], [s.paper for s in one.spots if s.paper]):
-        points = [_pixels(ax, point) for point in way]
-        for (x0, y0), (x1, y1) in pairwise(points):
-            steps = 24
-            along = [(x0 + (x1 - x0) * k / steps, y0 + (y1 - y0) * k / steps) for k in range(steps + 1)]
-            found += [Box(x - 3, y - 3, x + 3, y + 3) for x, y in along]
-    return found
-
-
 def _key(figure: Figure, spots: Sequence[Spot], *, cited: bool = False, joined: bool = False) -> None:
     """Say at the top what the marks mean that are there; ``joined``: a line goes through them."""
     from matplotlib.lines import Line2D
@@ -426,7 +252,7 @@ def _style_key(figure: Figure, names: Sequence[str]) -> None:
 def _fitting(names: Sequence[str]) -> int:
     """Return how many names of a key fit side by side."""
     longest = max((len(safe(name, LABEL)) for name in names), default=1)
-    return max(1, min(len(names), int((WIDTH - 0.5) / (0.35 + _LETTER * longest))))
+    return max(1, min(len(names), int((WIDTH - 0.5) / (0.35 + LETTER * longest))))
 
 
 def _legend(figure: Figure, handles: Sequence[Any], top: float, columns: int | None = None) -> None:
@@ -442,5 +268,5 @@ def _legend(figure: Figure, handles: Sequence[Any], top: float, columns: int | N
         handletextpad=0.5,
         handlelength=1.6,
         columnspacing=1.4,
-        **_SIZE,
+        **SIZE,
     )

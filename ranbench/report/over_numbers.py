@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from ranbench.report.number_plot import Line, Lines, Spot, lines_over
+from ranbench.report.number_plot import lines_over
 from ranbench.report.shown import (
     Made,
     fidelity_words,
@@ -18,6 +18,7 @@ from ranbench.report.shown import (
     parts,
     styles_of,
 )
+from ranbench.report.spots import Line, Lines, Spot
 from ranbench.report.values import ResultRow, Tables
 
 _MOST_LINES, _MOST_PANELS = 14, 4  # of a panel, of a picture

@@ -16,7 +16,7 @@ from ranbench.suite import Axes, axis_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ranbench.report.number_plot import Spot
+    from ranbench.report.spots import Spot
 
 NAMES = ("responses", "curves", "depth", "noise", "sizes", "seeds", "claims")  # of the files, without number and ending
 _LONG = 26  # characters of a name that are too many beside a line

@@ -7,7 +7,8 @@ import re
 import pytest
 from matplotlib.figure import Figure
 
-from ranbench.report.number_plot import Line, Lines, Net, Plane, Spot, lines_over, points_at, short_count
+from ranbench.report.number_plot import lines_over, points_at, short_count
+from ranbench.report.spots import Line, Lines, Net, Plane, Spot
 from ranbench.report.style import pdf, png, svg
 
 OURS = (Spot(56, 5.5, 0.2, 5.52), Spot(92, 5.1, None, 4.99), Spot(164, None, None, 4.31))

@@ -14,9 +14,9 @@ import pytest
 from ranbench.records import State
 from ranbench.report import Report, tables, write
 from ranbench.report.error_and_size import error_and_size
-from ranbench.report.number_plot import Lines, Plane, Spot
 from ranbench.report.over_numbers import depth, noise
 from ranbench.report.shown import Made
+from ranbench.report.spots import Lines, Plane, Spot
 from ranbench.suite import Suite
 
 from .conftest import SUITE, Load, Recorder, runs_of
