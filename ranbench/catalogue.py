@@ -27,6 +27,7 @@ ATTENTION_OPTIONS: Mapping[str, tuple[str, ...]] = {"learning": LEARNING, "atten
 COUNTED_OPTIONS = ("mask", "p", "t", "r", "r_scales")
 SIZES = ("p", "t", "r")
 MAX_SIZE = 16
+MOST_CLASSES = 256  # a predicted class is kept in one byte
 
 
 @dataclass(frozen=True)
@@ -406,11 +407,23 @@ DATASETS: Mapping[str, DatasetInfo] = {
 
 
 def dataset_info(name: str) -> DatasetInfo:
-    """Return the facts of the dataset ``name``.
+    """Return the facts of the dataset ``name`` of the catalogue.
 
     Raises:
-        SpecError: there is no such dataset.
+        SpecError: there is no such dataset, or it is a user's own, whose facts a suite states.
     """
-    if name not in DATASETS:
-        raise SpecError(f"dataset {name!r} is not known{nearest(name, DATASETS)} (allowed: {', '.join(DATASETS)})")
-    return DATASETS[name]
+    if name in DATASETS:
+        return DATASETS[name]
+    if is_factory(name):
+        raise SpecError(
+            f"dataset {name!r} is a user's own: only a suite knows it, which states its facts under 'datasets'; "
+            f"{manifest_command(name)} prints them"
+        )
+    meant = import_path(name)
+    near = f"; did you mean {meant!r}?" if meant else nearest(name, DATASETS)
+    raise SpecError(f"dataset {name!r} is not known{near} (allowed: {', '.join(DATASETS)}, package.module:factory)")
+
+
+def manifest_command(name: str) -> str:
+    """Return the command that prints the facts of a user's own dataset, as a message names it."""
+    return f"'ranbench data manifest {name} --trust-imports'"

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ranbench.catalogue import dataset_info, num_stages
+from ranbench.catalogue import num_stages
 from ranbench.environment import choose_device, code_id, describe
 from ranbench.errors import CheckpointError, NothingMeasured, SpecError, one_line
 from ranbench.records import Attempt, Environment, Probe, RunRecord
@@ -52,13 +52,22 @@ class Prober:
         data: folder of the datasets.
         results: folder of artefacts.
         device: cpu, cuda or auto, which here is the recorded kind of device where this machine has it.
+        trust_imports: a dataset that is named by an import path may be imported, which runs its code.
         observer: is told of runs that cannot be measured.
     """
 
     def __init__(
-        self, store: Store, *, data: Path, results: Path, device: str = "auto", observer: Observer | None = None
+        self,
+        store: Store,
+        *,
+        data: Path,
+        results: Path,
+        device: str = "auto",
+        trust_imports: bool = False,
+        observer: Observer | None = None,
     ):
         self.store, self.data, self.results, self.device = store, data, results, device
+        self.trust_imports = trust_imports
         self.observer = observer or Observer()
         self._images: dict[tuple[DataSpec, torch.device], ImageSet] = {}
         self._machines: dict[torch.device, Environment] = {}
@@ -91,7 +100,8 @@ class Prober:
 
         Raises:
             NothingMeasured: no attempt counts, or a value is not finite.
-            SpecError: the stages of the net are not known, or its spec cannot be read by this version.
+            SpecError: the stages of the net are not known, its spec cannot be read by this version, or its dataset is
+                not trusted.
             CheckpointError: the final weights are missing, damaged, or of another net.
             DataError, EnvironmentProblem: data or a device is missing.
             StoreError: the database cannot be used.
@@ -114,7 +124,7 @@ class Prober:
         from ranbench.training import EnginePath, Training, choose_path
 
         spec, run = stored_spec(record), f"run {record.fingerprint[:12]}"
-        name, form = spec.model.name, dataset_info(spec.data.name).form
+        name, form = spec.model.name, spec.data.info.form
         if num_stages(name, form) is None:
             raise SpecError(f"{run}: the stages of {name!r} are not known, so nothing can be measured of them")
         weights = self._weights(run, attempt)
@@ -170,5 +180,5 @@ class Prober:
         from ranbench.runner.loading import load_onto
 
         if (data, device) not in self._images:
-            self._images[data, device] = load_onto(data, self.data, device)
+            self._images[data, device] = load_onto(data, self.data, device, trusted=self.trust_imports)
         return self._images[data, device]

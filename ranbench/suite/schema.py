@@ -12,6 +12,7 @@ from ranbench.records import ALL_METRICS, CITED_METRICS
 from ranbench.suite.form import SuiteFile
 from ranbench.suite.values import AXES
 
+FACTORY = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -36,7 +37,7 @@ def _narrowed(part: str, key: str, value: dict[str, Any]) -> dict[str, Any]:
     if key == "over":
         return {**value, "items": {"enum": list(AXES)}}
     if part == "SuiteFile" and key == "datasets":
-        return {**value, "propertyNames": {"enum": list(DATASETS)}}
+        return {**value, "propertyNames": {"anyOf": [{"enum": list(DATASETS)}, {"pattern": FACTORY}]}}
     if part == "CellsBlock" and key == "matrix":
         return {**value, "propertyNames": {"enum": list(AXES)}}
     return _with_axes(value)
