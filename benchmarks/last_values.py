@@ -12,6 +12,7 @@ from common import stores
 from common.measure import Options, Result, Samples, Target, in_turns, ratio, script, seconds, spread
 from ranbench.store import Store
 from ranbench.store.connection import database_file
+from ranbench.store.sqlite import PRAGMAS
 
 LOSS = "train_loss"
 
@@ -41,6 +42,8 @@ def in_both_ways(url: str, runs: int, rounds: int) -> Samples:
     file = database_file(url)
     assert file is not None
     with Store.open(url, create=False) as store, closing(sqlite3.connect(file)) as driver:
+        for name, value in PRAGMAS:
+            driver.execute(f"PRAGMA {name} = {value}")  # the same memory for both ways
         attempts = [record.counted.id for record in store.runs() if record.counted]
 
         def by_store() -> dict[int, float]:

@@ -11,6 +11,8 @@ from common import stores
 from common.measure import Options, Result, Target, in_turns, ratio, script, spread
 from common.processes import TYPER, process_seconds, ranbench
 
+# What no command that reads a database can do without: Typer's reading of options, SQLAlchemy's typed mappings.
+LIBRARIES = ("-c", "import typer, pydantic, sqlalchemy.orm; pydantic.TypeAdapter(int)")
 BOUNDS = {"help": 2.2, "runs": 5.0, "status": 5.0, "show": 5.0, "plan": 20.0}
 
 
@@ -24,6 +26,7 @@ def main(options: Options) -> Result:
         many = stores.file_of_runs(folder, planned)
         commands = {
             "typer": TYPER,
+            "libraries": LIBRARIES,
             "help": ranbench("--help"),
             "runs": ranbench("runs", *db),
             "status": ranbench("status", *db),
@@ -46,6 +49,7 @@ def main(options: Options) -> Result:
         lines=[
             f"import typer: {1e3 * typer:.0f} ms; in multiples of it:",
             *(f"{name}: {spread(samples, f'{name}_s', 'typer_s')}" for name in BOUNDS),
+            f"Typer with pydantic and SQLAlchemy's mappings, imported: {spread(samples, 'libraries_s', 'typer_s')}",
             f"the database holds {stored:,} finished runs of {points:,} points",
         ],
         samples=samples,

@@ -371,6 +371,22 @@ def test_a_changed_copy_has_its_own_ids() -> None:
     assert (run.cell_id, run.fingerprint) == before
 
 
+def test_a_run_with_another_seed_is_the_same_cell() -> None:
+    run = run_spec(noise={"rate": 0.1})
+
+    other = run.with_seed(3)
+
+    assert other == run_spec(noise={"rate": 0.1}, seed=3)
+    assert (other.cell_id, other.fingerprint) == (run.cell_id, run_spec(noise={"rate": 0.1}, seed=3).fingerprint)
+    assert json.loads(other.model_dump_json()) == {**json.loads(run.model_dump_json()), "seed": 3}
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31])
+def test_a_run_cannot_be_given_a_seed_that_there_is_not(seed: int) -> None:
+    with pytest.raises(ValueError, match=f"seed {seed} must be between 0 and 2147483647"):
+        run_spec().with_seed(seed)
+
+
 def test_a_changed_copy_is_checked() -> None:
     with pytest.raises(ValidationError, match="greater than 0"):
         run_spec().protocol.model_copy(update={"iterations": -1})

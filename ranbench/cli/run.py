@@ -181,6 +181,7 @@ def plan(
     """Show what would run, what is done, and what it would cost. Trains nothing."""
     from ranbench.records import Complexity, RunRecord
     from ranbench.runner.plan import plan as make
+    from ranbench.spec import complexity_key
 
     loaded = suite_of(suite, protocol, factor, seeds)
     records: list[RunRecord] = []
@@ -189,7 +190,8 @@ def plan(
     if chosen.exists():
         with chosen.store(create=False) as store:
             records = store.runs()
-            stored = {key: store.complexity(key) for key in {spec.complexity_key for spec in loaded.runs()}}
+            keys = {complexity_key(cell.model, cell.data) for cell in loaded.cells}
+            stored = {key: store.complexity(key) for key in keys}
         sizes = {key: size for key, size in stored.items() if size is not None}
     made = make(loaded, records, pairs(only), sizes)
     if json:

@@ -75,8 +75,8 @@ Sizes = Mapping[str, Complexity]
 
 def training_macs(spec: RunSpec, iterations: int, sizes: Sizes) -> int | None:
     """Return the multiply-adds of ``iterations`` training steps, or None where the net has not been counted."""
-    found, size = counts.lookup(spec.model, spec.data), sizes.get(spec.complexity_key)
-    if found is None and size is not None:
+    found = counts.lookup(spec.model, spec.data)
+    if found is None and (size := sizes.get(spec.complexity_key)):
         found = counts.Counts(size.parameters, size.macs, size.depth)
     return None if found is None else found.training_macs(iterations * spec.protocol.batch)
 

@@ -50,13 +50,16 @@ def canonical(value: Any) -> str:
     Keys are sorted, and optional fields at their default are left out, so that a later optional field leaves the
     identity of older results alone. The default of a released field must therefore never change.
     """
+    return _CANONICAL.encode(value)
 
-    def plain(part: Any) -> Any:
-        if isinstance(part, Spec):
-            return part.model_dump(mode="json", exclude_defaults=True)
-        raise TypeError(f"{type(part).__name__} has no canonical form")
 
-    return json.dumps(value, default=plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+def _plain(part: Any) -> Any:
+    if isinstance(part, Spec):
+        return part.model_dump(mode="json", exclude_defaults=True)
+    raise TypeError(f"{type(part).__name__} has no canonical form")
+
+
+_CANONICAL = json.JSONEncoder(default=_plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def digest(value: Any) -> str:

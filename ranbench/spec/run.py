@@ -14,6 +14,8 @@ from ranbench.spec.data import DataSpec, NoiseSpec
 from ranbench.spec.model import ModelSpec
 from ranbench.spec.protocol import Protocol, check_protocol
 
+SEEDS = 2**31
+
 
 class RunSpec(Spec):
     """One cell with one seed, fully resolved."""
@@ -22,7 +24,7 @@ class RunSpec(Spec):
     data: DataSpec
     noise: NoiseSpec | None
     protocol: Protocol
-    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    seed: Annotated[int, Field(ge=0, lt=SEEDS)]
 
     @model_validator(mode="after")
     def _protocol_fits_data(self) -> Self:
@@ -41,6 +43,19 @@ class RunSpec(Spec):
     def fingerprint(self) -> str:
         """sha256 over the cell and the seed: two runs are the same run exactly if this is equal."""
         return digest({"cell": self.cell_id, "seed": self.seed})
+
+    def with_seed(self, seed: int) -> RunSpec:
+        """Return the run of the same cell with another seed, without checking and naming the cell again.
+
+        Raises:
+            ValueError: the seed is out of range.
+        """
+        if not 0 <= seed < SEEDS:
+            raise ValueError(f"seed {seed} must be between 0 and {SEEDS - 1}")
+        fields = {name: getattr(self, name) for name in CELL_FIELDS}
+        run = type(self).model_construct(**fields, seed=seed)
+        run.__dict__["cell_id"] = self.cell_id  # where ``cached_property`` keeps it
+        return run
 
     @property
     def complexity_key(self) -> str:

@@ -6,11 +6,12 @@ import dataclasses
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import groupby, islice
 from math import nan
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select
+from sqlalchemy import BindParameter, ColumnElement, Connection, Row, Select, and_, bindparam, func, select
 from sqlalchemy.orm import aliased
 
 from ranbench.errors import UsageError
@@ -49,6 +50,7 @@ Points = tuple[list[int], list[float]]
 
 # SQLite allowed 999 parameters in a statement before version 3.32.
 CHUNK = 900
+_NUMBER = (float, int, type(None))
 
 T = TypeVar("T")
 
@@ -255,19 +257,27 @@ def last_points(
 
     A GROUP BY would read every point, or every entry of the key, of all series.
     """
-    point, other = aliased(MetricPointRow), aliased(MetricPointRow)
+    query = _last_point()
     result: dict[int, dict[str, MetricPoint]] = defaultdict(dict)
     for name in names:
-        mine = (other.attempt_id == AttemptRow.id, other.name == name)
-        last = select(func.max(other.step)).where(*mine).correlate(AttemptRow).scalar_subquery()
-        seek = and_(point.attempt_id == AttemptRow.id, point.name == name, point.step == last)
-        query = select(AttemptRow.id, point.step, point.value).join(point, seek)
         for part in chunks(attempt_ids):
-            for attempt_id, step, value in connection.execute(query.where(AttemptRow.id.in_(part))):
-                if type(step) is not int or type(_number(value)) not in (int, float):
+            for attempt_id, step, value in connection.execute(query, {"name": name, "attempts": part}).all():
+                if type(step) is not int or type(value) not in _NUMBER:
                     raise Unreadable(f"attempt {attempt_id}: its series {name} has a point that is no number")
                 result[attempt_id][name] = MetricPoint(name, step, _number(value))
     return dict(result)
+
+
+@cache
+def _last_point() -> Select[int, int, float | None]:
+    """Ask for the last point of the series ``name`` of each of ``attempts``."""
+    name: BindParameter[str] = bindparam("name")
+    point, other = aliased(MetricPointRow), aliased(MetricPointRow)
+    of_it = (other.attempt_id == AttemptRow.id, other.name == name)
+    last = select(func.max(other.step)).where(*of_it).correlate(AttemptRow).scalar_subquery()
+    seek = and_(point.attempt_id == AttemptRow.id, point.name == name, point.step == last)
+    chosen = AttemptRow.id.in_(bindparam("attempts", expanding=True))
+    return select(AttemptRow.id, point.step, point.value).join(point, seek).where(chosen)
 
 
 def predictions(connection: Connection, attempt_id: int) -> bytes | None:

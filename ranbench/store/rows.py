@@ -48,11 +48,16 @@ def fetched(connection: Connection, query: Select[*tuple[Any, ...]]) -> list[Any
 
 def checked(connection: Connection, query: Select[*tuple[Any, ...]]) -> Iterator[Any]:
     """Give the same rows one by one."""
-    columns = [(column, _allowed(column)) for column in query.selected_columns]
+    columns = list(query.selected_columns)
+    allowed = [_allowed(column) for column in columns]
     for row in connection.execute(query):
-        for (column, allowed), value in zip(columns, row, strict=True):
-            if not isinstance(value, allowed):
-                raise Unreadable(f"{_name(column, query, row)}: its {column.name} is {_short(value)}")
+        if not all(map(isinstance, row, allowed)):
+            column, value = next(
+                (column, value)
+                for column, value, kinds in zip(columns, row, allowed, strict=True)
+                if not isinstance(value, kinds)
+            )
+            raise Unreadable(f"{_name(column, query, row)}: its {column.name} is {_short(value)}")
         yield row
 
 

@@ -121,10 +121,10 @@ class ProtocolChoice:
         """The factor of the protocol to run: asked for, else of the suite for its own protocol, else of the file."""
         takes_one = isinstance(loaded, Reduction) and loaded.factor is not None
         own = self.content.factor if name == self.content.protocol else None
-        text = f"protocol {name!r} takes no factor{self._those_that_do()}" if not takes_one else ""
-        if self.asked.factor is not None and text:
-            raise UsageError(clean(f"--factor: {text}"))
-        if own is not None and text:
+        if not takes_one and (self.asked.factor is not None or own is not None):
+            text = f"protocol {name!r} takes no factor{self._those_that_do()}"
+            if self.asked.factor is not None:
+                raise UsageError(clean(f"--factor: {text}"))
             self._note("factor", text)
         if not isinstance(loaded, Reduction):
             return None
