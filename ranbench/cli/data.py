@@ -33,9 +33,10 @@ def fetch(
 ) -> None:
     """Download a dataset with progress; its checksum is checked."""
     from ranbench.catalogue import dataset_info
-    from ranbench.data import LOADERS
 
     dataset_info(dataset)
+    from ranbench.data import LOADERS
+
     loader = LOADERS[dataset]
     root = settings(context, None, data).data
     if loader.fetch is None:
@@ -55,10 +56,11 @@ def verify(
 ) -> None:
     """Check that datasets are complete and undamaged; exit 7 where one is not, or is named and was not fetched."""
     from ranbench.catalogue import dataset_info
-    from ranbench.data import LOADERS
 
     for name in datasets or []:
         dataset_info(name)
+    from ranbench.data import LOADERS
+
     root = settings(context, None, data).data
     found = [_verified(name, LOADERS[name], root) for name in datasets or LOADERS]
     if json:
