@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
@@ -20,7 +21,8 @@ FAILURES: dict[Kind, type[RanbenchError]] = {"model": SpecError, "dataset": Data
 def call_factory(kind: Kind, name: str, *, trusted: bool, **arguments: object) -> object:
     """Import ``name`` and call it with ``arguments``; return what it makes.
 
-    The module is looked for where Python finds modules, and after that in the current folder.
+    The module is looked for where Python finds modules, and after that in the current folder. What its code prints goes
+    to stderr, since stdout holds the answers of a command.
 
     Raises:
         SpecError: not trusted, or it cannot be imported; of a net also where the call fails.
@@ -33,7 +35,7 @@ def call_factory(kind: Kind, name: str, *, trusted: bool, **arguments: object) -
         )
     factory = _factory(kind, name)
     try:
-        with _CurrentFolder():
+        with _CurrentFolder(), redirect_stdout(sys.stderr):
             return factory(**arguments)
     except (Exception, SystemExit) as error:  # whatever a user's code raises is the user's to mend
         call = f"{attribute}({', '.join(f'{key}={_shown(value)}' for key, value in arguments.items())})"
@@ -75,7 +77,7 @@ def _factory(kind: Kind, name: str) -> Callable[..., object]:
 def _imported(kind: Kind, name: str) -> ModuleType:
     module, _ = name.split(":")
     try:
-        with _CurrentFolder() as folder:
+        with _CurrentFolder() as folder, redirect_stdout(sys.stderr):
             return importlib.import_module(module)
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):

@@ -185,13 +185,14 @@ SHORTER: dict[str, dict[str, list[str]]] = {
     "suites.md": {"run": SMOKE},
     "datasets.md": {"run": SMOKE},
     "ci.md": {"run": SMOKE, "report": SMOKE},
+    "many-machines.md": {"run": SMOKE, "report": SMOKE},
 }
 
 
 def walk(page: str, folder: Path) -> list[tuple[str, subprocess.CompletedProcess[str]]]:
     """Do what a page says, in its order: write the files that it shows by name, call ranbench; return what was called.
 
-    RUN is the first run of the database. Lines for other programs are left out.
+    RUN is the first run of the database. Lines for other programs are left out, and so is a server that they name.
     """
     done: list[tuple[str, subprocess.CompletedProcess[str]]] = []
     for kind, block in re.findall(r"```(python|yaml|sh)\n(.*?)```", DOCUMENTS[page], re.DOTALL):

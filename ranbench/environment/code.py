@@ -18,7 +18,6 @@ from ranbench.masking import mask
 NUMBER_SOURCES = ("catalogue.py", "spec", "data", "models", "training")
 
 
-@cache  # one answer in one process, as a module is imported only once: the id is that of the code that is run
 def code_id(factory: Path | None = None, dataset: Path | None = None) -> str:
     """Return the sha256 of the sources that make numbers, computed without git.
 
@@ -30,6 +29,11 @@ def code_id(factory: Path | None = None, dataset: Path | None = None) -> str:
     Raises:
         EnvironmentProblem: one of these files cannot be read.
     """
+    return _digest(factory, dataset)
+
+
+@cache  # one answer in one process, as a module is imported only once: the id is that of the code that is run
+def _digest(factory: Path | None, dataset: Path | None) -> str:
     root = Path(__file__).resolve().parent.parent
     files = [file for part in NUMBER_SOURCES for file in sorted([root / part, *(root / part).rglob("*.py")])]
     total = hashlib.sha256()

@@ -142,6 +142,12 @@ def test_any_other_content_has_another_checksum(give: Callable[[str], str], expr
     assert checksum(other) != checksum(plain)
 
 
+def test_what_a_factory_prints_is_no_answer(give: Callable[[str], str], capsys: pytest.CaptureFixture[str]) -> None:
+    made(give("print('loading') or small(folder)"), Path("data"), trusted=True)
+
+    assert capsys.readouterr() == ("", "loading\n")
+
+
 def test_a_factory_is_given_the_folder_of_the_datasets(folder: Path) -> None:
     (folder / "mine").mkdir()
     np.save(folder / "mine" / "labels.npy", np.array([2, 2, 2]))

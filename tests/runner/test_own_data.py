@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ranbench.data.own import manifest
-from ranbench.environment import code_id
+from ranbench.environment import code
 from ranbench.errors import DataError, SpecError
 from ranbench.report import report
 from ranbench.runner import How, Prober, Summary, check, plan, run
@@ -189,7 +189,7 @@ def test_the_code_of_net_and_dataset_is_that_of_both_files(
 
     unchanged = execute(suite, store, rerun=frozenset(["changed"]))
     (folder / "mydata.py").write_text(MYDATA + "\n# a word more\n")
-    code_id.cache_clear()  # as in another process, which has imported nothing
+    code._digest.cache_clear()  # as in another process, which has imported nothing
 
     assert len(set(codes)) == 3
     assert (unchanged.trained, unchanged.already_done) == (0, 3)
@@ -206,6 +206,39 @@ def test_a_foreign_net_is_given_the_shape_and_the_classes_of_the_dataset(
     size = store.complexity(suite.runs()[0].complexity_key)
     assert size is not None
     assert size.parameters == 64 * 2 + 2
+
+
+PHOTOS = """\
+import numpy as np
+
+
+def photos(folder):
+    pixels = np.arange(60 * 3 * 8 * 12, dtype=np.uint8).reshape(60, 3, 8, 12)
+    labels = np.arange(60) % 5
+    return {
+        "train_images": pixels[:40],
+        "train_labels": labels[:40],
+        "test_images": pixels[40:],
+        "test_labels": labels[40:],
+    }
+"""
+
+
+def test_colour_images_that_are_not_square_are_padded_cropped_mirrored_and_trained_on(
+    tiny_suite: Path, store: Store, folder: Path
+) -> None:
+    (folder / "mydata.py").write_text(PHOTOS)
+    protocol = folder / "protocols" / "tiny.yaml"
+    protocol.write_text(protocol.read_text().replace("pad: 0, flip: false", "pad: 4, flip: true, colour: pca"))
+    facts = manifest("mydata:photos", Path("data"), "cifar", trusted=True)
+    text = tiny_suite.read_text().split("claims:")[0].replace("dataset: digits", "dataset: mydata:photos")
+    entry = f"checksum: {facts.checksum}, form: cifar, shape: [3, 8, 12], classes: 5, train: 40, test: 20"
+    tiny_suite.write_text(text.replace("digits: {train: 200, test: 100}", f"mydata:photos: {{{entry}}}"))
+
+    done = execute(load_suite(tiny_suite, seeds=1), store, how=TRUSTED)
+
+    assert (done.trained, done.failed) == (2, 0)
+    assert [record.smoke for record in store.runs()] == [False, False]
 
 
 def test_nets_on_it_are_counted_without_its_factory(load: Callable[..., Suite], store: Store) -> None:
