@@ -1,21 +1,35 @@
-"""Forward passes over a trained net: the response of its stages. Knows no database and no terminal."""
+"""Forward passes over a trained net: its stages' responses, its soft masks. Knows no database and no terminal."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 
 from ranbench.errors import NothingMeasured, SpecError
-from ranbench.models.attention import AttentionModule
+from ranbench.models.attention import (
+    AttentionModule,
+    ChannelAttention,
+    MixedAttention,
+    SpatialAttention,
+    UnbiasedSpatialAttention,
+)
 from ranbench.models.baselines import PlainNet
 from ranbench.models.ran import ResidualAttentionNet
 from ranbench.records import response_name
 
 BATCH = 256
+KINDS: dict[type[nn.Module], str] = {
+    MixedAttention: "mixed",
+    ChannelAttention: "channel",
+    SpatialAttention: "spatial",
+    UnbiasedSpatialAttention: "spatial",
+}
 
 
 def stage_responses(
@@ -82,6 +96,142 @@ def _places(net: nn.Module) -> dict[str, nn.Module]:
         found |= {response_name(number, index): module for index, module in enumerate(modules, 1)}
         found[response_name(number)] = stage
     return found
+
+
+@dataclass(frozen=True)
+class MaskNumbers:
+    """A mask on one image in numbers, over all its channels and positions.
+
+    ``share_above``: the share of its values above the one that its activation gives for zero, ``ModuleMasks.middle``.
+    """
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+    share_above: float
+
+
+@dataclass(frozen=True, eq=False)
+class ModuleMasks:
+    """What an attention module makes of some images.
+
+    Attributes:
+        stage: number of the stage, from 1.
+        module: number of the module in its stage, from 1.
+        attention: mixed, channel, spatial, or the class of a user's own activation.
+        shape: channels, height and width of the mask.
+        middle: what the activation gives for zero: 0 in channel attention, 1/2 of a sigmoid.
+        before: the features before the mask, |T|, (N, H, W): the mean over the channels, or one of them.
+        mask: M, likewise.
+        after: the features after the mask, |H|, likewise.
+        numbers: M of each image, over all channels.
+    """
+
+    stage: int
+    module: int
+    attention: str
+    shape: tuple[int, int, int]
+    middle: float
+    before: np.ndarray
+    mask: np.ndarray
+    after: np.ndarray
+    numbers: tuple[MaskNumbers, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Masked:
+    """The attention modules of a net in the order of its forward pass, and the class that it gives each image."""
+
+    modules: tuple[ModuleMasks, ...]
+    predicted: tuple[int, ...]
+
+
+def soft_masks(
+    net: nn.Module,
+    images: torch.Tensor,
+    prepare: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    channel: int | None = None,
+) -> Masked:
+    """Take the soft masks of every attention module on some images, as figure 1 of the paper shows them.
+
+    M is what the forward pass of the net in evaluation mode combines with its trunk; beside it stand T, what leaves the
+    trunk, and H, what the combination gives: (1 + M) * T or M * T. Modules that follow each other with masks of one
+    shape are one stage; in the paper's nets these are its stages, and in a user's own net nothing else is known.
+
+    Args:
+        net: one with attention modules; its mode is as before afterwards.
+        images: (N, C, H, W), as they are stored; they are one batch.
+        prepare: makes of them what the net reads.
+        channel: the one to look at, from 0; all of them, by their mean, if left out.
+
+    Raises:
+        SpecError: the net has no attention modules, or one of them has no such channel.
+        NothingMeasured: a mask is not finite.
+    """
+    modules = [module for module in net.modules() if isinstance(module, AttentionModule)]
+    if not modules:
+        raise SpecError(f"net {type(net).__name__!r}: has no attention modules, and so no soft masks")
+    places = {
+        f"{part} {index}": getattr(module, part)
+        for index, module in enumerate(modules)
+        for part in ("trunk", "mask", "combine")
+    }
+    maps: dict[str, np.ndarray] = {}
+    masks: dict[int, tuple[tuple[int, int, int], tuple[MaskNumbers, ...]]] = {}
+
+    def hear(name: str, features: torch.Tensor) -> None:
+        part, index = name.split()
+        values = features.to(torch.float64)
+        if channel is not None and not 0 <= channel < values.shape[1]:
+            raise SpecError(f"channel {channel}: there are {values.shape[1]} (allowed: 0 to {values.shape[1] - 1})")
+        if part == "mask":
+            masks[int(index)] = (_shape(values), _numbers(values, _middle(modules[int(index)])))
+        drawn = values if part == "mask" else values.abs()
+        drawn = drawn.mean(dim=1) if channel is None else drawn[:, channel]
+        maps[name] = drawn.cpu().numpy()
+
+    with torch.no_grad(), _evaluating(net), _listening(places, hear):
+        logits = net(prepare(images))
+    found: list[ModuleMasks] = []
+    for index, (shape, numbers) in masks.items():
+        last = found[-1] if found else None
+        stage, number = (0, 0) if last is None else (last.stage, last.module)
+        stage, number = (stage, number + 1) if last and last.shape == shape else (stage + 1, 1)
+        bad = [one.mean for one in numbers if not math.isfinite(one.mean)]
+        if bad:
+            raise NothingMeasured(f"the mask of stage {stage}, module {number} is {bad[0]}")
+        module = modules[index]
+        before, mask, after = (maps[f"{part} {index}"] for part in ("trunk", "mask", "combine"))
+        found.append(
+            ModuleMasks(stage, number, _kind(module), shape, _middle(module), before, mask, after, tuple(numbers))
+        )
+    return Masked(tuple(found), tuple(logits.argmax(dim=1).tolist()))
+
+
+def _kind(module: AttentionModule) -> str:
+    activation = type(list(module.mask.children())[-1])
+    return KINDS.get(activation, activation.__name__)
+
+
+def _middle(module: AttentionModule) -> float:
+    return 0.0 if _kind(module) == "channel" else 0.5
+
+
+def _shape(values: torch.Tensor) -> tuple[int, int, int]:
+    channels, height, width = values.shape[1:]
+    return channels, height, width
+
+
+def _numbers(values: torch.Tensor, middle: float) -> tuple[MaskNumbers, ...]:
+    """Over the channels and positions of each image; the deviation is that of these values, not an estimate."""
+    each = values.flatten(1)
+    columns = (
+        *(each.mean(dim=1), each.std(dim=1, correction=0), each.amin(dim=1), each.amax(dim=1)),
+        (each > middle).to(torch.float64).mean(dim=1),
+    )
+    return tuple(MaskNumbers(*row) for row in torch.stack(columns, dim=1).tolist())
 
 
 @contextmanager

@@ -24,6 +24,7 @@ FINAL = {"error_pct": 5.0, "loss": 0.1, "best_error_pct": 4.5, "best_iteration":
 WEIGHTS = b"weights of a net"
 DONE, STOPPED, PLANNED = (run(seed).fingerprint[:12] for seed in range(3))
 CELL = run().cell_id[:12]
+EMPTY = hashlib.sha256(b"").hexdigest()
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def results(tmp_path: Path) -> Path:
     """A folder of results: one run done with its weights, one interrupted with a checkpoint, one planned."""
     folder = tmp_path / "results"
     with Store.open(f"sqlite:///{folder}/ranbench.db") as store:
-        store.record_suite("s", "S", "", "a" * 64, [run(0), run(1), run(2)])
+        store.record_suite("s", "S", "", EMPTY, [run(0), run(1), run(2)], {"short": ""})
         done = claimed(store)
         store.append(done, "me", [MetricPoint("train_loss", step, 1.0) for step in (50, 100)], 100)
         name = hashlib.sha256(WEIGHTS).hexdigest()
@@ -124,6 +125,12 @@ def test_an_attempt_at_work_is_no_finding_and_a_dead_owner_is_a_note(results: Pa
             f"cell {CELL}: its spec gives ",
         ),
         ("UPDATE cell SET spec = '{}'", "identity", f"cell {CELL}: this version cannot read its stored spec: "),
+        ("UPDATE suite SET text = 'x'", "identity", f"suite 's', version {EMPTY[:12]}: its text gives 2d711642b726"),
+        (
+            "UPDATE suite_protocol SET text = 'x'",
+            "identity",
+            f"protocol 'short', text {EMPTY[:12]}: its text gives 2d711642b726",
+        ),
         ("UPDATE run SET seed = 77 WHERE seed = 2", "identity", f"run {PLANNED}: its spec and seed give "),
         ("UPDATE run SET seed = -1 WHERE seed = 2", "identity", f"run {PLANNED}: this version cannot read "),
         (

@@ -58,7 +58,8 @@ def train(store: Store, seed: int, metrics: dict[str, float] | None = None, **ch
 
 def record(store: Store, *seeds: int, name: str = "table9", text: str = "name: table9") -> None:
     sha256 = hashlib.sha256(text.encode()).hexdigest()
-    store.record_suite(name, "A table", text, sha256, [run(seed) for seed in seeds])
+    protocols = {"smoke": "of: reference", "short": f"batch: {sum(seeds)}"}
+    store.record_suite(name, "A table", text, sha256, [run(seed) for seed in seeds], protocols)
 
 
 Opened = Callable[[str], Store]
@@ -102,6 +103,7 @@ def test_a_run_comes_out_of_a_bundle_as_it_went_in(bundle: Path, database: Opene
         )
         assert repr(other) == repr(expected)  # not-a-number is equal to nothing else
         assert (theirs.cell_id, theirs.spec) == (ours.cell_id, ours.spec)
+        assert second.suites() == first.suites()
         again = {(one.id, name): points for (_, name), points in second.points([other.id]).items()}
         assert repr(again) == repr(first.points([one.id]))
         assert second.predictions(other.id) == first.predictions(one.id)
@@ -145,6 +147,8 @@ def test_whatever_the_order_of_merging_the_export_is_the_same_to_the_byte(databa
 
     assert len(whole) == 1
     assert len(counted) == 1
+    (suite,) = store.suites()
+    assert suite.protocols == {"smoke": "of: reference", "short": "batch: 3"}  # of c, which was recorded last
     assert sum(len(found.attempts) for found in store.runs()) == 6
 
 
@@ -287,6 +291,12 @@ def test_weights_travel_on_demand_and_only_whole(database: Opened, tmp_path: Pat
 
 
 Members = dict[str, bytes]
+PROTOCOL = {
+    "name": "short",
+    "sha256": hashlib.sha256(b"batch: 1").hexdigest(),
+    "text": "batch: 1",
+    "used": "2026-01-01T00:00:00+00:00",
+}
 
 
 def altered(bundle: Path, change: Callable[[Members], None], *, honest: bool) -> Path:
@@ -424,6 +434,18 @@ def refuses(database: Opened, path: Path, told: str) -> None:
         (rewrite("attempts", artefacts=[FILE, FILE]), "attempts.jsonl:1: .*: its artefacts do not ascend"),
         (rewrite("suites", name="a\x1b[31m"), "suites.jsonl:1: does not hold: name: holds a control character"),
         (rewrite("suites", title="a\0"), "suites.jsonl:1: does not hold: title: holds a NUL"),
+        (
+            rewrite("suites", protocols=[PROTOCOL, PROTOCOL]),
+            "suites.jsonl:1: does not hold: .*its protocols do not ascend",
+        ),
+        (
+            rewrite("suites", protocols=[{**PROTOCOL, "text": "b"}]),
+            r"suites.jsonl:1: does not hold: protocols.0: .*sha256 is not the hash of its text",
+        ),
+        (
+            rewrite("suites", protocols=[{**PROTOCOL, "name": "../x\n"}]),
+            r"suites.jsonl:1: does not hold: protocols.0.name: .*holds a control character",
+        ),
         (rewrite("environments", cpu="a\u202e"), "environments.jsonl:1: .*: cpu: holds a control character"),
         (rewrite("environments", settings={"a": ["\x07"]}), "environments.jsonl:1: .*: settings: holds a control"),
         (twice("attempts"), "attempts.jsonl:2: does not hold: stands twice"),
@@ -753,15 +775,25 @@ def test_a_measurement_reaches_a_database_that_has_the_attempt_and_no_private_wo
     assert [word for word in (b"hostname", b"username", b"folder-of-mine", b"private") if word in text] == []
 
 
-def test_a_bundle_of_the_first_version_which_has_no_measurements_is_read(bundle: Path, database: Opened) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_bundle_of_an_earlier_version_is_read(version: int, bundle: Path, database: Opened) -> None:
     def older(members: Members) -> None:
-        members.pop("probes.jsonl")
-        manifest = json.loads(members[MANIFEST])
-        members[MANIFEST] = line({**manifest, "version": 1})
+        if version < 2:
+            members.pop("probes.jsonl")
+        suite = json.loads(members["suites.jsonl"])
+        suite.pop("protocols")
+        members["suites.jsonl"] = line(suite)
 
-    merged = database("second").merge(altered(bundle, older, honest=True))
+    def dated(members: Members) -> None:
+        members[MANIFEST] = line({**json.loads(members[MANIFEST]), "version": version})
+
+    path = altered(altered(bundle, older, honest=True), dated, honest=False)
+    store = database("second")
+
+    merged = store.merge(path)
 
     assert (merged.runs, merged.added) == (2, 2)
+    assert [suite.protocols for suite in store.suites()] == [{}]
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ COMMANDS = (
         "show",
         "rerun",
         "response",
+        "masks",
         "export",
         "merge",
         "report",

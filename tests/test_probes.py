@@ -1,15 +1,19 @@
-"""Responses of stages: what is measured where, on our nets as they are built."""
+"""Responses of stages and soft masks: what is measured where, on our nets as they are built."""
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from ranbench.errors import NothingMeasured, SpecError
+from ranbench.errors import NothingMeasured, RanbenchError, SpecError
 from ranbench.models import build
+from ranbench.models.attention import AttentionModule
 from ranbench.models.ran import ResidualAttentionNet
-from ranbench.probes import stage_responses
+from ranbench.probes import MaskNumbers, soft_masks, stage_responses
 
 STAGES = ["response_stage1", "response_stage2"]
 
@@ -104,3 +108,101 @@ def test_what_is_no_response_is_not_reported_as_one(factor: float, told: str) ->
 
     with pytest.raises(NothingMeasured, match=told):
         stage_responses(net, pictures(), plain)
+
+
+def by_hand(**options: str) -> nn.Module:
+    """An attention module of two channels whose trunk and mask branch pass on what they are given, and a classifier."""
+    module = AttentionModule(4, 1, mask="local-convolutions", **options)  # type: ignore[arg-type]
+    module.before, module.trunk, module.after = nn.Sequential(), nn.Sequential(), nn.Sequential()
+    module.mask[0] = nn.Identity()
+    return nn.Sequential(module, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3))
+
+
+class Spoilt(nn.Module):
+    """A net that has diverged."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * float("nan")
+
+
+# One image of two channels and two positions.
+PIXELS = torch.tensor([[[[0.0, math.log(3)]], [[4.0, -math.log(3)]]]])
+SIGMOIDS = [[0.5, 0.75], [1 / (1 + math.exp(-4)), 0.25]]
+
+
+@pytest.mark.parametrize(("learning", "added"), [("residual", 1), ("naive", 0)])
+def test_a_mask_and_the_features_before_and_after_it_are_those_computed_by_hand(learning: str, added: int) -> None:
+    trunk = PIXELS[0, :, 0].double().abs()
+    mask = torch.tensor(SIGMOIDS, dtype=torch.float64)
+
+    (found,) = soft_masks(by_hand(learning=learning), PIXELS, lambda images: images).modules
+
+    assert (found.stage, found.module, found.attention, found.shape, found.middle) == (1, 1, "mixed", (2, 1, 2), 0.5)
+    assert found.before == pytest.approx(trunk.mean(dim=0)[None, None].numpy())
+    assert found.mask == pytest.approx(mask.mean(dim=0)[None, None].numpy())
+    assert found.after == pytest.approx(((added + mask) * trunk).mean(dim=0)[None, None].numpy())
+    assert found.numbers == (
+        MaskNumbers(*(pytest.approx(value) for value in (mask.mean(), mask.std(correction=0), 0.25, mask.max())), 0.5),
+    )
+
+
+def test_channel_attention_is_what_is_left_of_each_position_s_length() -> None:
+    pixels = torch.tensor([[[[3.0, -1.0]], [[-4.0, 0.0]]]])
+
+    (found,) = soft_masks(by_hand(attention="channel"), pixels, lambda images: images, channel=1).modules
+
+    assert (found.attention, found.middle) == ("channel", 0.0)
+    assert found.mask == pytest.approx(np.array([[[-0.8, 0.0]]]))
+    assert found.before == pytest.approx(np.array([[[4.0, 0.0]]]))
+    (numbers,) = found.numbers
+    assert (numbers.low, numbers.high, numbers.share_above) == (-1.0, pytest.approx(0.6), 0.25)
+
+
+@pytest.mark.parametrize("attention", ["mixed", "channel", "spatial"])
+def test_masks_are_those_of_the_forward_pass_in_every_stage(attention: str) -> None:
+    net = made("attention-92", attention=attention)
+    assert isinstance(net, ResidualAttentionNet)
+    second = list(net.stages[1].children())[2]
+    assert isinstance(second, AttentionModule)
+    with torch.no_grad():
+        read = nn.Sequential(net.stem, net.stages[0], *list(net.stages[1].children())[:2], second.before)
+        x = read(plain(pictures()))
+        mask, predicted = second.mask(x), net(plain(pictures())).argmax(dim=1)
+
+    found = soft_masks(net, pictures(), plain)
+
+    assert [(one.stage, one.module, one.shape) for one in found.modules] == [
+        *((1, 1, (32, 8, 8)), (1, 2, (32, 8, 8)), (2, 1, (64, 4, 4)), (2, 2, (64, 4, 4)))
+    ]
+    assert {one.attention for one in found.modules} == {attention}
+    assert np.array_equal(found.modules[3].mask, mask.double().mean(dim=1).numpy())
+    assert [one.mean for one in found.modules[3].numbers] == pytest.approx(mask.double().mean(dim=(1, 2, 3)).tolist())
+    assert list(found.predicted) == predicted.tolist()
+
+
+def test_taking_masks_leaves_the_net_as_it_was() -> None:
+    net = made().train()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+
+    soft_masks(net, pictures(), plain)
+
+    assert net.training
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert [module for module in net.modules() if module._forward_hooks] == []
+
+
+@pytest.mark.parametrize(
+    ("net", "channel", "kind", "told"),
+    [
+        (nn.Flatten(), None, SpecError, "net 'Flatten': has no attention modules, and so no soft masks"),
+        (by_hand(), 2, SpecError, r"channel 2: there are 2 \(allowed: 0 to 1\)"),
+        (nn.Sequential(Spoilt(), by_hand()), None, NothingMeasured, "the mask of stage 1, module 1 is nan"),
+    ],
+)
+def test_what_is_no_mask_is_refused_in_one_line(
+    net: nn.Module, channel: int | None, kind: type[RanbenchError], told: str
+) -> None:
+    with pytest.raises(kind, match=told) as refused:
+        soft_masks(net, PIXELS, lambda images: images, channel=channel)
+
+    assert "\n" not in str(refused.value)

@@ -313,6 +313,20 @@ def test_the_version_used_last_comes_first(store: Store) -> None:
     assert texts[0].recorded < texts[1].recorded < texts[0].used
 
 
+def test_of_the_texts_of_a_protocol_the_one_used_last_is_that_of_the_suite(store: Store, beside: Engine) -> None:
+    version = ("table9", "A table", "text", "a" * 64)
+    for content in ("batch: 64", "batch: 128", "batch: 64"):
+        store.record_suite(*version, [], {"short": content, "long": "batch: 1"})
+    store.record_suite("table9", "A table", "other", "b" * 64, [])
+
+    other, one = store.suites()
+
+    assert (one.sha256, one.protocols) == ("a" * 64, {"short": "batch: 64", "long": "batch: 1"})
+    assert (other.sha256, other.protocols) == ("b" * 64, {})
+    with beside.begin() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM suite_protocol").scalar_one() == 3
+
+
 def test_the_size_of_a_net_is_kept_by_key(store: Store) -> None:
     first = Complexity(1, 2**40, {"a": {"macs": 1}}, {}, "first")
     second = Complexity(3, 4, {}, {"relu": 1}, "second")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ranbench.cli.evidence import measured_of, predictions_of
-from ranbench.cli.options import Db, Factor, Json, Protocol, Seeds, Settings, SuiteName, settings, suite_of
+from ranbench.cli.evidence import measured_of, predictions_of, suite_in
+from ranbench.cli.options import Db, Factor, Json, Protocol, Seeds, Settings, SuiteName, settings
 from ranbench.cli.output import as_json, note, paragraph, table
 from ranbench.errors import NothingMeasured, UsageError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ranbench.counts import Counts
     from ranbench.records import RunRecord
     from ranbench.report.values import VerdictRow
+    from ranbench.store import Store
     from ranbench.suite import Suite
 
 UNDECIDED = 5
@@ -37,10 +39,11 @@ def claims(
     from ranbench.claims import Outcome, judge
     from ranbench.report import verdict_row
 
-    loaded = suite_of(suite, protocol, factor, seeds)
-    if not loaded.claims:
-        raise NothingMeasured(f"suite {loaded.name!r} makes no claim, so there is nothing to judge")
-    records, measured, predictions = _evidence(settings(context, db), loaded)
+    with _opened(settings(context, db)) as (store, of_bundle):
+        loaded = suite_in(store, suite, protocol, factor, seeds, of_bundle=of_bundle)
+        if not loaded.claims:
+            raise NothingMeasured(f"suite {loaded.name!r} makes no claim, so there is nothing to judge")
+        records, measured, predictions = _evidence(store, loaded)
     verdicts = judge(loaded, records, measured, predictions)
     rows = [verdict_row(verdict) for verdict in verdicts]
     if json:
@@ -70,10 +73,11 @@ def power(
     """Say how many seeds each claim takes for 80 % power, at the strictest level that Holm may ask of it."""
     from ranbench.claims import plan_seeds
 
-    loaded = suite_of(suite, protocol, factor)
     if sd is not None and not 0 < sd < float("inf"):
         raise UsageError(f"--sd {sd:g}: must be above 0, in the unit of the metric")
-    records, measured, _ = _evidence(settings(context, db), loaded)
+    with _opened(settings(context, db)) as (store, of_bundle):
+        loaded = suite_in(store, suite, protocol, factor, of_bundle=of_bundle)
+        records, measured, _ = _evidence(store, loaded)
     plans = plan_seeds(loaded, records, measured, sd)
     if json:
         as_json([asdict(plan) for plan in plans])
@@ -87,13 +91,24 @@ def power(
         raise NothingMeasured(f"suite {loaded.name!r}: no number of seeds can be given: {why}")
 
 
-def _evidence(at: Settings, suite: Suite) -> tuple[Sequence[RunRecord], Mapping[str, Counts], Mapping[int, bytes]]:
-    """Read what the database holds of the suite; without one nothing is run yet."""
+@contextmanager
+def _opened(at: Settings) -> Iterator[tuple[Store | None, bool]]:
+    """Open the database, if there is one, and tell whether it is a bundle; without one nothing is run yet."""
     if not at.exists():
-        return (), {}, {}
+        yield None, False
+        return
     with at.store(create=False) as store:
-        records = store.runs([spec.fingerprint for spec in suite.runs()]) if suite.trains else []
-        return records, measured_of(store, suite), predictions_of(store, suite, records)
+        yield store, at.bundle is not None
+
+
+def _evidence(
+    store: Store | None, suite: Suite
+) -> tuple[Sequence[RunRecord], Mapping[str, Counts], Mapping[int, bytes]]:
+    """Read what the database holds of the suite."""
+    if store is None:
+        return (), {}, {}
+    records = store.runs([spec.fingerprint for spec in suite.runs()]) if suite.trains else []
+    return records, measured_of(store, suite), predictions_of(store, suite, records)
 
 
 def _print(row: VerdictRow) -> None:

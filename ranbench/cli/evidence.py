@@ -3,13 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ranbench.cli.options import suite_name, suite_of
+from ranbench.cli.output import note
+from ranbench.errors import SuiteError
 
 if TYPE_CHECKING:
     from ranbench.counts import Recorded
     from ranbench.records import RunRecord
     from ranbench.store import Store
     from ranbench.suite import Suite
+
+
+def suite_in(
+    store: Store | None,
+    name: str,
+    protocol: str | None = None,
+    factor: float | None = None,
+    seeds: int | None = None,
+    *,
+    of_bundle: bool = False,
+) -> Suite:
+    """Load a suite from its file, or as it is recorded where there is no file of it here, and say so.
+
+    A suite that is named, and not given as a file, is that of a bundle where the bundle holds one: whoever reads a
+    bundle asks what was found there.
+
+    Raises:
+        SuiteError: there is neither, or it does not hold.
+    """
+    from ranbench.suite import find_suite, recorded_suite
+
+    called = suite_name(name)
+    recorded = next((one for one in store.suites() if one.name == called), None) if store else None
+    try:
+        here = find_suite(name)
+    except SuiteError:
+        if recorded is None:
+            raise
+        here = None
+    differs = here is not None and recorded is not None and _text(here) != recorded.text
+    if recorded is None or (here is not None and not (differs and of_bundle and name == called)):
+        if differs:
+            note(f"suite {called}: the text of {here} is taken; the one that was recorded last is another")
+        return suite_of(name, protocol, factor, seeds)
+    why = "there is no file of it here" if here is None else f"{here} is another one"
+    note(f"suite {called}: {why}, so the text that was recorded with its runs is taken")
+    return recorded_suite(
+        called,
+        recorded.text,
+        recorded.protocols,
+        file=f"suites/{called}.yaml" if name == called else name,
+        protocol=protocol,
+        factor=factor,
+        seeds=seeds,
+    )
+
+
+def _text(file: Path) -> str | None:
+    from ranbench.suite import read_text
+
+    try:
+        return read_text(file)
+    except SuiteError:
+        return None
 
 
 def measured_of(store: Store, suite: Suite) -> dict[str, Recorded]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ranbench.cli.evidence import measured_of, predictions_of, records_of
-from ranbench.cli.options import Db, Factor, Json, Protocol, Seeds, one_of, settings, suite_of
+from ranbench.cli.evidence import measured_of, predictions_of, records_of, suite_in
+from ranbench.cli.options import Db, Factor, Json, Protocol, Seeds, one_of, settings
 from ranbench.cli.output import answer, as_json, note, plural
 from ranbench.errors import SuiteError, UsageError
 
@@ -62,13 +62,14 @@ def report(
         return
     tables = []
     missing = 0
-    with settings(context, db).store(create=False) as store, _opened(context, against or []) as others:
+    at = settings(context, db)
+    with at.store(create=False) as store, _opened(context, against or []) as others:
         names = suites or sorted({entry.name for entry in store.suites()})
         if not names:
             raise UsageError("report: the database holds no suite yet; 'ranbench run SUITE' records one")
         for name in names:
             try:
-                suite = suite_of(name, protocol, factor, seeds)
+                suite = suite_in(store, name, protocol, factor, seeds, of_bundle=at.bundle is not None)
             except SuiteError as error:
                 if suites:
                     raise
@@ -128,11 +129,14 @@ def _verify(
     empty = False
     for index, file in enumerate(files):
         report = committed(file)
-        suite = suite_of(suites[index] if suites else report.suite, report.protocol, report.factor, report.seeds)
+        name = suites[index] if suites else report.suite
         places = against or list(report.against)
         if not against and (servers := [place for place in places if _is_server(place)]):
             raise UsageError(f"--verify {file}: names the server {servers[0]}; --against on the command line opens one")
-        with settings(context, db).store(create=False) as store, _opened(context, places) as others:
+        at = settings(context, db)
+        with at.store(create=False) as store, _opened(context, places) as others:
+            chosen = report.protocol, report.factor, report.seeds
+            suite = suite_in(store, name, *chosen, of_bundle=at.bundle is not None)
             made = _made(store, suite, others, compare=report.compare)
             found = differences(report, text_of(made, report.kind))
         if suite.trains and not made.tables.states["done"] and not found:

@@ -27,6 +27,7 @@ from ranbench.cli.options import (
     times_the_cores,
 )
 from ranbench.cli.output import answer, as_json, duration, large, note, plural, table
+from ranbench.errors import UsageError
 
 if TYPE_CHECKING:
     from ranbench.runner import Plan, Stop, Summary
@@ -175,6 +176,14 @@ def plan(
     factor: Factor = None,
     seeds: Seeds = None,
     only: Only = None,
+    gpu_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--gpu-rate",
+            metavar="X",
+            help="GPU hours at this rate, in 1e12 multiply-adds of training a second; else of runs measured on a GPU.",
+        ),
+    ] = None,
     json: Json = False,
     db: Db = None,
 ) -> None:
@@ -183,6 +192,8 @@ def plan(
     from ranbench.runner.plan import plan as make
     from ranbench.spec import complexity_key
 
+    if gpu_rate is not None and not 0 < gpu_rate < float("inf"):
+        raise UsageError(f"--gpu-rate {gpu_rate:g}: must be above 0, in 1e12 multiply-adds a second")
     loaded = suite_of(suite, protocol, factor, seeds)
     records: list[RunRecord] = []
     sizes: dict[str, Complexity] = {}
@@ -193,7 +204,8 @@ def plan(
             keys = {complexity_key(cell.model, cell.data) for cell in loaded.cells}
             stored = {key: store.complexity(key) for key in keys}
         sizes = {key: size for key, size in stored.items() if size is not None}
-    made = make(loaded, records, pairs(only), sizes)
+    rate = None if gpu_rate is None else 1e12 * gpu_rate
+    made = make(loaded, records, pairs(only), sizes, gpu_rate=rate)
     if json:
         as_json(_as_dict(made))
         return

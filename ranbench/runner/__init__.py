@@ -3,6 +3,7 @@
 from ranbench.runner.checking import Checked, check
 from ranbench.runner.events import Observer, Stop, Summary
 from ranbench.runner.how import How
+from ranbench.runner.masks import RunMasks, masks_of
 from ranbench.runner.plan import Plan, PlannedRun, plan
 from ranbench.runner.probing import Prober
 from ranbench.runner.suite import check_device, run
@@ -14,10 +15,12 @@ __all__ = [
     "Plan",
     "PlannedRun",
     "Prober",
+    "RunMasks",
     "Stop",
     "Summary",
     "check",
     "check_device",
+    "masks_of",
     "plan",
     "run",
 ]

@@ -82,7 +82,12 @@ def training_macs(spec: RunSpec, iterations: int, sizes: Sizes) -> int | None:
 
 
 def plan(
-    suite: Suite, records: Sequence[RunRecord], only: Mapping[str, str] | None = None, sizes: Sizes | None = None
+    suite: Suite,
+    records: Sequence[RunRecord],
+    only: Mapping[str, str] | None = None,
+    sizes: Sizes | None = None,
+    *,
+    gpu_rate: float | None = None,
 ) -> Plan:
     """Plan the suite. Time comes from the rates of done runs in ``records``, of the same net first.
 
@@ -91,6 +96,7 @@ def plan(
         records: runs of the database, of any suite.
         only: axis -> value; other cells are left out.
         sizes: stored sizes of nets by ``complexity_key``, for those that ``counts.json`` does not hold: foreign nets.
+        gpu_rate: multiply-adds of training that a GPU does in a second, stated in place of measured rates.
 
     Raises:
         UsageError: ``only`` names no cell.
@@ -110,7 +116,17 @@ def plan(
         basis = "measured rates of done runs of other nets"
     else:
         basis = "unknown until a first run is done on this database"
-    return Plan(suite, planned, basis, gpu_time(planned, records, sizes))
+    gpu = gpu_time(planned, records, sizes) if gpu_rate is None else gpu_time_at(gpu_rate, planned)
+    return Plan(suite, planned, basis, gpu)
+
+
+def gpu_time_at(rate: float, planned: Sequence[PlannedRun]) -> GpuTime:
+    """Give the time of what is left on a GPU of which the caller states the rate, in multiply-adds a second."""
+    parts = [run.macs for run in planned]
+    basis = f"the stated rate of {rate / 1e12:g} T multiply-adds a second"
+    if None in parts:
+        return GpuTime(None, f"{basis}, but not every net is counted")
+    return GpuTime(sum(part for part in parts if part is not None) / rate / 3600, basis)
 
 
 def gpu_time(planned: Sequence[PlannedRun], records: Sequence[RunRecord], sizes: Sizes) -> GpuTime:
@@ -130,7 +146,10 @@ def gpu_time(planned: Sequence[PlannedRun], records: Sequence[RunRecord], sizes:
                 macs / seconds
             )
     if not found:
-        return GpuTime(None, "no done run on a GPU in this database, smoke runs aside, and no rate is assumed")
+        return GpuTime(
+            None,
+            "no done run on a GPU in this database, smoke runs aside, and no rate is assumed (--gpu-rate states one)",
+        )
     device, by_net = max(found.items(), key=lambda entry: sum(map(len, entry[1].values())))
     every = [rate for rates in by_net.values() for rate in rates]
     rates = {net: statistics.median(values) for net, values in by_net.items()}

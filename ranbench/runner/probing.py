@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,18 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ranbench.catalogue import num_stages
-from ranbench.environment import choose_device, code_id, describe
+from ranbench.environment import code_id, describe
 from ranbench.errors import CheckpointError, NothingMeasured, SpecError, one_line
-from ranbench.records import Attempt, Environment, Probe, RunRecord
+from ranbench.records import Environment, Probe, RunRecord
 from ranbench.runner.events import Observer, Stop
+from ranbench.runner.restoring import Restorer, counted_attempt
 from ranbench.runner.stored import stored_spec
-from ranbench.spec import DataSpec, RunSpec
+from ranbench.spec import RunSpec
 from ranbench.store import Store
 
 if TYPE_CHECKING:
     import torch
 
-    from ranbench.data import ImageSet
     from ranbench.training import Training
 
 
@@ -66,10 +65,8 @@ class Prober:
         trust_imports: bool = False,
         observer: Observer | None = None,
     ):
-        self.store, self.data, self.results, self.device = store, data, results, device
-        self.trust_imports = trust_imports
-        self.observer = observer or Observer()
-        self._images: dict[tuple[DataSpec, torch.device], ImageSet] = {}
+        self.store, self.observer = store, observer or Observer()
+        self.restorer = Restorer(store, data=data, results=results, device=device, trust_imports=trust_imports)
         self._machines: dict[torch.device, Environment] = {}
 
     def complete(self, specs: Sequence[RunSpec], kinds: Sequence[str], stop: Stop) -> tuple[int, int]:
@@ -106,79 +103,26 @@ class Prober:
             DataError, EnvironmentProblem: data or a device is missing.
             StoreError: the database cannot be used.
         """
-        attempt, run = record.counted, f"run {record.fingerprint[:12]}"
-        if attempt is None:
-            raise NothingMeasured(f"{run}: has no final weights, it is {record.state}; 'ranbench run SUITE' trains it")
+        attempt = counted_attempt(record)
         missing = [kind for kind in kinds if attempt.probe(kind) is None]
         if missing:
-            training = self._restored(record, attempt)
+            _check_stages(record)
+            training = self.restorer.restored(record, attempt)
             for kind in missing:
                 self.store.record_probe(attempt.id, probed(kind, training, self._machine(training.device)))
             (attempt,) = (again for again in self.store.find(record.fingerprint).attempts if again.id == attempt.id)
         return [probe for kind in kinds if (probe := attempt.probe(kind))]
-
-    def _restored(self, record: RunRecord, attempt: Attempt) -> Training:
-        """Build the training as it was at its end."""
-
-        from ranbench.models import build
-        from ranbench.training import EnginePath, Training, choose_path
-
-        spec, run = stored_spec(record), f"run {record.fingerprint[:12]}"
-        name, form = spec.model.name, spec.data.info.form
-        if num_stages(name, form) is None:
-            raise SpecError(f"{run}: the stages of {name!r} are not known, so nothing can be measured of them")
-        weights = self._weights(run, attempt)
-        device = choose_device("cpu" if self.device == "auto" and attempt.environment.device == "cpu" else self.device)
-        images = self._loaded(spec.data, device)
-        path = EnginePath.parse(attempt.environment.engine_path)
-        training = Training(
-            build(name, spec.model.options, images.shape, images.num_classes, form=form),
-            images,
-            images.train_labels,
-            spec.protocol,
-            seed=spec.seed,
-            device=device,
-            path=path if path.possible_on(device) else choose_path("auto", device, foreign=False),
-            threads=attempt.environment.threads,
-        )
-        try:
-            training.net.load_state_dict(weights)
-        except RuntimeError as error:
-            raise CheckpointError(
-                f"{run}: its final weights do not fit the net of this version: {one_line(error)}"
-            ) from None
-        return training
-
-    def _weights(self, run: str, attempt: Attempt) -> dict[str, torch.Tensor]:
-        from safetensors import SafetensorError
-        from safetensors.torch import load
-
-        again = "'ranbench run SUITE --rerun all' trains again"
-        kept = [artefact for artefact in self.store.artefacts([attempt.id]) if artefact.kind == "weights"]
-        if not kept:
-            raise CheckpointError(f"{run}: its final weights were not kept; {again}")
-        path = self.results / kept[0].path
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise CheckpointError(
-                f"{path}: the final weights of {run} cannot be read: {one_line(error)}; {again}"
-            ) from None
-        if hashlib.sha256(content).hexdigest() != kept[0].sha256:
-            raise CheckpointError(f"{path}: damaged, its content is not that of the final weights of {run}; {again}")
-        try:
-            return load(content)
-        except SafetensorError as error:
-            raise CheckpointError(f"{path}: are no weights: {one_line(error)}; {again}") from None
 
     def _machine(self, device: torch.device) -> Environment:
         if device not in self._machines:
             self._machines[device] = describe(device, 0, "")
         return self._machines[device]
 
-    def _loaded(self, data: DataSpec, device: torch.device) -> ImageSet:
-        from ranbench.runner.loading import load_onto
 
-        if (data, device) not in self._images:
-            self._images[data, device] = load_onto(data, self.data, device, trusted=self.trust_imports)
-        return self._images[data, device]
+def _check_stages(record: RunRecord) -> None:
+    spec = stored_spec(record)
+    name = spec.model.name
+    if num_stages(name, spec.data.info.form) is None:
+        raise SpecError(
+            f"run {record.fingerprint[:12]}: the stages of {name!r} are not known, so nothing can be measured of them"
+        )

@@ -46,7 +46,7 @@ def count_nets(
             without_count += not stored
             instead = "a stored count stands for it" if stored else "no count of it is stored"
             observer.note(f"'{suite.label(cell)}' is not counted here, and {instead}: {problem}")
-    store.record_suite(suite.name, suite.title, suite.text, suite.sha256, [])
+    store.record_suite(suite.name, suite.title, suite.text, suite.sha256, [], suite.protocol_texts)
     for key, size in sizes.items():
         store.record_complexity(key, size)
     return Summary(0, 0, 0, 0, 0, 0, counted=len(cells) - missing, without_count=without_count)

@@ -96,7 +96,7 @@ def run(
     trusted = how.trust_imports
     prober = Prober(store, data=data, results=results, device=device, trust_imports=trusted, observer=observer)
     if not todo:
-        store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs)
+        store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs, suite.protocol_texts)
         _announce(choice, observer)
         if profile:
             observer.note("nothing is left to train, so no step was profiled; '--rerun all' trains again")
@@ -106,7 +106,7 @@ def run(
     work.measure_nets(todo)
     work.load_data(todo)
     work.identify_code(todo)
-    store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs)
+    store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs, suite.protocol_texts)
     for key, net in {spec.complexity_key: spec.model for spec in todo}.items():
         store.record_complexity(key, replace(work.sizes[key], code_id=code_of_net(net)))
     _announce(choice, observer)

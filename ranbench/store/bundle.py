@@ -24,7 +24,7 @@ from typing import IO, Any
 from ranbench.errors import StoreError, one_line
 
 FORMAT = "ranbench bundle"
-VERSION = 2
+VERSION = 3
 MANIFEST = "manifest.json"
 ARTEFACTS = "artefacts"
 # In the order in which they can be merged: each refers to those before it only.

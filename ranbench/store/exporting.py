@@ -36,6 +36,7 @@ from ranbench.store.schema import (
     PredictionRow,
     ProbeRow,
     RunRow,
+    SuiteProtocolRow,
     SuiteRow,
     SuiteRunRow,
     Unreadable,
@@ -125,6 +126,12 @@ class Export:
             query = select(SuiteRunRow.suite_id, SuiteRunRow.fingerprint).where(SuiteRunRow.fingerprint.in_(part))
             for suite, fingerprint in fetched(self.connection, query):
                 linked[suite].append(fingerprint)
+        protocols: dict[int, list[Record]] = defaultdict(list)
+        columns = SuiteProtocolRow.__table__.columns
+        ordered = select(*columns).order_by(SuiteProtocolRow.suite_id, SuiteProtocolRow.name, SuiteProtocolRow.sha256)
+        for row in fetched(self.connection, ordered):
+            content = {"name": row.name, "sha256": row.sha256, "text": row.text, "used": row.used.isoformat()}
+            protocols[row.suite_id].append(content)
         rows = fetched(self.connection, select(*SuiteRow.__table__.columns))
         for row in sorted(rows, key=lambda row: (row.name, row.sha256)):
             if row.id in linked and (not self.suites or row.name in self.suites):
@@ -136,6 +143,7 @@ class Export:
                     "recorded": row.recorded.isoformat(),
                     "used": row.used.isoformat(),
                     "runs": sorted(linked[row.id]),
+                    "protocols": sorted(protocols[row.id], key=lambda one: (one["name"], one["sha256"])),
                 }
 
     def _closed(self, column: Any) -> set[Any]:

@@ -104,6 +104,11 @@ def _ascends(what: str, values: Sequence[Any]) -> None:
         raise ValueError(f"its {what} do not ascend")
 
 
+def _check_hash(text: str, sha256: str) -> None:
+    if hashlib.sha256(text.encode()).hexdigest() != sha256:
+        raise ValueError("sha256 is not the hash of its text")
+
+
 class Form(BaseModel):
     """A record with exactly these fields."""
 
@@ -125,6 +130,20 @@ class RunForm(Form):
     seed: Small
 
 
+class ProtocolForm(Form):
+    """The text of a protocol of a suite."""
+
+    name: Name
+    sha256: Hash
+    text: Text
+    used: Moment
+
+    @model_validator(mode="after")
+    def _named_by_text(self) -> Self:
+        _check_hash(self.text, self.sha256)
+        return self
+
+
 class SuiteForm(Form):
     """A version of a suite's text, and the runs of the bundle that it asked for."""
 
@@ -135,12 +154,13 @@ class SuiteForm(Form):
     recorded: Moment
     used: Moment
     runs: list[Hash]
+    protocols: list[ProtocolForm] = []  # bundles before version 3 have none
 
     @model_validator(mode="after")
     def _named_by_text(self) -> Self:
-        if hashlib.sha256(self.text.encode()).hexdigest() != self.sha256:
-            raise ValueError("sha256 is not the hash of its text")
+        _check_hash(self.text, self.sha256)
         _ascends("runs", self.runs)
+        _ascends("protocols", [(one.name, one.sha256) for one in self.protocols])
         return self
 
 

@@ -59,6 +59,7 @@ from ranbench.store.writing import (
     add_runs,
     next_number,
     number_or_null,
+    put_protocol,
 )
 
 F = TypeVar("F", bound=Form)
@@ -131,7 +132,7 @@ class _Merge:
         """Add texts of suites; one that is here already was recorded when it was first, and used when it was last."""
         for suite, where in self._records("suites", SuiteForm):
             recorded, used = datetime.fromisoformat(suite.recorded), datetime.fromisoformat(suite.used)
-            content = suite.model_dump(exclude={"runs", "recorded", "used"})
+            content = suite.model_dump(exclude={"runs", "protocols", "recorded", "used"})
             with _told(where):
                 add_missing(self.connection, SuiteRow, [{**content, "recorded": recorded, "used": used}])
             this = (SuiteRow.name == suite.name, SuiteRow.sha256 == suite.sha256)
@@ -141,6 +142,10 @@ class _Merge:
             add_missing(
                 self.connection, SuiteRunRow, [{"suite_id": found.id, "fingerprint": run} for run in suite.runs]
             )
+            for protocol in suite.protocols:
+                with _told(where):
+                    used = datetime.fromisoformat(protocol.used)
+                    put_protocol(self.connection, found.id, **protocol.model_dump(exclude={"used"}), used=used)
 
     def _add_attempts(self) -> None:
         """Add attempts that are not here, and compare those that are."""

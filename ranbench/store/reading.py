@@ -39,6 +39,7 @@ from ranbench.store.schema import (
     PredictionRow,
     ProbeRow,
     RunRow,
+    SuiteProtocolRow,
     SuiteRow,
     SuiteRunRow,
     Unreadable,
@@ -309,9 +310,19 @@ def _complexity(connection: Connection, query: Select[*tuple[Any, ...]]) -> Comp
 
 def suites(connection: Connection) -> list[SuiteText]:
     """Read the texts of all suites, the one used last first."""
-    fields = [getattr(SuiteRow, field.name) for field in dataclasses.fields(SuiteText)]
-    query = select(*fields).order_by(SuiteRow.used.desc(), SuiteRow.id.desc())
-    return [SuiteText(*row) for row in fetched(connection, query)]
+    row = SuiteProtocolRow
+    columns = (row.suite_id, row.name, row.sha256, row.text, row.used)
+    oldest_first = select(*columns).order_by(row.used, row.sha256)
+    protocols: dict[int, dict[str, str]] = defaultdict(dict)
+    for suite_id, name, _, text, _ in fetched(connection, oldest_first):
+        protocols[suite_id][name] = text
+    names = [field.name for field in dataclasses.fields(SuiteText) if field.name != "protocols"]
+    query = select(SuiteRow.id, *(getattr(SuiteRow, name) for name in names))
+    ordered = fetched(connection, query.order_by(SuiteRow.used.desc(), SuiteRow.id.desc()))
+    return [
+        SuiteText(**dict(zip(names, content, strict=True)), protocols=protocols.get(number, {}))
+        for number, *content in ordered
+    ]
 
 
 def artefacts(connection: Connection, attempt_ids: Collection[int]) -> list[Artefact]:

@@ -30,7 +30,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from ranbench.errors import StoreError
 
 # The Alembic revision that these mappings describe, and the table that names the revision of a database.
-VERSION = "0006"
+VERSION = "0007"
 VERSION_TABLE = "ranbench_version"
 
 SHA256 = String(64)
@@ -111,6 +111,18 @@ class SuiteRow(Row):
     title: Mapped[str] = mapped_column(Text)
     text: Mapped[str] = mapped_column(Text)
     recorded: Mapped[datetime] = mapped_column(UtcTime)
+    used: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class SuiteProtocolRow(Row):
+    """The text of a protocol that a version of a suite has named or was run with; each text once."""
+
+    __tablename__ = "suite_protocol"
+
+    suite_id: Mapped[int] = mapped_column(ForeignKey("suite.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    sha256: Mapped[str] = mapped_column(SHA256, primary_key=True)
+    text: Mapped[str] = mapped_column(Text)
     used: Mapped[datetime] = mapped_column(UtcTime)
 
 

@@ -226,10 +226,22 @@ class Store:
     # What is known apart from attempts.
 
     @repeated
-    def record_suite(self, name: str, title: str, text: str, sha256: str, specs: Sequence[RunSpec]) -> None:
-        """Record a version of a suite's text, the runs it asks for, and the link between them; again is no change."""
+    def record_suite(  # noqa: PLR0917 - one version of a suite, as its columns have it
+        self,
+        name: str,
+        title: str,
+        text: str,
+        sha256: str,
+        specs: Sequence[RunSpec],
+        protocols: Mapping[str, str] | None = None,
+    ) -> None:
+        """Record a version of a suite's text, the runs it asks for, and the link between them; again is no change.
+
+        ``protocols``: name -> text of the protocols that it names or is run with.
+        """
+        said = {"name": name, "title": title, "text": text, "sha256": sha256}
         with self._write() as connection:
-            writing.add_suite(connection, specs, name=name, title=title, text=text, sha256=sha256)
+            writing.add_suite(connection, specs, **said, protocols=protocols or {})
 
     @repeated
     def record_complexity(self, key: str, complexity: Complexity) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Literal
@@ -63,7 +64,10 @@ class Merged:
 
 @dataclass(frozen=True)
 class SuiteText:
-    """One version of a suite's text; ``recorded`` is when it was first seen, ``used`` when last."""
+    """One version of a suite's text; ``recorded`` is when it was first seen, ``used`` when last.
+
+    ``protocols``: the texts of the protocols that it names or was run with, by name; of several, the one used last.
+    """
 
     name: str
     title: str
@@ -71,6 +75,7 @@ class SuiteText:
     sha256: str
     recorded: datetime
     used: datetime
+    protocols: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

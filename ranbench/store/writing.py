@@ -5,6 +5,7 @@ Every function works inside the caller's transaction. Who may own an attempt is 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from ranbench.store.schema import (
     PredictionRow,
     ProbeRow,
     RunRow,
+    SuiteProtocolRow,
     SuiteRow,
     SuiteRunRow,
 )
@@ -193,9 +195,16 @@ def add_runs(connection: Connection, specs: Sequence[RunSpec]) -> None:
 
 
 def add_suite(
-    connection: Connection, specs: Sequence[RunSpec], *, name: str, title: str, text: str, sha256: str
+    connection: Connection,
+    specs: Sequence[RunSpec],
+    *,
+    name: str,
+    title: str,
+    text: str,
+    sha256: str,
+    protocols: Mapping[str, str],
 ) -> None:
-    """Write a version of a suite's text and link it to its runs."""
+    """Write a version of a suite's text with the texts of its protocols, and link it to its runs."""
     add_runs(connection, specs)
     moment = now()
     add = insert(connection, SuiteRow).values(
@@ -206,6 +215,17 @@ def add_suite(
     suite_id = connection.execute(select(SuiteRow.id).where(*this)).scalar_one()
     links = [{"suite_id": suite_id, "fingerprint": spec.fingerprint} for spec in specs]
     add_missing(connection, SuiteRunRow, links)
+    for protocol, content in protocols.items():
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        put_protocol(connection, suite_id, name=protocol, sha256=digest, text=content, used=moment)
+
+
+def put_protocol(connection: Connection, suite_id: int, *, name: str, sha256: str, text: str, used: datetime) -> None:
+    """Write the text of a protocol of a suite; one that is there was used when it was last."""
+    row = {"suite_id": suite_id, "name": name, "sha256": sha256}
+    add_missing(connection, SuiteProtocolRow, [{**row, "text": text, "used": used}])
+    this = [getattr(SuiteProtocolRow, key) == value for key, value in row.items()]
+    connection.execute(update(SuiteProtocolRow).where(*this, SuiteProtocolRow.used < used).values(used=used))
 
 
 def add_environment(connection: Connection, environment: Environment) -> int:

@@ -1,7 +1,8 @@
 """YAML -> Suite -> run specs. The only part that reads YAML."""
 
 from ranbench.suite.files import find_suite, load_protocol, protocol_files, shipped_suites
-from ranbench.suite.load import load_suite
+from ranbench.suite.load import load_suite, recorded_suite
+from ranbench.suite.reading import read_text
 from ranbench.suite.values import (
     AXES,
     Axes,
@@ -41,6 +42,8 @@ __all__ = [
     "load_protocol",
     "load_suite",
     "protocol_files",
+    "read_text",
+    "recorded_suite",
     "scaled",
     "shipped_suites",
     "size_unit",

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from ranbench.errors import SuiteError, nearest
 from ranbench.spec import Protocol
-from ranbench.suite.document import clean
+from ranbench.suite.document import Document, clean
 from ranbench.suite.form import Reduction
 from ranbench.suite.reading import read
 
@@ -80,7 +80,11 @@ def load_protocol(path: Path) -> Protocol | Reduction:
     Raises:
         SuiteError: with every problem of the file.
     """
-    document = read(path)
+    return protocol_of(read(path))
+
+
+def protocol_of(document: Document) -> Protocol | Reduction:
+    """Read a protocol out of its parsed file; raises as ``load_protocol``."""
     kind: type[Protocol | Reduction] = Reduction if "of" in document.value else Protocol
     try:
         return kind.model_validate(document.value)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from ranbench.errors import Problem, SpecError, SuiteError, UsageError, nearest
 from ranbench.spec import Protocol, check_protocol
 from ranbench.suite.document import Document, clean
-from ranbench.suite.files import load_protocol, protocol_files
+from ranbench.suite.files import protocol_of
 from ranbench.suite.form import Reduction, SuiteFile
 from ranbench.suite.reduction import reduced
 from ranbench.suite.values import Cell, Protocols
 
 KEYS = ("reference", "protocol", "factor")
+# The protocols that a suite may name, and how each is read.
+Sources = Mapping[str, Callable[[], Document]]
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,13 @@ class Asked:
 class ProtocolChoice:
     """Resolves the protocols of one file; problems of the file are added to ``found``, those of ``asked`` raised."""
 
-    def __init__(self, document: Document, content: SuiteFile, asked: Asked, found: list[Problem]):
+    def __init__(self, document: Document, content: SuiteFile, sources: Sources, asked: Asked, found: list[Problem]):
         self.document = document
         self.content = content
+        self.sources = sources
         self.asked = asked
         self.found = found
-        self.files = protocol_files(Path(document.file).parent)
+        self._read: dict[str, Document] = {}
 
     def resolve(self) -> Protocols | None:
         """Return the protocols of a suite that trains; None where it trains nothing, or a problem is noted.
@@ -69,7 +72,10 @@ class ProtocolChoice:
         if reference is None:
             return None
         chosen = loaded if isinstance(loaded, Protocol) else self._reduced(reference, loaded, factor)
-        return Protocols(name, chosen, content.reference, reference, factor) if chosen else None
+        if chosen is None:
+            return None
+        texts = self._texts(content.reference, content.protocol, name)
+        return Protocols(name, chosen, content.reference, reference, factor, texts)
 
     def check(self, protocols: Protocols, cells: Sequence[Cell]) -> None:
         """Check the protocol to run against the dataset of every cell."""
@@ -90,12 +96,29 @@ class ProtocolChoice:
                 text = "a suite with seeds: 0 trains nothing and has no protocol; remove this key or give it seeds"
                 self._note(key, text)
 
+    def _loaded(self, name: str) -> Protocol | Reduction:
+        """Read a protocol.
+
+        Raises:
+            SuiteError: with every problem of its file.
+        """
+        if name not in self._read:
+            self._read[name] = self.sources[name]()
+        return protocol_of(self._read[name])
+
+    def _texts(self, *names: str) -> dict[str, str]:
+        """Give the texts of protocols; the suite's own may be broken where another one is asked for."""
+        for name in names:
+            with suppress(SuiteError, KeyError):
+                self._loaded(name)
+        return {name: self._read[name].text for name in names if name in self._read}
+
     def _reference(self, name: str) -> Protocol | None:
-        if name not in self.files:
+        if name not in self.sources:
             self._note("reference", self._unknown(name))
             return None
         try:
-            loaded = load_protocol(self.files[name])
+            loaded = self._loaded(name)
         except SuiteError as error:
             self._take_over(error, "reference")
             return None
@@ -106,13 +129,13 @@ class ProtocolChoice:
 
     def _load(self, name: str) -> Protocol | Reduction | None:
         """Load the protocol to run; None where a problem is noted."""
-        if name not in self.files:
+        if name not in self.sources:
             if self.asked.protocol is not None:
                 raise UsageError(clean(f"--protocol: {self._unknown(name)}"))
             self._note("protocol", self._unknown(name))
             return None
         try:
-            return load_protocol(self.files[name])
+            return self._loaded(name)
         except SuiteError as error:
             self._take_over(error, "protocol")
             return None
@@ -133,9 +156,9 @@ class ProtocolChoice:
     def _those_that_do(self) -> str:
         """Name the protocols that take a factor; files that do not hold are left out."""
         names = []
-        for name, file in sorted(self.files.items()):
+        for name in sorted(self.sources):
             try:
-                loaded = load_protocol(file)
+                loaded = self._loaded(name)
             except SuiteError:
                 continue
             names += [name] if isinstance(loaded, Reduction) and loaded.factor is not None else []
@@ -157,7 +180,7 @@ class ProtocolChoice:
         self.found += error.problems or [self.document.problem((key,), str(error))]
 
     def _unknown(self, name: str) -> str:
-        names = sorted(self.files)
+        names = sorted(self.sources)
         return f"protocol {name!r} is not known{nearest(name, names)} (allowed: {', '.join(names)})"
 
     def _note(self, key: str, text: str) -> None:

@@ -50,7 +50,13 @@ def read(path: Path) -> Document:
     Raises:
         SuiteError: see the module's docstring; with line and column where the fault has a place.
     """
-    file, text = str(path), read_text(path)
+    return parse(str(path), read_text(path))
+
+
+def parse(file: str, text: str) -> Document:
+    """Parse the text of a file that is called ``file`` in errors; raises as ``read``."""
+    if len(text) > MAX_BYTES:
+        raise SuiteError(clean(f"{file}: larger than {MAX_BYTES:,} bytes, which no suite is"))
     try:
         tags = _look_through(file, text)
         node = YAML(typ="safe", pure=True).compose(text)
@@ -58,9 +64,9 @@ def read(path: Path) -> Document:
         mark = error.problem_mark or error.context_mark
         raise _refusal(file, mark, (), f"not YAML: {error.problem or error.context}") from None
     except (YAMLError, ValueError, OverflowError) as error:  # the last two: an escape for no existing character
-        raise SuiteError(clean(f"{path}: not YAML: {' '.join(str(error).split())}")) from None
+        raise SuiteError(clean(f"{file}: not YAML: {' '.join(str(error).split())}")) from None
     if node is None:
-        raise SuiteError(clean(f"{path}: is empty, expected a mapping"))
+        raise SuiteError(clean(f"{file}: is empty, expected a mapping"))
     builder = _Builder(file, tags)
     value = builder.build(node, (), frozenset())
     if not isinstance(value, dict):

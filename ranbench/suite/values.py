@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ranbench.errors import UsageError, nearest
@@ -161,13 +161,17 @@ Claim = Tested | Counted
 
 @dataclass(frozen=True)
 class Protocols:
-    """The protocol to run and the paper's, with their names; ``factor``: by which the one is the other made shorter."""
+    """The protocol to run and the paper's, with their names; ``factor``: by which the one is the other made shorter.
+
+    ``texts``: what stands in the files of these two and of the suite's own, by name.
+    """
 
     chosen_name: str
     chosen: Protocol
     reference_name: str
     reference: Protocol
     factor: float | None = None
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -201,6 +205,11 @@ class Suite:
     def sha256(self) -> str:
         """Hash of the suite's text."""
         return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def protocol_texts(self) -> Mapping[str, str]:
+        """What stands in the files of its protocols, by name; empty where nothing is trained."""
+        return {} if self.protocols is None else self.protocols.texts
 
     @property
     def trains(self) -> bool:

@@ -44,6 +44,51 @@ def test_a_report_is_the_same_from_a_database_a_bundle_and_a_database_it_was_mer
     assert weights == sorted(path.name for path in (done / "results" / "artefacts").iterdir())
 
 
+def test_a_bundle_alone_gives_the_report_claims_and_verification_of_a_suite_that_is_nowhere_else(
+    done: Path, tmp_path: Path
+) -> None:
+    assert ranbench("report", "tiny.yaml", "--compare", cwd=done).returncode == 0
+    committed = done / "reports" / "tiny.md"
+    at = ("--db", str(done / "tiny.zip"))
+    claims = ranbench("claims", "tiny", "--json", cwd=done).stdout
+
+    made = ranbench("report", "--compare", *at, cwd=tmp_path)
+    named = ranbench("report", "tiny.yaml", "--compare", "--out", "named", *at, cwd=tmp_path)
+    verified = ranbench("report", "--verify", str(committed), *at, cwd=tmp_path)
+    judged = ranbench("claims", "tiny", "--json", *at, cwd=tmp_path)
+    smoke = ranbench("report", "tiny", "--protocol", "smoke", "--out", "smoke", *at, cwd=tmp_path)
+
+    assert [found.returncode for found in (made, named, verified, smoke)] == [0] * 4, made.stderr + smoke.stderr
+    told = "ranbench: suite tiny: there is no file of it here, so the text that was recorded with its runs is taken\n"
+    assert {found.stderr for found in (made, named, verified, smoke)} == {told}
+    assert (tmp_path / "named" / "tiny.md").read_text() == committed.read_text()
+    page = (tmp_path / "reports" / "tiny.md").read_text()
+    assert page.replace("suites/tiny.yaml", "tiny.yaml") == committed.read_text()
+    assert judged.stdout == claims
+
+
+def test_a_suite_of_a_bundle_is_taken_as_recorded_unless_its_file_is_given(done: Path, tmp_path: Path) -> None:
+    (tmp_path / "suites" / "protocols").mkdir(parents=True)
+    text = (done / "tiny.yaml").read_text().replace("title: ", "title: Edited, ")
+    (tmp_path / "suites" / "tiny.yaml").write_text(text)
+    (tmp_path / "suites" / "protocols" / "tiny.yaml").write_text((done / "protocols" / "tiny.yaml").read_text())
+    assert ranbench("merge", str(done / "tiny.zip"), cwd=tmp_path).returncode == 0
+    at = ("--db", str(done / "tiny.zip"))
+    pages, told = [], []
+
+    for number, words in enumerate((("tiny", *at), ("suites/tiny.yaml", *at), ("tiny",))):
+        found = ranbench("report", *words, "--out", str(number), cwd=tmp_path)
+        pages.append((tmp_path / str(number) / "tiny.md").read_text())
+        told.append(found.stderr)
+
+    assert [page.startswith("# Edited, ") for page in pages] == [False, True, True]
+    another = (
+        "ranbench: suite tiny: suites/tiny.yaml is another one, so the text that was recorded with its runs is taken\n"
+    )
+    ours = "ranbench: suite tiny: the text of suites/tiny.yaml is taken; the one that was recorded last is another\n"
+    assert told == [another, ours, ours]
+
+
 def test_commands_that_read_take_a_bundle(done: Path) -> None:
     runs = json.loads(ranbench("runs", "--json", "--db", "tiny.zip", cwd=done).stdout)
     first = runs[0]["fingerprint"]

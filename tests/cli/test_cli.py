@@ -286,6 +286,8 @@ def test_validate_prints_every_problem_with_its_place(tmp_path: Path) -> None:
             "--factor 1: must be above 0 and below 1",
         ),
         (["plan", "table3", "--factor", "half"], 2, "--factor"),
+        (["plan", "table3", "--gpu-rate", "0"], 2, "--gpu-rate 0: must be above 0, in 1e12 multiply-adds a second"),
+        (["plan", "table3", "--gpu-rate", "nan"], 2, "--gpu-rate nan: must be above 0, in 1e12 multiply-adds a"),
         (["plan", "table2", "--factor", "0.1"], 2, "--factor: suite 'table2' trains nothing (seeds: 0)"),
         (
             ["run", "table3", "--device", "tpu"],

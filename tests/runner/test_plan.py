@@ -60,8 +60,17 @@ def test_without_a_run_on_a_gpu_no_hours_are_made_up(table5: Suite) -> None:
 
     assert (made.gpu.hours, made.gpu.basis) == (
         None,
-        "no done run on a GPU in this database, smoke runs aside, and no rate is assumed",
+        "no done run on a GPU in this database, smoke runs aside, and no rate is assumed (--gpu-rate states one)",
     )
+
+
+def test_a_rate_that_is_stated_stands_for_measured_ones(table5: Suite) -> None:
+    [spec] = first(table5, "attention-92", 0)
+
+    made = plan(table5, [done(spec, 3600.0)], gpu_rate=RUN_OF_ATTENTION / 3600)
+
+    assert made.gpu.hours == pytest.approx(19 + 20 * RUN_OF_RESNET / RUN_OF_ATTENTION)
+    assert made.gpu.basis == f"the stated rate of {RUN_OF_ATTENTION / 3600e12:g} T multiply-adds a second"
 
 
 def test_every_net_has_its_own_measured_rate(table5: Suite) -> None:

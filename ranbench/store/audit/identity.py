@@ -1,7 +1,8 @@
-"""Whether cells and runs still have the ids that their stored specs give."""
+"""Whether cells, runs and texts of suites still have the ids that their content gives."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +13,7 @@ from ranbench.errors import SpecError
 from ranbench.spec import RunSpec
 from ranbench.store.audit.finding import Finding, fault, note
 from ranbench.store.rows import checked
-from ranbench.store.schema import AttemptRow, CellRow, RunRow
+from ranbench.store.schema import AttemptRow, CellRow, RunRow, SuiteProtocolRow, SuiteRow
 
 
 def identity(connection: Connection) -> Iterator[Finding]:
@@ -38,6 +39,21 @@ def identity(connection: Connection) -> Iterator[Finding]:
         if count != expected:
             name = f"run {fingerprint[:12]}, attempt {number}"
             yield fault("identity", f"{name}: is of {count:,} iterations, its spec of {expected:,}")
+    yield from _texts(connection)
+
+
+def _texts(connection: Connection) -> Iterator[Finding]:
+    for name, sha256, text in checked(connection, select(SuiteRow.name, SuiteRow.sha256, SuiteRow.text)):
+        yield from _text(f"suite {name!a}, version {sha256[:12]}", sha256, text)
+    row = SuiteProtocolRow
+    for name, sha256, text in checked(connection, select(row.name, row.sha256, row.text).distinct()):
+        yield from _text(f"protocol {name!a}, text {sha256[:12]}", sha256, text)
+
+
+def _text(name: str, sha256: str, text: str) -> Iterator[Finding]:
+    again = hashlib.sha256(text.encode()).hexdigest()
+    if again != sha256:
+        yield fault("identity", f"{name}: its text gives {again[:12]}")
 
 
 def _specs(connection: Connection) -> dict[str, RunSpec | str]:
