@@ -12,7 +12,7 @@ from ranbench.data.own import manifest
 from ranbench.environment import code
 from ranbench.errors import DataError, SpecError
 from ranbench.report import report
-from ranbench.runner import How, Prober, Summary, check, plan, run
+from ranbench.runner import How, Prober, Summary, check, masks_of, plan, run
 from ranbench.runner.choice import of_other_code
 from ranbench.spec import RunSpec
 from ranbench.store import Store
@@ -158,17 +158,22 @@ def test_a_check_needs_trust_again_and_gives_the_same_bits(load: Callable[..., S
     assert checked.recorded.code_id == checked.check.code_id
 
 
-def test_a_probe_of_done_runs_needs_trust_again(load: Callable[..., Suite], store: Store) -> None:
+def test_a_probe_and_the_masks_of_done_runs_need_trust_again(load: Callable[..., Suite], store: Store) -> None:
     suite = load()
     execute(suite, store, how=TRUSTED)
     (record,) = store.runs()
 
     with pytest.raises(SpecError, match="--trust-imports allows it"):
         Prober(store, data=Path("data"), results=Path("results")).measure(record, ["responses"])
+    with pytest.raises(SpecError, match="--trust-imports allows it"):
+        masks_of([record], store)
+    (masks,) = masks_of([record], store, trust_imports=True)
     prober = Prober(store, data=Path("data"), results=Path("results"), trust_imports=True)
     (probe,) = prober.measure(record, ["responses"])
 
     assert probe.values["response_stage1"] > 0
+    assert [image.label for image in masks.images] == [0, 1]
+    assert masks.code_id == record.attempts[0].code_id
 
 
 def test_the_code_of_net_and_dataset_is_that_of_both_files(
