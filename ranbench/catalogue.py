@@ -27,6 +27,7 @@ ATTENTION_OPTIONS: Mapping[str, tuple[str, ...]] = {"learning": LEARNING, "atten
 COUNTED_OPTIONS = ("mask", "p", "t", "r", "r_scales")
 SIZES = ("p", "t", "r")
 MAX_SIZE = 16
+MOST_CLASSES = 256  # a predicted class is kept in one byte
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,8 @@ _DEPTH = re.compile(r"attention-(?:0|[1-9][0-9]*)")  # also numbers that no net 
 MAX_M = 277  # of attention-9992: names have four digits at most
 LIBRARIES = ("timm", "torchvision")
 _LIBRARY_NAME = re.compile(r"(timm|torchvision):([A-Za-z0-9][\w.\-]*)")
-_FACTORY_NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+FACTORY_NAME = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"
+_FACTORY_NAME = re.compile(FACTORY_NAME, re.ASCII)
 _DOTTED_NAME = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)\.([A-Za-z_]\w*)", re.ASCII)
 _FILE_NAME = re.compile(r"(?:\./)?([A-Za-z_]\w*(?:[./][A-Za-z_]\w*)*)\.py:([A-Za-z_]\w*)", re.ASCII)
 _ANY_FORM: tuple[Form, ...] = ("cifar", "imagenet", "digits")
@@ -406,11 +408,23 @@ DATASETS: Mapping[str, DatasetInfo] = {
 
 
 def dataset_info(name: str) -> DatasetInfo:
-    """Return the facts of the dataset ``name``.
+    """Return the facts of the dataset ``name`` of the catalogue.
 
     Raises:
-        SpecError: there is no such dataset.
+        SpecError: there is no such dataset, or it is a user's own, whose facts a suite states.
     """
-    if name not in DATASETS:
-        raise SpecError(f"dataset {name!r} is not known{nearest(name, DATASETS)} (allowed: {', '.join(DATASETS)})")
-    return DATASETS[name]
+    if name in DATASETS:
+        return DATASETS[name]
+    if is_factory(name):
+        raise SpecError(
+            f"dataset {name!r} is a user's own: only a suite knows it, which states its facts under 'datasets'; "
+            f"{manifest_command(name)} prints them"
+        )
+    meant = import_path(name)
+    near = f"; did you mean {meant!r}?" if meant else nearest(name, DATASETS)
+    raise SpecError(f"dataset {name!r} is not known{near} (allowed: {', '.join(DATASETS)}, package.module:factory)")
+
+
+def manifest_command(name: str) -> str:
+    """Return the command that prints the facts of a user's own dataset, as a message names it."""
+    return f"'ranbench data manifest {name} --trust-imports'"

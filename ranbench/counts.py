@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ranbench.catalogue import COUNTED_OPTIONS, dataset_info
+from ranbench.catalogue import COUNTED_OPTIONS
 from ranbench.records import MODULE_METRICS
 from ranbench.spec import DataSpec, ModelSpec
 
@@ -48,7 +48,7 @@ def size_of(metric: str, counts: Counts | None, model: ModelSpec, data: DataSpec
     if metric not in MODULE_METRICS:
         value: int | None = getattr(counts, metric) if counts else None
         return value
-    modules = model.modules(dataset_info(data.name).form)
+    modules = model.modules(data.info.form)
     stage = list(MODULE_METRICS).index(metric)
     return modules[stage] if stage < len(modules) else None
 
@@ -60,7 +60,7 @@ def key(model: ModelSpec, data: DataSpec) -> str:
     is given where it is chosen.
     """
     options = (f"{option}={value}" for option, value in model.options.items() if option in COUNTED_OPTIONS)
-    side = (str(data.shape[1]),) if dataset_info(data.name).resizable else ()
+    side = (str(data.shape[1]),) if data.info.resizable else ()
     return " ".join((model.name, *options, "@", data.name, *side))
 
 

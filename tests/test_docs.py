@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shlex
 import subprocess
@@ -9,12 +11,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from ranbench.claims import Beside, Member, Planned
+from ranbench.cli import app
 from ranbench.report import VerdictRow
 from ranbench.spec import Augmentation, Cosine, Evaluation, OneCycle, Optimizer, Protocol, Steps, WarmUp
-from ranbench.suite import find_suite, load_protocol, load_suite, protocol_files
+from ranbench.suite import AXES, find_suite, load_protocol, load_suite, protocol_files
 from ranbench.suite.form import Reduction
+from ranbench.suite.schema import suite_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -43,6 +48,7 @@ COMMANDS = (
         "doctor",
         "data fetch",
         "data verify",
+        "data manifest",
         "db check",
         "db backup",
         "db upgrade",
@@ -50,13 +56,22 @@ COMMANDS = (
 )
 
 
+DOCUMENTS = {file.name: file.read_text(encoding="utf-8") for file in sorted((ROOT / "docs").glob("*.md"))}
+
+
+def blocks(text: str, kind: str) -> list[str]:
+    """The code blocks of a kind, in their order."""
+    return re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL)
+
+
 def documented() -> list[str]:
-    """Every ranbench command line of the README, from code blocks and inline code, without placeholders; of reports."""
-    inside = re.findall(r"`(ranbench [^`\n]+)`", README)
-    text = README + REPORTS
-    blocks = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
-    lines = [line.split("#")[0].strip() for line in blocks if line.startswith("ranbench")]
-    return list(dict.fromkeys(lines + inside))
+    """Every ranbench command line of the README and of all documents, from code blocks and inline code."""
+    text = "\n".join((README, *DOCUMENTS.values()))
+    lines = [line for block in blocks(text, "sh") for line in block.splitlines()]
+    commands = [re.split(r" [#>]", line)[0].strip() for line in lines if line.startswith("ranbench ")]
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    inline = [" ".join(found.split()) for found in re.findall(r"`(ranbench\s[^`]+)`", prose)]
+    return list(dict.fromkeys((*commands, *inline)))
 
 
 def test_every_command_is_documented_and_no_other() -> None:
@@ -73,13 +88,11 @@ def test_a_documented_command_line_is_accepted(line: str) -> None:
     """Long ones are only parsed: with --help behind them, every option that does not exist is still refused."""
     words = shlex.split(line)[1:]
 
-    found = subprocess.run(
-        [sys.executable, "-m", "ranbench", *words, "--help"], capture_output=True, text=True, check=False
-    )
+    found = CliRunner().invoke(app, [*words, "--help"])
 
-    assert found.returncode == 0, found.stderr
+    assert found.exit_code == 0, found.output
     options = [word for word in words if word.startswith("--")]
-    assert [option for option in options if option not in found.stdout] == []
+    assert [option for option in options if option not in found.output] == []
 
 
 def test_every_key_of_a_protocol_is_documented() -> None:
@@ -146,7 +159,7 @@ def test_a_suite_that_is_named_is_found_from_any_folder_and_every_file_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    named = [line.split()[2] for line in documented() if re.match(r"ranbench (run|plan|report|validate) [^-]", line)]
+    named = [line.split()[2] for line in documented() if re.match(r"ranbench (run|plan|report|validate) [a-z]", line)]
     files = re.findall(r"suites/\w+\.yaml", README + makefile)
     monkeypatch.chdir(tmp_path)
 
@@ -155,6 +168,95 @@ def test_a_suite_that_is_named_is_found_from_any_folder_and_every_file_is_there(
     assert names != []
     assert files != []
     assert [path for path in (*names, *(ROOT / file for file in files)) if not path.is_file()] == []
+
+
+def test_every_key_of_a_suite_is_documented() -> None:
+    schema = suite_schema()
+    keys = {key for part in (schema, *schema["$defs"].values()) for key in part.get("properties", {})}
+    told = set(re.findall(r"`([a-z_]+)`", DOCUMENTS["suites.md"]))
+
+    assert {"name", "checksum", "tolerance_pct", "at_most"} <= keys
+    assert sorted((keys | set(AXES)) - told) == []
+
+
+# What a page's commands need to end in seconds, for a walk through it: what is pasted trains for minutes.
+SMOKE = ["--protocol", "smoke", "--seeds", "1"]
+SHORTER: dict[str, dict[str, list[str]]] = {
+    "first-run.md": {"run": SMOKE, "claims": SMOKE, "report": SMOKE},
+    "suites.md": {"run": SMOKE},
+    "datasets.md": {"run": SMOKE},
+    "ci.md": {"run": SMOKE, "report": SMOKE},
+    "many-machines.md": {"run": SMOKE, "report": SMOKE},
+}
+
+
+def walk(page: str, folder: Path) -> list[tuple[str, subprocess.CompletedProcess[str]]]:
+    """Do what a page says, in its order: write the files that it shows by name, call ranbench; return what was called.
+
+    RUN is the first run of the database. Lines for other programs are left out, and so is a server that they name.
+    """
+    done: list[tuple[str, subprocess.CompletedProcess[str]]] = []
+    for kind, block in re.findall(r"```(python|yaml|sh)\n(.*?)```", DOCUMENTS[page], re.DOTALL):
+        named = re.match(r"# ([\w-]+\.\w+), ", block)
+        if named:
+            (folder / named[1]).write_text(block, encoding="utf-8")
+        for line in block.splitlines() if kind == "sh" else ():
+            if line.startswith("ranbench "):
+                done.append((line, call(line, SHORTER[page], folder)))
+    return done
+
+
+def call(line: str, shorter: dict[str, list[str]], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Call ranbench as a line says, its output into a file where it says so."""
+    words = shlex.split(line, comments=True)[1:]
+    into = words.index(">") if ">" in words else len(words)
+    words, file = words[:into], words[into + 1 :]
+    more = shorter.get(words[0], []) if not {"--protocol", "--verify"} & set(words) else []
+    if "RUN" in words:
+        listed = ranbench(["runs", "--json"], folder).stdout
+        words[words.index("RUN")] = json.loads(listed)[0]["fingerprint"][:4]
+    found = ranbench([*words, *more], folder)
+    if file:
+        (folder / file[0]).write_text(found.stdout, encoding="utf-8")
+    return found
+
+
+def ranbench(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "ranbench", *words],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", SHORTER)
+def test_a_page_can_be_followed_from_its_first_command_to_its_last(page: str, tmp_path: Path) -> None:
+    """No claim is tested by runs of a few iterations, which 'claims' says with exit code 6."""
+    done = walk(page, tmp_path)
+
+    wrong = [
+        (line, found.returncode, found.stderr)
+        for line, found in done
+        if found.returncode not in ((6,) if line.startswith("ranbench claims") else (0,))
+    ]
+    assert wrong == []
+    assert len(done) >= 3
+
+
+@pytest.mark.slow
+def test_the_facts_of_a_dataset_of_one_s_own_are_those_that_are_printed(tmp_path: Path) -> None:
+    page = DOCUMENTS["datasets.md"]
+    (tmp_path / "mydata.py").write_text(blocks(page, "python")[0], encoding="utf-8")
+
+    printed = ranbench(["data", "manifest", "mydata:parity", "--trust-imports"], tmp_path)
+
+    assert printed.returncode == 0, printed.stderr
+    assert printed.stdout in blocks(page, "yaml")[0]
 
 
 @pytest.mark.slow

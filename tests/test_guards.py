@@ -29,7 +29,7 @@ PACKAGE = ROOT / "ranbench"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "masking"),
     ("catalogue",),
-    ("spec", "records", "statistics"),
+    ("spec", "records", "statistics", "factories"),
     ("suite", "environment", "counts", "models", "data", "store"),
     ("complexity", "training", "claims", "regression", "comparability", "selection", "doctor"),
     ("probes", "report", "execution"),

@@ -19,6 +19,7 @@ from ranbench.spec import (
     Cosine,
     DataSpec,
     Evaluation,
+    Facts,
     ModelSpec,
     NoiseSpec,
     OneCycle,
@@ -55,6 +56,13 @@ CIFAR10 = {
     "train_images": 50_000,
     "test_images": 10_000,
 }
+OWN: dict[str, Any] = {
+    "name": "mydata:photos",
+    "checksum": f"sha256:{'5' * 64}",
+    "train_images": 200,
+    "test_images": 100,
+    "facts": {"form": "cifar", "shape": [3, 32, 32], "classes": 10},
+}
 RUN: dict[str, Any] = {
     "model": {"name": "attention-56", "learning": "residual", "attention": "mixed", "mask": "encoder-decoder"},
     "data": CIFAR10,
@@ -79,6 +87,9 @@ CHANGES: tuple[tuple[str, Any], ...] = (
     ("data.train_images", 49_000),
     ("data.test_images", 9_999),
     ("data.input", 64),
+    ("data.facts.form", "digits"),
+    ("data.facts.shape", [3, 32, 48]),
+    ("data.facts.classes", 26),
     ("noise", {"rate": 0.1}),
     ("noise.rate", 0.3),
     ("noise.drawn", "each-epoch"),
@@ -123,6 +134,7 @@ BASES: dict[str, dict[str, Any]] = {
     "protocol.schedule.warm_up.start": {"protocol__schedule__warm_up": WARM_UP},
     "protocol.augmentation.scale": {"protocol__augmentation": CROP},
     "protocol.augmentation.aspect": {"protocol__augmentation": CROP},
+    **{f"data.facts.{key}": {"data": OWN} for key in ("form", "shape", "classes")},
     # a mean image fits whole images only
     "protocol.evaluation.resize": {"protocol__augmentation__mean": "channel"},
     "protocol.evaluation.crop": {"protocol__augmentation__mean": "channel"},
@@ -197,11 +209,11 @@ def test_every_field_of_a_schedule_enters_the_id(schedule: dict[str, Any], name:
 
 def test_the_table_of_changes_has_every_field() -> None:
     warmed = run_spec(protocol__schedule__warm_up=WARM_UP)
-    fields = leaves(run_spec()) | leaves(run_spec(noise={"rate": 0.1})) | leaves(warmed)
+    fields = leaves(run_spec()) | leaves(run_spec(noise={"rate": 0.1})) | leaves(warmed) | leaves(run_spec(data=OWN))
 
     changed = {path for path, _ in CHANGES}
 
-    assert fields - SINGLE_VALUED - {"seed"} == changed - {"protocol.schedule"}
+    assert fields - SINGLE_VALUED - {"seed", "data.facts"} == changed - {"protocol.schedule"}
     for schedule, kind in ((ONE_CYCLE, OneCycle), (COSINE, Cosine)):
         assert {"kind", *(name for of, name, _ in SCHEDULE_CHANGES if of is schedule)} == set(kind.model_fields)
 
@@ -226,7 +238,8 @@ def test_every_field_of_a_run_stands_in_one_list_of_its_identity() -> None:
 # Adding a field here means to have decided: required, or optional with a default that leaves older results as they are.
 FIELDS: dict[type[Spec], tuple[str, ...]] = {
     ModelSpec: ("name", "learning", "attention", "mask", "p", "t", "r", "r_scales", "spatial_std"),
-    DataSpec: ("name", "checksum", "train_images", "test_images", "input"),
+    Facts: ("form", "shape", "classes"),
+    DataSpec: ("name", "checksum", "train_images", "test_images", "input", "facts"),
     NoiseSpec: ("rate", "drawn"),
     WarmUp: ("iterations", "start"),
     Steps: ("kind", "lr", "drops", "factor", "warm_up"),
@@ -514,7 +527,8 @@ def test_a_dataset_is_described_by_its_facts() -> None:
             "digit",
             None,
             None,
-            "dataset 'digit' is not known; did you mean 'digits'? (allowed: cifar10, cifar100, imagenet, digits)",
+            "dataset 'digit' is not known; did you mean 'digits'? "
+            "(allowed: cifar10, cifar100, imagenet, digits, package.module:factory)",
         ),
     ],
 )
@@ -525,6 +539,37 @@ def test_a_split_that_a_dataset_does_not_have_is_refused(
         DataSpec.of(name, train, test)
 
     assert str(refused.value) == message
+
+
+def test_a_dataset_of_a_user_s_own_brings_its_facts_and_its_id_never_moves() -> None:
+    spec = run_spec(data=OWN)
+
+    assert (spec.data.shape, spec.data.info.num_classes, spec.data.factory) == ((3, 32, 32), 10, "mydata:photos")
+    assert RunSpec.model_validate(json.loads(spec.model_dump_json())) == spec
+    assert canonical(spec.data) == (
+        f'{{"checksum":"sha256:{"5" * 64}","facts":{{"classes":10,"form":"cifar","shape":[3,32,32]}},'
+        '"name":"mydata:photos","test_images":100,"train_images":200}'
+    )
+    assert spec.cell_id == "a88f951ba67e69736bd3efe54c45f9b3b0d5e1a0c936538b4733abdb89e580fd"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"facts": None}, "dataset 'mydata:photos' is a user's own, and its facts are missing"),
+        ({"name": "cifar10"}, "dataset 'cifar10' has facts, and is not named package.module:factory"),
+        ({"name": "timm:photos"}, "dataset 'timm:photos' has facts, and is not named package.module:factory"),
+        ({"checksum": "md5:0"}, "expected sha256: and 64 digits from 0 to f, got 'md5:0'"),
+        ({"input": 32}, "dataset 'mydata:photos': a user's own images have one size, got input 32"),
+        ({"facts__shape": [32, 32]}, "expected three numbers: channels, height and width"),
+        ({"facts__classes": 257}, "Input should be less than or equal to 256"),
+    ],
+)
+def test_a_dataset_of_a_user_s_own_that_does_not_hold_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        DataSpec.model_validate(changed(OWN, changes))
+
+    assert message in str(refused.value)
 
 
 # The fields of a protocol that are changed, and the words for it.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ranbench.catalogue import dataset_info
 from ranbench.claims.cases import ERRORS, Case, listed
 from ranbench.claims.verdict import Beside, NetPair, NewRun, Sampled
 from ranbench.claims.wording import p_words
@@ -111,7 +110,7 @@ def common_nets(case: Case) -> tuple[int, int, int] | None:
     if not isinstance(case.claim, Better) or case.claim.metric != "error_pct":
         return None
     a, b = case.arms
-    same_images = a.cell.data == b.cell.data and dataset_info(a.cell.data.name).num_classes <= LAST_CLASS
+    same_images = a.cell.data == b.cell.data and a.cell.data.info.num_classes <= LAST_CLASS
     both = sorted(set(a.seeds) & set(b.seeds))
     if not same_images or not both:
         return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ranbench.catalogue import dataset_info
 from ranbench.claims.cases import ERRORS, Arm, Case, ClaimCase, Refusal
 from ranbench.claims.verdict import Outcome, Sensitivity
 from ranbench.records import METRICS
@@ -46,7 +45,7 @@ def sensitivity_words(found: Sensitivity | None, claim: Tested) -> tuple[str, ..
 def _worst(whole: ClaimCase) -> float | None:
     metric = METRICS[whole.claim.metric]
     if metric.name in ERRORS:
-        return max(100 * (1 - 1 / dataset_info(arm.cell.data.name).num_classes) for arm in whole.arms)
+        return max(100 * (1 - 1 / arm.cell.data.info.num_classes) for arm in whole.arms)
     values = [value for arm in whole.arms for value in arm.values]
     if not values:
         return None

@@ -1,4 +1,4 @@
-"""data fetch and data verify."""
+"""data fetch, data verify and data manifest."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ranbench.cli.options import Data, Json, settings
-from ranbench.cli.output import answer, as_json
-from ranbench.errors import DataError
+from ranbench.cli.options import Data, Json, TrustImports, one_of, settings
+from ranbench.cli.output import answer, as_json, note
+from ranbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from ranbench.data import Loader
+    from ranbench.spec import DataSpec
 
 GOOD, NOT_FETCHED, DAMAGED = "good", "not fetched", "not good"
 
-app = typer.Typer(no_args_is_help=True, help="Fetch and verify datasets.", rich_markup_mode=None)
+app = typer.Typer(
+    no_args_is_help=True, help="Fetch and verify datasets; print the facts of your own.", rich_markup_mode=None
+)
 
 
 @app.command()
@@ -30,9 +33,10 @@ def fetch(
 ) -> None:
     """Download a dataset with progress; its checksum is checked."""
     from ranbench.catalogue import dataset_info
-    from ranbench.data import LOADERS
 
     dataset_info(dataset)
+    from ranbench.data import LOADERS
+
     loader = LOADERS[dataset]
     root = settings(context, None, data).data
     if loader.fetch is None:
@@ -52,10 +56,11 @@ def verify(
 ) -> None:
     """Check that datasets are complete and undamaged; exit 7 where one is not, or is named and was not fetched."""
     from ranbench.catalogue import dataset_info
-    from ranbench.data import LOADERS
 
     for name in datasets or []:
         dataset_info(name)
+    from ranbench.data import LOADERS
+
     root = settings(context, None, data).data
     found = [_verified(name, LOADERS[name], root) for name in datasets or LOADERS]
     if json:
@@ -66,6 +71,58 @@ def verify(
             answer(f"{entry['dataset']}: {state}: {entry['text']}")
     fine = (GOOD,) if datasets else (GOOD, NOT_FETCHED)
     raise typer.Exit(0 if all(entry["state"] in fine for entry in found) else DataError.exit_code)
+
+
+@app.command()
+def manifest(
+    context: typer.Context,
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Your own, package.module:factory.")],
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--form", metavar="NAME", help="cifar, imagenet or digits: the form of nets; by size if left out."
+        ),
+    ] = None,
+    trust_imports: TrustImports = False,
+    json: Json = False,
+    data: Data = None,
+) -> None:
+    """Make a dataset of your own by its factory and print what a suite states of it, its checksum first."""
+    from typing import cast, get_args
+
+    from ranbench.catalogue import DATASETS, Form, dataset_info, is_factory
+
+    if dataset in DATASETS:
+        raise UsageError(f"data manifest {dataset}: its facts are known, and no suite states them")
+    if not is_factory(dataset):
+        dataset_info(dataset)  # refuses it
+    if form is not None:
+        one_of("--form", form, get_args(Form))
+    from ranbench.data.own import manifest as made
+
+    found = made(dataset, settings(context, None, data).data, cast("Form | None", form), trusted=trust_imports)
+    if json:
+        as_json({dataset: _facts(found)})
+        return
+    answer("datasets:")
+    answer(f"  {dataset}:")
+    for key, value in _facts(found).items():
+        answer(f"    {key}: {value}")
+    if form is None:
+        note(f"form {_facts(found)['form']} by the size of the images; --form takes another one")
+
+
+def _facts(found: DataSpec) -> dict[str, object]:
+    """The facts of a dataset by the keys of a suite."""
+    assert found.facts is not None
+    return {
+        "checksum": found.checksum,
+        "form": found.facts.form,
+        "shape": list(found.facts.shape),
+        "classes": found.facts.classes,
+        "train": found.train_images,
+        "test": found.test_images,
+    }
 
 
 def _verified(name: str, loader: Loader, root: Path) -> dict[str, str]:

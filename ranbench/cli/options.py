@@ -39,7 +39,10 @@ Factor = Annotated[
     typer.Option("--factor", metavar="F", help="Length as a share of the reference's, for protocols that take one."),
 ]
 TrustImports = Annotated[
-    bool, typer.Option("--trust-imports", help="Allow nets named package.module:factory; importing one runs its code.")
+    bool,
+    typer.Option(
+        "--trust-imports", help="Allow nets and datasets named package.module:factory; importing one runs its code."
+    ),
 ]
 Seeds = Annotated[int | None, typer.Option("--seeds", metavar="N", help="Seeds 0 to N-1 in place of the suite's own.")]
 

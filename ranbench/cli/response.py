@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ranbench.cli.options import Data, Db, Json, Settings, settings
+from ranbench.cli.options import Data, Db, Json, Settings, TrustImports, settings
 from ranbench.cli.output import answer, as_json, note, table
 from ranbench.cli.run import DEVICES, Device
 from ranbench.errors import NothingMeasured, UsageError, one_line
@@ -24,6 +24,7 @@ def response(
     run: Annotated[str, typer.Argument(metavar="RUN", help="First digits of a run's fingerprint (4 or more).")],
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE.png", help="Also draw them into a file.")] = None,
     device: Device = "auto",
+    trust_imports: TrustImports = False,
     json: Json = False,
     db: Db = None,
     data: Data = None,
@@ -38,7 +39,7 @@ def response(
     if out is not None and out.suffix != ".png":
         raise UsageError(f"--out {out}: expected a file name that ends in .png")
     chosen = settings(context, db, data)
-    record = _measured(chosen, run, device)
+    record = _measured(chosen, run, device, trust_imports=trust_imports)
     assert record.counted is not None
     probe = record.counted.probe(KIND)
     assert probe is not None
@@ -61,7 +62,7 @@ def response(
     )
 
 
-def _measured(chosen: Settings, run: str, device: str) -> RunRecord:
+def _measured(chosen: Settings, run: str, device: str, *, trust_imports: bool) -> RunRecord:
     """Find the run; measure its weights where they were not yet."""
     with chosen.store(create=False) as store:
         record = store.find(run)
@@ -74,7 +75,8 @@ def _measured(chosen: Settings, run: str, device: str) -> RunRecord:
             )
         from ranbench.runner import Prober
 
-        Prober(store, data=chosen.data, results=chosen.results, device=device).measure(record, [KIND])
+        prober = Prober(store, data=chosen.data, results=chosen.results, device=device, trust_imports=trust_imports)
+        prober.measure(record, [KIND])
         return store.find(record.fingerprint)
 
 

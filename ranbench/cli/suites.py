@@ -102,6 +102,11 @@ def list_(
     table(columns, [[row[column] for column in columns] for row in rows])
     if kind == "models":
         answer(_model_notes())
+    elif kind == "datasets":
+        answer(
+            "also: your own package.module:factory, whose facts a suite states; "
+            "'ranbench data manifest NAME --trust-imports' prints them"
+        )
 
 
 def _models() -> list[dict[str, object]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from ranbench.catalogue import dataset_info, has_known_depth, is_foreign, net_info
+from ranbench.catalogue import has_known_depth, is_foreign, net_info
 from ranbench.complexity.counting import Shape, count, on_meta
 from ranbench.complexity.depth import trunk_depth
 from ranbench.complexity.ledger import Memo
@@ -49,7 +49,7 @@ def net_of(model: ModelSpec, data: DataSpec, *, trusted: bool = False) -> nn.Mod
         SpecError: the net has no form for these images, cannot take them, or gives no logits.
         EnvironmentProblem: the library of the net is not installed.
     """
-    info = dataset_info(data.name)
+    info = data.info
 
     def make() -> nn.Module:
         return build(model.name, model.options, data.shape, info.num_classes, form=info.form, trusted=trusted)

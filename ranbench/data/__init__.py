@@ -10,6 +10,7 @@ from ranbench.data.cifar import CIFAR_10, CIFAR_100
 from ranbench.data.digits import load_digits, verify_digits
 from ranbench.data.imagenet import fetch_imagenet, load_imagenet, verify_imagenet
 from ranbench.data.images import ImageSet
+from ranbench.data.own import load_own
 from ranbench.spec import DataSpec
 
 __all__ = ["LOADERS", "ImageSet", "Loader", "load"]
@@ -35,10 +36,13 @@ LOADERS: Mapping[str, Loader] = {
 }
 
 
-def load(spec: DataSpec, root: Path) -> ImageSet:
-    """Load the dataset of ``spec`` from the folder ``root``.
+def load(spec: DataSpec, root: Path, *, trusted: bool = False) -> ImageSet:
+    """Load the dataset of ``spec`` from the folder ``root``; ``trusted``: the code of a user's own may be run.
 
     Raises:
         DataError: it is missing or damaged, or this version cannot load it.
+        SpecError: a user's own is not trusted, or cannot be imported.
     """
+    if spec.factory:
+        return load_own(spec, root, trusted=trusted)
     return LOADERS[spec.name].load(spec, root)

@@ -18,17 +18,22 @@ from ranbench.masking import mask
 NUMBER_SOURCES = ("catalogue.py", "spec", "data", "models", "training")
 
 
-@cache  # one answer in one process, as a module is imported only once: the id is that of the code that is run
-def code_id(factory: Path | None = None) -> str:
+def code_id(factory: Path | None = None, dataset: Path | None = None) -> str:
     """Return the sha256 of the sources that make numbers, computed without git.
 
     Args:
-        factory: the file of a foreign factory, whose content is covered as well (not where it lies, and not what it
+        factory: the file of a user's net, whose content is covered as well (not where it lies, and not what it
             imports).
+        dataset: the file of a user's dataset, likewise.
 
     Raises:
-        EnvironmentProblem: that file cannot be read.
+        EnvironmentProblem: one of these files cannot be read.
     """
+    return _digest(factory, dataset)
+
+
+@cache  # one answer in one process, as a module is imported only once: the id is that of the code that is run
+def _digest(factory: Path | None, dataset: Path | None) -> str:
     root = Path(__file__).resolve().parent.parent
     files = [file for part in NUMBER_SOURCES for file in sorted([root / part, *(root / part).rglob("*.py")])]
     total = hashlib.sha256()
@@ -36,24 +41,24 @@ def code_id(factory: Path | None = None) -> str:
         if file.is_file():
             total.update(f"{file.relative_to(root).as_posix()}\0".encode())
             total.update(hashlib.sha256(file.read_bytes()).digest())
-    if factory is not None:
-        try:
-            total.update(b"factory\0" + hashlib.sha256(factory.read_bytes()).digest())
-        except OSError as error:
-            raise EnvironmentProblem(f"{factory}: cannot be read: {one_line(error)}") from None
+    for kind, own in (("factory", factory), ("dataset", dataset)):
+        if own is not None:
+            try:
+                total.update(f"{kind}\0".encode() + hashlib.sha256(own.read_bytes()).digest())
+            except OSError as error:
+                raise EnvironmentProblem(f"{own}: cannot be read: {one_line(error)}") from None
     return total.hexdigest()
 
 
-def code_of(net: str) -> str | None:
-    """Return the code_id that a run of ``net`` would have now, or None where a user's module is not found or read.
+def code_of(net: str, dataset: str | None = None) -> str | None:
+    """Return the code_id that a run of ``net`` on ``dataset`` would have now; None where a user's file is not found.
 
-    Nothing is imported, so that a user's net need not be trusted for it.
+    Nothing is imported, so that no user's code need be trusted for it.
     """
-    if not is_factory(net):
-        return code_id()
-    file = _source_of(net.partition(":")[0])
+    own = {kind: name for kind, name in (("factory", net), ("dataset", dataset)) if name and is_factory(name)}
+    files = {kind: _source_of(name.partition(":")[0]) for kind, name in own.items()}
     try:
-        return None if file is None else code_id(file)
+        return None if None in files.values() else code_id(**files)
     except EnvironmentProblem:
         return None
 

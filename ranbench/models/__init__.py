@@ -27,11 +27,11 @@ from ranbench.models.baselines import (
     wrn_28_10,
 )
 from ranbench.models.layers import initialise
-from ranbench.models.library import CITED, factory_file, factory_net, library_net
+from ranbench.models.library import CITED, factory_net, library_net
 from ranbench.models.ran import PLANS, ResidualAttentionNet
 from ranbench.models.units import INCEPTION, PRE_ACTIVATION, RESNEXT, Units
 
-__all__ = ["BASELINES", "UNITS", "build", "factory_file", "initialise"]
+__all__ = ["BASELINES", "UNITS", "build", "initialise"]
 
 # Nets without attention modules: channels, number of classes -> net.
 BASELINES: Mapping[str, Callable[[int, int], nn.Module]] = {

@@ -5,17 +5,14 @@ Nothing is downloaded: every net starts without pretrained weights.
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from torch import nn
 
-from ranbench.catalogue import import_path, net_info
-from ranbench.errors import EnvironmentProblem, SpecError, nearest, one_line
+from ranbench.catalogue import net_info
+from ranbench.errors import EnvironmentProblem, SpecError, nearest
+from ranbench.factories import call_factory, said
 
 Shape = tuple[int, int, int]
 
@@ -72,95 +69,13 @@ def library_net(name: str, shape: Shape, num_classes: int) -> nn.Module:
 def factory_net(name: str, shape: Shape, num_classes: int, *, trusted: bool) -> nn.Module:
     """Call ``package.module:factory`` as ``factory(shape=(channels, height, width), num_classes=...)``.
 
-    The module is looked for where Python finds modules, and after that in the current folder.
-
     Raises:
         SpecError: not trusted, or the factory cannot be imported, fails, or makes no module.
     """
-    module, attribute = name.split(":")
-    if not trusted:
-        raise SpecError(
-            f"model {name!r} imports {module!r} and runs its code; --trust-imports allows it, for code that you trust"
-        )
-    factory = _factory(name)
-    try:
-        with _CurrentFolder():
-            net = factory(shape=shape, num_classes=num_classes)
-    except (Exception, SystemExit) as error:  # whatever a user's code raises is the user's to mend
-        call = f"{attribute}(shape={shape}, num_classes={num_classes})"
-        raise SpecError(f"model {name!r}: the call {call} failed: {_said(error)}") from error
+    net = call_factory("model", name, trusted=trusted, shape=shape, num_classes=num_classes)
     if not isinstance(net, nn.Module):
         raise SpecError(f"model {name!r}: expected a torch.nn.Module from the factory, got {type(net).__name__}")
     return net
-
-
-def factory_file(name: str) -> Path:
-    """Return the file of a factory's module, which belongs to the code that makes its numbers.
-
-    Imports the module, so the name must be trusted.
-
-    Raises:
-        SpecError: the module cannot be imported, or has no file.
-    """
-    file = getattr(_imported(name), "__file__", None)
-    if file is None or not Path(file).is_file():
-        raise SpecError(f"model {name!r}: the module has no file, by which its code could be told from other code")
-    return Path(file)
-
-
-def _factory(name: str) -> Callable[..., object]:
-    module, attribute = _imported(name), name.split(":")[1]
-    if not hasattr(module, attribute):
-        near = nearest(attribute, (word for word in vars(module) if not word.startswith("_")))
-        where = getattr(module, "__file__", None) or "no file"
-        raise SpecError(f"model {name!r}: module {module.__name__!r} ({where}) has no {attribute!r}{near}")
-    factory = getattr(module, attribute)
-    if not callable(factory):
-        raise SpecError(f"model {name!r}: expected a callable, got {type(factory).__name__}")
-    return factory  # type: ignore[no-any-return]
-
-
-def _imported(name: str) -> ModuleType:
-    module, _ = name.split(":")
-    try:
-        with _CurrentFolder() as folder:
-            return importlib.import_module(module)
-    except (Exception, SystemExit) as error:
-        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
-            meant = import_path(name)
-            near = f"; did you mean {meant!r}?" if meant else ""
-            raise SpecError(
-                f"model {name!r}: there is no module {error.name!r} where Python finds modules, nor in {folder}{near}"
-            ) from None
-        raise SpecError(f"model {name!r}: cannot be imported: {_said(error)}") from error
-
-
-class _CurrentFolder:
-    """Lets Python look for modules in the current folder too, after all other places.
-
-    No bytecode is written meanwhile: it is keyed by whole seconds and size, so a file that is changed within the second
-    would be run as it was before.
-    """
-
-    def __enter__(self) -> str:
-        self.folder = str(Path.cwd())
-        self.added = self.folder not in sys.path
-        self.wrote_none = sys.dont_write_bytecode
-        if self.added:
-            sys.path.append(self.folder)
-        sys.dont_write_bytecode = True
-        importlib.invalidate_caches()  # a module may have been written a moment ago
-        return self.folder
-
-    def __exit__(self, *_: object) -> None:
-        sys.dont_write_bytecode = self.wrote_none
-        if self.added and self.folder in sys.path:
-            sys.path.remove(self.folder)
-
-
-def _said(error: BaseException) -> str:
-    text = one_line(error)
-    return text if text == type(error).__name__ else f"{type(error).__name__}: {text}"
 
 
 def _timm(name: str) -> Any:
@@ -183,7 +98,7 @@ def _from_timm(name: str, wanted: str, channels: int, num_classes: int) -> nn.Mo
     try:
         net: nn.Module = timm.create_model(wanted, pretrained=False, num_classes=num_classes, in_chans=channels)
     except Exception as error:
-        raise SpecError(f"model {name!r}: timm cannot make it: {_said(error)}") from error
+        raise SpecError(f"model {name!r}: timm cannot make it: {said(error)}") from error
     return net
 
 

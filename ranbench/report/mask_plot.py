@@ -138,8 +138,8 @@ class _Band:
         left = LEFT
         for number, row in enumerate(self.rows):
             ax = self._frame(left, number)
-            grey = row.pixels.shape[2] == 1
-            shown = row.pixels[:, :, 0] if grey else row.pixels
+            colour = row.pixels.shape[2] == 3  # of other numbers of channels the mean is shown, in grey
+            shown = row.pixels if colour else row.pixels.mean(axis=2)
             ax.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
             middle = self._down(number) - self.side / 2
             self._text(left - 0.06, middle, row.label, ha="right", va="center", fontsize=7.5, linespacing=1.35)

@@ -49,8 +49,8 @@ def mixed(
     Args:
         runs: of one cell or of several.
         environments: those that the runs refer to.
-        own_code: by cell, the module that a user's net comes from. Its file is part of the code_id, which therefore
-            differs from that of other nets; only runs of the same source are compared.
+        own_code: by cell, the modules that a user's net and dataset come from. Their files are part of the code_id,
+            which therefore differs from that of other cells; only runs of the same source are compared.
     """
     done = [run for run in runs if run.state == "done"]
     by_number = {row.number: row for row in environments}

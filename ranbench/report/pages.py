@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ranbench.catalogue import dataset_info
 from ranbench.counts import PASSES_OF_A_STEP
 from ranbench.records import ALL_METRICS, CITED_METRICS, METRICS, SIZE_METRICS, Metric
 from ranbench.report import markdown
@@ -90,7 +89,7 @@ def content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare
         "source": _source(suite),
         "name": page_name(suite),
         "elsewhere": [_elsewhere(suite, section, compare=compare) for section in built.others],
-        "datasets": [(dataset, dataset_info(dataset.name).summary) for dataset in built.datasets],
+        "datasets": built.datasets,
         "outcomes": _outcomes(built),
         "marks": MARKS,
         "verdicts": verdict_grid(built.verdicts),
@@ -257,7 +256,8 @@ def commands(suite: Suite, built: Tables, *, compare: bool) -> tuple[str, ...]:
     named = _argument(suite)
     report = f"ranbench report {named}{suite.options}{' --compare' if compare else ''}"
     report += "".join(f" --against {shlex.quote(' '.join(one.name.split()))}" for one in built.sets if one.name != OURS)
-    trust = " --trust-imports" if _has_own_code(suite) else ""
+    own = any(cell.model.factory or cell.data.factory for cell in suite.cells)
+    trust = " --trust-imports" if own else ""
     return (f"ranbench run {named}{suite.options}{trust}", report)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ranbench.catalogue import attention_modules, dataset_info, num_stages
+from ranbench.catalogue import attention_modules, num_stages
 from ranbench.records import response_name
 from ranbench.report.collect import RunRow
 from ranbench.report.values import Response, ResultRow
@@ -37,7 +37,7 @@ def responses(
 
 def _places(cell: Cell) -> list[tuple[int, int | None]]:
     """Stages and the modules before their ends, in the order of the net."""
-    name, form = cell.model.name, dataset_info(cell.data.name).form
+    name, form = cell.model.name, cell.data.info.form
     sizes = {key: value for key, value in cell.model.options.items() if key in ("p", "t", "r", "r_scales")}
     setting = attention_modules(name, form, **sizes)  # type: ignore[arg-type]
     counts = setting.m if setting else ()

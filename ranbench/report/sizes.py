@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from ranbench.catalogue import DATASETS
 from ranbench.claims import Verdict
 from ranbench.counts import Counts, Recorded, lookup, size_of
 from ranbench.records import MODULE_METRICS, SIZE_METRICS
@@ -58,12 +59,21 @@ def _cited_count(suite: Suite, entry: CitedEntry, metric: str) -> float | None:
     if entry.model is None:
         return None
     for printed in suite.published:
-        if (printed.cell.model.name, printed.metric) == (entry.model, metric):
+        same = (printed.cell.model.name, printed.metric) == (entry.model, metric)
+        if same and entry.dataset in (None, printed.cell.data.name):
             return printed.value
-    datasets = {cell.data.name for cell in suite.cells} if entry.dataset is None else {entry.dataset}
-    specs = [DataSpec.of(name) for name in datasets] if len(datasets) == 1 else []
-    found = [lookup(ModelSpec(name=entry.model), data) for data in specs]
-    return size_of(metric, found[0], ModelSpec(name=entry.model), specs[0]) if found else None
+    model, data = ModelSpec(name=entry.model), _cited_data(suite, entry)
+    return size_of(metric, lookup(model, data), model, data) if data else None
+
+
+def _cited_data(suite: Suite, entry: CitedEntry) -> DataSpec | None:
+    """Return the images that a cited net takes: those of a cell with it, else of the dataset, if there is but one."""
+    cells = [cell for cell in suite.cells if entry.dataset in (None, cell.data.name)]
+    named = [cell.data for cell in cells if cell.model.name == entry.model]
+    found = list(dict.fromkeys(named or [cell.data for cell in cells]))
+    if entry.dataset in DATASETS and not found:
+        return DataSpec.of(str(entry.dataset))
+    return found[0] if len(found) == 1 else None
 
 
 def _row(

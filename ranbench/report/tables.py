@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from statistics import median
 
-from ranbench.catalogue import dataset_info, is_foreign
+from ranbench.catalogue import is_foreign
 from ranbench.claims import Verdict, judge
 from ranbench.counts import Counts, lookup
 from ranbench.records import RESPONSE_METRICS, SIZE_METRICS, RunRecord
@@ -145,9 +145,12 @@ def _result(scope: _Scope, number: int, runs: Sequence[RunRow], published: Publi
 
 
 def _own_code(suite: Suite) -> dict[int, str]:
-    """The module of every cell whose net is a user's own."""
-    factories = {number: cell.model.factory for number, cell in enumerate(suite.cells, 1)}
-    return {number: name.partition(":")[0] for number, name in factories.items() if name}
+    """The modules of every cell whose net or dataset is a user's own."""
+    factories = {
+        number: [name.partition(":")[0] for name in (cell.model.factory, cell.data.factory) if name]
+        for number, cell in enumerate(suite.cells, 1)
+    }
+    return {number: " and ".join(modules) for number, modules in factories.items() if modules}
 
 
 def _axes(suite: Suite, cell: Cell) -> dict[str, str | int | float]:
@@ -280,7 +283,7 @@ def _datasets(suite: Suite) -> tuple[Dataset, ...]:
     for cell in suite.cells:
         data, part = cell.data, suite.protocol.evaluation.images
         evaluated = data.test_images if part is None else min(part, data.test_images)
-        summary_ = dataset_info(data.name).summary
+        summary_ = data.info.summary
         found[data.name] = Dataset(data.name, summary_, data.train_images, data.test_images, evaluated)
     return tuple(found.values())
 

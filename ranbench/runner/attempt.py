@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ranbench.catalogue import dataset_info, is_foreign, net_info
+from ranbench.catalogue import is_foreign, net_info
 from ranbench.data import ImageSet
 from ranbench.data.noise import flip_labels
 from ranbench.data.streams import global_stream
@@ -228,7 +228,7 @@ class Attempt:
 
     def _net(self, images: ImageSet) -> nn.Module:
         """Build the net; the weights that a foreign one keeps are drawn from the run's own stream."""
-        model, form = self.spec.model, dataset_info(self.spec.data.name).form
+        model, form = self.spec.model, self.spec.data.info.form
         trusted = self.place.how.trust_imports
         with global_stream(self.spec.seed, "init"):
             return build(model.name, model.options, images.shape, images.num_classes, form=form, trusted=trusted)

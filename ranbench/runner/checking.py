@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ranbench.catalogue import is_factory, is_foreign, net_info
-from ranbench.environment import choose_device, code_id, describe, is_alive, new_owner
+from ranbench.catalogue import is_foreign, net_info
+from ranbench.environment import choose_device, describe, is_alive, new_owner
 from ranbench.errors import NothingMeasured
 from ranbench.records import Attempt, Environment, Purpose, RunRecord, State
+from ranbench.runner.code import code_of_run
 from ranbench.runner.comparison import Change, Comparison, Outcome, changes, compare
 from ranbench.runner.events import Observer, Stop
 from ranbench.runner.how import How
@@ -71,13 +72,13 @@ def check(
         data: folder of the datasets.
         results: folder of checkpoints and artefacts.
         device: cpu, cuda or auto, which here is the recorded kind of device where this machine has it.
-        trust_imports: a net that is named by an import path may be imported, which runs its code.
+        trust_imports: a net and a dataset that are named by an import path may be imported, which runs their code.
         observer: is told what happens.
         stop: asks for a stop at the next iteration; the check is checkpointed.
 
     Raises:
         NothingMeasured: no attempt counts, or another command is at the same check.
-        SpecError: the spec cannot be read or trained by this version, or the net is not trusted.
+        SpecError: the spec cannot be read or trained by this version, or its net or dataset is not trusted.
         DataError, EnvironmentProblem: data, a device or a library is missing; nothing was recorded.
         StoreError: the database cannot be used.
     """
@@ -91,14 +92,13 @@ def check(
         )
     spec = stored_spec(record)
     from ranbench.complexity import measure_named
-    from ranbench.models import factory_file
     from ranbench.runner import attempt as making
     from ranbench.runner.loading import load_onto
 
     size = measure_named(spec.model, spec.data, trusted=trust_imports)  # refuses before anything is recorded
     name = spec.model.name
     chosen = choose_device("cpu" if device == "auto" and recorded.environment.device == "cpu" else device)
-    images = load_onto(spec.data, data, chosen)
+    images = load_onto(spec.data, data, chosen, trusted=trust_imports)
     environment = _environment(recorded, spec, chosen)
     place = making.Place(
         store, chosen, environment, new_owner(), results, observer, stop, How(trust_imports=trust_imports)
@@ -107,7 +107,7 @@ def check(
         store.record_complexity(spec.complexity_key, size)
     claimed = store.claim(
         spec,
-        code_id=code_id(factory_file(name)) if is_factory(name) else code_id(),
+        code_id=code_of_run(spec.model, spec.data),
         environment=environment,
         owner=place.owner,
         is_alive=is_alive,

@@ -30,23 +30,23 @@ class Choice:
 def choose(specs: Sequence[RunSpec], records: Iterable[RunRecord], rerun: Collection[str]) -> Choice:
     """Choose what is trained of ``specs``: what has no result, and of the rest what ``rerun`` asks for again."""
     known = {record.fingerprint: record for record in records}
-    codes = _codes(spec.model.name for spec in specs)
+    codes = _codes((spec.model.name, spec.data.name) for spec in specs)
     todo, done, failed = [], [], 0
     for spec in specs:
-        record = known.get(spec.fingerprint)
-        if record is None or _is_wanted(record, rerun, codes[spec.model.name]):
+        record, code = known.get(spec.fingerprint), codes[spec.model.name, spec.data.name]
+        if record is None or _is_wanted(record, rerun, code):
             todo.append(spec)
-            failed += record is not None and _stays_failed(record, rerun, codes[spec.model.name])
+            failed += record is not None and _stays_failed(record, rerun, code)
         else:
             done.append(record)
     return Choice(tuple(todo), failed, len(done), of_other_code(done))
 
 
 def of_other_code(records: Iterable[RunRecord]) -> int:
-    """Count the results that other code made than is here; a net whose file is not found here tells nothing."""
-    counted = [(_net(record.spec), record.counted.code_id) for record in records if record.counted]
-    codes = _codes(name for name, _ in counted)
-    return sum(codes[name] not in (None, code) for name, code in counted)
+    """Count the results that other code made than is here; a user's file that is not found here tells nothing."""
+    counted = [(_names(record.spec), record.counted.code_id) for record in records if record.counted]
+    codes = _codes(names for names, _ in counted)
+    return sum(codes[names] not in (None, code) for names, code in counted)
 
 
 def counts_of_other_code(cells: Iterable[Cell], measured: Mapping[str, Recorded]) -> tuple[Cell, ...]:
@@ -85,10 +85,12 @@ def _stays_failed(record: RunRecord, rerun: Collection[str], code: str | None) -
     return "changed" not in rerun or newest.code_id == code
 
 
-def _codes(names: Iterable[str]) -> dict[str, str | None]:
-    return {name: code_of(name) for name in set(names)}
+def _codes(pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str | None]:
+    """The code of each net on each dataset."""
+    return {(net, dataset): code_of(net, dataset) for net, dataset in set(pairs)}
 
 
-def _net(spec: Mapping[str, object]) -> str:
-    model = spec["model"]
-    return str(model["name"]) if isinstance(model, Mapping) else ""
+def _names(spec: Mapping[str, object]) -> tuple[str, str]:
+    """The names of net and dataset."""
+    model, data = (part if isinstance(part, Mapping) else {} for part in (spec["model"], spec["data"]))
+    return str(model.get("name", "")), str(data.get("name", ""))

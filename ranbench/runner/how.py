@@ -15,8 +15,8 @@ class How:
     ``path``: which way a step takes, of ``training.paths.PATHS``. ``deterministic``: only operators that repeat bit for
     bit. ``at_once``: runs of one architecture that this process trains at once; None: the engine's choice.
     ``threads``: of each run on a CPU; None: all that PyTorch takes, shared by the runs at once. ``timeout``: seconds by
-    the clock, from when this call takes a run up, after which the run is failed. ``trust_imports``: nets named by an
-    import path may be imported.
+    the clock, from when this call takes a run up, after which the run is failed. ``trust_imports``: nets and datasets
+    named by an import path may be imported.
     """
 
     path: str = "auto"

@@ -14,15 +14,16 @@ if TYPE_CHECKING:
     import torch
 
 
-def load_onto(spec: DataSpec, root: Path, device: torch.device) -> ImageSet:
-    """Load a dataset from the folder ``root`` onto a device.
+def load_onto(spec: DataSpec, root: Path, device: torch.device, *, trusted: bool = False) -> ImageSet:
+    """Load a dataset from the folder ``root`` onto a device; ``trusted``: the code of a user's own may be run.
 
     Raises:
         DataError: it is missing or damaged.
+        SpecError: a user's own is not trusted, or cannot be imported.
         EnvironmentProblem: the memory of the host or of the device does not suffice.
     """
     try:
-        return load(spec, root).to(device)
+        return load(spec, root, trusted=trusted).to(device)
     except (MemoryError, RuntimeError, OSError) as error:
         if not lacks_memory(error):
             raise

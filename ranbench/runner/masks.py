@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ranbench.catalogue import dataset_info, is_factory
-from ranbench.environment import code_id
 from ranbench.errors import NothingMeasured, SpecError, UsageError
 from ranbench.records import RunRecord
+from ranbench.runner.code import code_of_run
 from ranbench.runner.restoring import Restorer, counted_attempt
 from ranbench.runner.stored import stored_spec
 from ranbench.spec import RunSpec
@@ -77,12 +76,13 @@ def masks_of(
         images: numbers of test images, from 0; if left out, the first image of each of the first five classes.
         channel: the one to look at, from 0; the mean of all if left out.
         device: cpu, cuda or auto, which here is the recorded kind of device where this machine has it.
-        trust_imports: a net that is named by an import path may be imported, which runs its code.
+        trust_imports: a net and a dataset that are named by an import path may be imported, which runs their code.
 
     Raises:
         NothingMeasured: no attempt counts, or a mask is not finite.
         UsageError: the runs do not see the same images, or not those.
-        SpecError: a net has no masks or no such channel, or its spec cannot be read by this version.
+        SpecError: a net has no masks or no such channel, its spec cannot be read by this version, or net or dataset is
+            not trusted.
         CheckpointError: final weights are missing, damaged, or of another net.
         DataError, EnvironmentProblem: data, a device or a library is missing.
     """
@@ -109,7 +109,6 @@ def first_of_classes(labels: Sequence[int], classes: int = CLASSES) -> list[int]
 
 
 def _taken(record: RunRecord, training: Training, chosen: Sequence[int], channel: int | None) -> RunMasks:
-    from ranbench.models import factory_file
     from ranbench.probes import soft_masks
 
     spec = stored_spec(record)
@@ -128,7 +127,7 @@ def _taken(record: RunRecord, training: Training, chosen: Sequence[int], channel
             for index, pixels in zip(chosen, _seen(training, chosen), strict=True)
         ),
         masked,
-        code_id(factory_file(name)) if is_factory(name) else code_id(),
+        code_of_run(spec.model, spec.data),
         training.device.type,
     )
 
@@ -146,7 +145,7 @@ def _seen(training: Training, chosen: Sequence[int]) -> np.ndarray:
 
 def _check_masks(record: RunRecord, spec: RunSpec) -> None:
     """A user's own net may have attention modules; that is seen when it is built."""
-    if spec.model.factory is None and not spec.model.modules(dataset_info(spec.data.name).form):
+    if spec.model.factory is None and not spec.model.modules(spec.data.info.form):
         raise SpecError(
             f"run {record.fingerprint[:12]}: {spec.model.name!r} has no soft masks (allowed: runs of nets with "
             "attention modules, such as attention-56; 'ranbench runs' lists runs)"

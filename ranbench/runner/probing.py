@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ranbench.catalogue import dataset_info, num_stages
+from ranbench.catalogue import num_stages
 from ranbench.environment import code_id, describe
 from ranbench.errors import CheckpointError, NothingMeasured, SpecError, one_line
 from ranbench.records import Environment, Probe, RunRecord
@@ -51,14 +51,22 @@ class Prober:
         data: folder of the datasets.
         results: folder of artefacts.
         device: cpu, cuda or auto, which here is the recorded kind of device where this machine has it.
+        trust_imports: a dataset that is named by an import path may be imported, which runs its code.
         observer: is told of runs that cannot be measured.
     """
 
     def __init__(
-        self, store: Store, *, data: Path, results: Path, device: str = "auto", observer: Observer | None = None
+        self,
+        store: Store,
+        *,
+        data: Path,
+        results: Path,
+        device: str = "auto",
+        trust_imports: bool = False,
+        observer: Observer | None = None,
     ):
         self.store, self.observer = store, observer or Observer()
-        self.restorer = Restorer(store, data=data, results=results, device=device)
+        self.restorer = Restorer(store, data=data, results=results, device=device, trust_imports=trust_imports)
         self._machines: dict[torch.device, Environment] = {}
 
     def complete(self, specs: Sequence[RunSpec], kinds: Sequence[str], stop: Stop) -> tuple[int, int]:
@@ -89,7 +97,8 @@ class Prober:
 
         Raises:
             NothingMeasured: no attempt counts, or a value is not finite.
-            SpecError: the stages of the net are not known, or its spec cannot be read by this version.
+            SpecError: the stages of the net are not known, its spec cannot be read by this version, or its dataset is
+                not trusted.
             CheckpointError: the final weights are missing, damaged, or of another net.
             DataError, EnvironmentProblem: data or a device is missing.
             StoreError: the database cannot be used.
@@ -113,7 +122,7 @@ class Prober:
 def _check_stages(record: RunRecord) -> None:
     spec = stored_spec(record)
     name = spec.model.name
-    if num_stages(name, dataset_info(spec.data.name).form) is None:
+    if num_stages(name, spec.data.info.form) is None:
         raise SpecError(
             f"run {record.fingerprint[:12]}: the stages of {name!r} are not known, so nothing can be measured of them"
         )

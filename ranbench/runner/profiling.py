@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ranbench.catalogue import dataset_info, is_foreign
+from ranbench.catalogue import is_foreign
 from ranbench.errors import one_line
 from ranbench.spec import RunSpec
 
@@ -45,7 +45,7 @@ def _measured(place: Place, spec: RunSpec, images: ImageSet, trace: Path) -> Pro
     from ranbench.training.profile import measurable, profile
 
     torch.set_num_threads(place.environment.threads)
-    model, form = spec.model, dataset_info(spec.data.name).form
+    model, form = spec.model, spec.data.info.form
     with global_stream(spec.seed, "init"):
         net = build(
             model.name, model.options, images.shape, images.num_classes, form=form, trusted=place.how.trust_imports

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ranbench.catalogue import dataset_info, is_foreign
+from ranbench.catalogue import is_foreign
 from ranbench.environment import choose_device
 from ranbench.errors import CheckpointError, NothingMeasured, one_line
 from ranbench.records import Attempt, RunRecord
@@ -42,7 +42,7 @@ class Restorer:
         data: folder of the datasets.
         results: folder of artefacts.
         device: cpu, cuda or auto, which here is the recorded kind of device where this machine has it.
-        trust_imports: a net that is named by an import path may be imported, which runs its code.
+        trust_imports: a net and a dataset that are named by an import path may be imported, which runs their code.
     """
 
     def __init__(self, store: Store, *, data: Path, results: Path, device: str = "auto", trust_imports: bool = False):
@@ -54,7 +54,7 @@ class Restorer:
         """Build the training as it was at its end.
 
         Raises:
-            SpecError: its spec cannot be read by this version, or the net is not trusted or cannot be made.
+            SpecError: its spec cannot be read by this version, or its net or dataset is not trusted or cannot be made.
             CheckpointError: the final weights are missing, damaged, or of another net.
             DataError, EnvironmentProblem: data, a device or a library is missing.
         """
@@ -62,7 +62,7 @@ class Restorer:
         from ranbench.training import EnginePath, Training, choose_path
 
         spec, run = stored_spec(record), f"run {record.fingerprint[:12]}"
-        name, form, foreign = spec.model.name, dataset_info(spec.data.name).form, is_foreign(spec.model.name)
+        name, form, foreign = spec.model.name, spec.data.info.form, is_foreign(spec.model.name)
         weights = self._weights(run, attempt)
         device = choose_device("cpu" if self.device == "auto" and attempt.environment.device == "cpu" else self.device)
         images = self._loaded(spec.data, device)
@@ -113,5 +113,5 @@ class Restorer:
         from ranbench.runner.loading import load_onto
 
         if (data, device) not in self._images:
-            self._images[data, device] = load_onto(data, self.data, device)
+            self._images[data, device] = load_onto(data, self.data, device, trusted=self.trust_imports)
         return self._images[data, device]

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ranbench.counts import lookup
-from ranbench.environment import code_id
 from ranbench.errors import EnvironmentProblem
 from ranbench.records import Complexity
+from ranbench.runner.code import code_of_net
 from ranbench.runner.events import Observer, Summary
 from ranbench.spec import complexity_key
 from ranbench.store import Store
@@ -30,7 +30,6 @@ def count_nets(
     """
     from ranbench.complexity import measure_named
     from ranbench.complexity.ledger import Memo
-    from ranbench.models import factory_file
 
     cells = suite.select(only)
     sizes: dict[str, Complexity] = {}
@@ -38,10 +37,9 @@ def count_nets(
     missing = without_count = 0
     for cell in cells:
         key = complexity_key(cell.model, cell.data)
-        factory = cell.model.factory
         try:
             size = measure_named(cell.model, cell.data, trusted=trust_imports, memo=shared)
-            sizes[key] = replace(size, code_id=code_id(factory_file(factory) if factory else None))
+            sizes[key] = replace(size, code_id=code_of_net(cell.model))
         except EnvironmentProblem as problem:
             stored = lookup(cell.model, cell.data) or store.complexity(key)
             missing += 1

@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ranbench.catalogue import is_factory, is_foreign
-from ranbench.environment import choose_device, code_id, describe, is_alive, new_owner
+from ranbench.catalogue import is_foreign
+from ranbench.environment import choose_device, describe, is_alive, new_owner
 from ranbench.errors import SpecError
 from ranbench.records import Complexity, State
 from ranbench.runner.choice import Choice, choose, other_code_words
+from ranbench.runner.code import code_of_net, code_of_run
 from ranbench.runner.events import Observer, Stop, Summary
 from ranbench.runner.how import How, by_architecture
 from ranbench.runner.probing import Prober
@@ -73,14 +74,15 @@ def run(
         only: axis -> value; other cells are left alone.
         device: auto, cpu or cuda.
         rerun: of "failed", "changed" and "all": which closed runs are trained again.
-        how: the way through the engine, runs at once, threads, time limit, whether nets that are named by an import
-            path may be imported.
+        how: the way through the engine, runs at once, threads, time limit, whether nets and datasets that are named
+            by an import path may be imported.
         profile: measure first where the time of a step of the first open run goes, into the folder of results.
         observer: is told what happens.
         stop: asks for a stop at the next iteration; the run in hand is checkpointed.
 
     Raises:
-        SpecError: a net cannot be built, is not trusted, or does not fit its images; nothing was recorded.
+        SpecError: a net cannot be built or does not fit its images, or a net or dataset is not trusted; nothing was
+            recorded.
         DataError, EnvironmentProblem: data, a device or a library is missing; nothing was recorded.
         StoreError: the database cannot be used.
         UsageError: ``only`` names no cell.
@@ -91,20 +93,22 @@ def run(
     specs = suite.runs(only)
     choice = choose(specs, store.runs([spec.fingerprint for spec in specs]), rerun)
     todo = list(choice.todo)
-    prober = Prober(store, data=data, results=results, device=device, observer=observer)
+    trusted = how.trust_imports
+    prober = Prober(store, data=data, results=results, device=device, trust_imports=trusted, observer=observer)
     if not todo:
         store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs, suite.protocol_texts)
         _announce(choice, observer)
         if profile:
             observer.note("nothing is left to train, so no step was profiled; '--rerun all' trains again")
         return _probed(Summary(len(specs), len(specs), 0, 0, 0, 0), suite, specs, prober, stop)
-    chosen = check_device(device, how, todo)  # this and the next three refuse before anything is recorded
+    chosen = check_device(device, how, todo)  # this and the next four refuse before anything is recorded
     work = _Work(suite, store, data, results, chosen, rerun, how, observer, stop)
     work.measure_nets(todo)
     work.load_data(todo)
+    work.identify_code(todo)
     store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs, suite.protocol_texts)
-    for key, net in {spec.complexity_key: spec.model.name for spec in todo}.items():
-        store.record_complexity(key, replace(work.sizes[key], code_id=work.codes[net]))
+    for key, net in {spec.complexity_key: spec.model for spec in todo}.items():
+        store.record_complexity(key, replace(work.sizes[key], code_id=code_of_net(net)))
     _announce(choice, observer)
     if profile:
         from ranbench.runner.profiling import write_profile
@@ -159,16 +163,15 @@ class _Work:
         self.threads_alone = how.threads_of_each(1, torch.get_num_threads())
         self.place = Place(store, self.device, environment, new_owner(), results, observer, stop, how, suite.probes)
         self.sizes: dict[str, Complexity] = {}
-        self.codes: dict[str, str] = {}
+        self.codes: dict[tuple[str, str], str] = {}
         self.held: list[RunSpec] = []
         self.ended: Counter[str] = Counter()
         self.began = datetime.now(UTC)
 
     def measure_nets(self, todo: list[RunSpec]) -> None:
-        """Build and measure every net of the open runs without memory, and identify the code that makes it."""
+        """Build and measure every net of the open runs without memory."""
         from ranbench.complexity import measure_named
         from ranbench.complexity.ledger import Memo
-        from ranbench.models import factory_file
 
         counted: Memo = {}  # parts that our nets share
         for key, spec in {spec.complexity_key: spec for spec in todo}.items():
@@ -178,14 +181,20 @@ class _Work:
             if not size.parameters:
                 raise SpecError(f"model {name!r} has no parameters to train")
             self.sizes[key] = size
-            self.codes[name] = code_id(factory_file(name)) if is_factory(name) else code_id()
 
     def load_data(self, todo: list[RunSpec]) -> None:
         """Load every dataset of the open runs onto the device, once for all of them."""
         from ranbench.runner.loading import load_onto
 
         for data in {spec.data: None for spec in todo}:
-            self.images[data] = load_onto(data, self.data, self.device)
+            self.images[data] = load_onto(data, self.data, self.device, trusted=self.how.trust_imports)
+
+    def identify_code(self, todo: list[RunSpec]) -> None:
+        """Identify the code that makes the numbers of every open run; its nets and datasets are imported by now."""
+        for spec in todo:
+            key = (spec.model.name, spec.data.name)
+            if key not in self.codes:
+                self.codes[key] = code_of_run(spec.model, spec.data)
 
     def through(self, total: int, todo: list[RunSpec]) -> Summary:
         """Work through ``todo``; runs that another command holds are looked at again at the end, until they end."""
@@ -232,7 +241,7 @@ class _Work:
 
         answer = self.store.claim(
             spec,
-            code_id=self.codes[spec.model.name],
+            code_id=self.codes[spec.model.name, spec.data.name],
             environment=place.environment,
             owner=place.owner,
             is_alive=is_alive,

@@ -13,7 +13,7 @@ from ranbench.spec.comparison import (
     field_differences,
     is_smoke,
 )
-from ranbench.spec.data import DataSpec, NoiseSpec
+from ranbench.spec.data import MAX_INPUT, Checksum, Classes, DataSpec, Facts, NoiseSpec, Shape, check_input
 from ranbench.spec.fields import SpecField, spec_fields
 from ranbench.spec.model import ModelSpec, options_of_modules
 from ranbench.spec.protocol import (
@@ -33,12 +33,16 @@ from ranbench.spec.run import CELL_FIELDS, SEED_FIELDS, RunSpec, complexity_key
 __all__ = [
     "CELL_FIELDS",
     "COMPARED",
+    "MAX_INPUT",
     "SEED_FIELDS",
     "Augmentation",
+    "Checksum",
+    "Classes",
     "Cosine",
     "Count",
     "DataSpec",
     "Evaluation",
+    "Facts",
     "Fidelity",
     "FieldDifference",
     "ModelSpec",
@@ -48,11 +52,13 @@ __all__ = [
     "Protocol",
     "RunSpec",
     "Schedule",
+    "Shape",
     "Spec",
     "SpecField",
     "Steps",
     "WarmUp",
     "canonical",
+    "check_input",
     "check_protocol",
     "complexity_key",
     "differences",

@@ -2,25 +2,72 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from ranbench.catalogue import DatasetInfo, dataset_info
+from ranbench.catalogue import MOST_CLASSES, DatasetInfo, Form, dataset_info, is_factory
 from ranbench.errors import SpecError
 from ranbench.spec.base import Count, Spec
 
 MAX_INPUT = 4096
+CHECKSUM = r"sha256:[0-9a-f]{64}"
+
+
+def _three_numbers(value: Any) -> Any:
+    """Refuse all but three in one message, where pydantic would tell of each that is missing or too much."""
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 3:
+        raise ValueError("expected three numbers: channels, height and width")
+    return value
+
+
+def _checksum(value: str) -> str:
+    if not re.fullmatch(CHECKSUM, value):
+        raise ValueError(f"expected sha256: and 64 digits from 0 to f, got {value!r}")
+    return value
+
+
+Checksum = Annotated[str, AfterValidator(_checksum), Field(json_schema_extra={"pattern": f"^{CHECKSUM}$"})]
+Side = Annotated[int, Field(ge=1, le=MAX_INPUT)]
+Shape = Annotated[tuple[Side, Side, Side], Field(strict=False), BeforeValidator(_three_numbers)]
+Classes = Annotated[int, Field(ge=2, le=MOST_CLASSES)]
+
+
+class Facts(Spec):
+    """What must be known of a user's own dataset where its factory may not be imported; a suite states it."""
+
+    form: Form = Field(description="which form of the nets it is for: cifar, imagenet or digits")
+    shape: Shape = Field(description="channels, height and width of its images")
+    classes: Classes = Field(description="number of its classes")
 
 
 class DataSpec(Spec):
-    """A dataset, identified by the checksum of its official content, its split and input size where they are chosen."""
+    """A dataset, identified by the checksum of its official content, its split and input size where they are chosen.
+
+    One of the catalogue, or a user's own, ``package.module:factory``, which brings its ``facts``.
+    """
 
     name: str
     checksum: str
     train_images: Count = Field(description="training images")
     test_images: Count = Field(description="test images")
     input: Count | None = Field(None, description="side of the square input in pixels, where it is not the usual one")
+    facts: Facts | None = Field(None, description="of a user's own dataset; those of others stand in the catalogue")
+
+    @model_validator(mode="after")
+    def _own_has_facts(self) -> Self:
+        if self.facts is None:
+            if is_factory(self.name):
+                raise ValueError(f"dataset {self.name!r} is a user's own, and its facts are missing")
+            return self
+        if not is_factory(self.name):
+            raise ValueError(f"dataset {self.name!r} has facts, and is not named package.module:factory")
+        _checksum(self.checksum)
+        if self.input is not None:
+            raise ValueError(f"dataset {self.name!r}: a user's own images have one size, got input {self.input}")
+        return self
 
     @classmethod
     def of(cls, name: str, train: int | None = None, test: int | None = None, input: int | None = None) -> Self:  # noqa: A002
@@ -50,10 +97,48 @@ class DataSpec(Spec):
         )
 
     @property
+    def info(self) -> DatasetInfo:
+        """The facts of the dataset, those of a user's own put as the catalogue does.
+
+        Raises:
+            SpecError: there is no such dataset.
+        """
+        return dataset_info(self.name) if self.facts is None else self._own_info(self.facts)
+
+    def _own_info(self, facts: Facts) -> DatasetInfo:
+        channels, height, width = facts.shape
+        of = "1 channel" if channels == 1 else f"{channels} channels"
+        return DatasetInfo(
+            f"{self.name}: a user's own images of {height}x{width} in {of}, in {facts.classes} classes",
+            form=facts.form,
+            shape=facts.shape,
+            num_classes=facts.classes,
+            train_images=self.train_images,
+            test_images=self.test_images,
+            checksum=self.checksum,
+        )
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width of an image that the net is given."""
-        channels, height, width = dataset_info(self.name).shape
+        channels, height, width = self.info.shape
         return (channels, height, width) if self.input is None else (channels, self.input, self.input)
+
+    @property
+    def factory(self) -> str | None:
+        """The import path of a user's own dataset, None for others."""
+        return self.name if self.facts else None
+
+
+def check_input(data: DataSpec, side: int) -> None:
+    """Check the side of the input that is asked for of a user's own dataset, whose images have one size.
+
+    Raises:
+        SpecError: they have another.
+    """
+    height, width = data.shape[1:]
+    if (side, side) != (height, width):
+        raise SpecError(f"dataset {data.name!r} has images of {height}x{width}, got input {side}")
 
 
 def _chosen_input(name: str, info: DatasetInfo, side: int | None) -> int | None:

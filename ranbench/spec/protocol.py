@@ -7,15 +7,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from ranbench.catalogue import dataset_info
 from ranbench.errors import SpecError
 from ranbench.spec.base import Count, Share, Spec
-from ranbench.spec.data import MAX_INPUT, DataSpec
+from ranbench.spec.data import DataSpec, Side
 
 Steps_ = Annotated[tuple[Count, ...], Field(strict=False)]
 Rate = Annotated[float, Field(gt=0.0)]
 StartShare = Annotated[float, Field(gt=0.0, le=1.0)]
-Side = Annotated[int, Field(ge=1, le=MAX_INPUT)]
 EndShare = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -233,11 +231,17 @@ def check_protocol(protocol: Protocol, data: DataSpec) -> None:
     Raises:
         SpecError: they cannot.
     """
-    info = dataset_info(data.name)
+    info = data.info
     channels, height, width = info.shape
     if info.resizable and (protocol.augmentation.scale is None or protocol.evaluation.crop is None):
         raise SpecError(
             f"the images of {data.name!r} have many sizes, so augmentation.scale and evaluation.crop are needed"
+        )
+    squares = {"augmentation.scale": protocol.augmentation.scale, "evaluation.crop": protocol.evaluation.crop}
+    given = [key for key, value in squares.items() if value is not None]
+    if height != width and given:
+        raise SpecError(
+            f"{given[0]} makes square images, and those of {data.name!r} are {height}x{width}; leave it out"
         )
     if protocol.augmentation.colour == "pca" and channels != 3:
         raise SpecError(

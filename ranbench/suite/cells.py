@@ -10,20 +10,24 @@ from pydantic import ValidationError
 from ranbench.catalogue import (
     DATASETS,
     NOISE_DRAWN,
+    Form,
     check_images,
     check_option,
     check_setting,
     dataset_info,
+    is_factory,
     is_foreign,
+    manifest_command,
     net_info,
 )
 from ranbench.errors import Problem, SpecError, nearest
-from ranbench.spec import DataSpec, ModelSpec, NoiseSpec
+from ranbench.spec import DataSpec, Facts, ModelSpec, NoiseSpec, check_input
 from ranbench.suite.document import Document, Path_, say
 from ranbench.suite.form import Scalar, SuiteFile
 from ranbench.suite.values import AXES, MODEL_AXES, Cell, words
 
 MAX_CELLS = 1000
+FACTS = ("checksum", "form", "shape", "classes")  # of a user's own dataset, beside its split
 
 
 class Cells:
@@ -32,7 +36,7 @@ class Cells:
     def __init__(self, document: Document, content: SuiteFile, found: list[Problem]):
         self.document = document
         self.block = content.cells
-        self.splits = content.datasets
+        self.datasets = content.datasets
         self.trains = content.seeds > 0
         self.found = found
 
@@ -41,9 +45,9 @@ class Cells:
         if not self._block_holds():
             return ()
         cells: dict[str, Cell] = {}
-        datasets: set[str] = set()
+        named: set[str] = set()
         for place, axes in self._rows():
-            datasets.add(str(axes.get("dataset")))
+            named.add(str(axes.get("dataset")))
             cell = self._cell(place, axes)
             if cell is None:
                 continue
@@ -51,8 +55,8 @@ class Cells:
             if key in cells:
                 self._note(place, f"the cell {words(axes)} stands twice")
             cells[key] = cell
-        for name in self.splits.keys() - datasets:
-            self._note(("datasets", name), f"no cell of the suite has this dataset{nearest(name, datasets)}")
+        for name in self.datasets.keys() - named:
+            self._note(("datasets", name), f"no cell of the suite has this dataset{nearest(name, named)}")
         return tuple(cells.values())
 
     def _block_holds(self) -> bool:
@@ -90,7 +94,7 @@ class Cells:
         if not noise_holds or model is None or data is None or not self._fits(place, axes, model, data):
             return None
         spelled: dict[str, Scalar] = {"model": model.name, **model.settings, "dataset": data.name}
-        if dataset_info(data.name).resizable:
+        if data.info.resizable:
             spelled["input"] = data.shape[1]
         spelled["noise"] = noise.rate if noise else 0.0
         if noise:
@@ -130,8 +134,9 @@ class Cells:
         if refused:
             return None
         try:
-            if axes.get("dataset") in DATASETS:  # else the dataset is refused
-                check_setting(name, dataset_info(str(axes["dataset"])).form, options)
+            form = self._form(str(axes.get("dataset")))
+            if form:  # else the dataset is refused
+                check_setting(name, form, options)
             return ModelSpec.model_validate({"name": name, **options})
         except SpecError as error:
             self._refuse(place, axes, "model", str(error))
@@ -139,25 +144,39 @@ class Cells:
             self._refuse(place, axes, "model", error.errors()[0]["msg"].removeprefix("Value error, "))
         return None
 
+    def _form(self, dataset: str) -> Form | None:
+        """The form that nets take on a dataset; None where the suite does not say it."""
+        if dataset in DATASETS:
+            return dataset_info(dataset).form
+        entry = self.datasets.get(dataset) if is_factory(dataset) else None
+        return entry.form if entry else None
+
     def _data(self, place: Path_, axes: dict[str, Scalar]) -> DataSpec | None:
         name = axes.get("dataset")
         if not isinstance(name, str):
             self._refuse(place, axes, "dataset", f"every cell needs a dataset, by name; got {say(name)}")
             return None
-        split = self.splits.get(name)
+        if is_factory(name):
+            return self._own_data(place, axes, name)
+        split = self.datasets.get(name)
         try:
             DataSpec.of(name)
         except SpecError as error:
             self._refuse(place, axes, "dataset", str(error))
             return None
+        for key in FACTS:
+            if split and getattr(split, key) is not None:
+                text = (
+                    f"{name!r} has its own {key}, which is stated only of a user's own dataset, package.module:factory"
+                )
+                self._note(("datasets", name, key), text)
         if self.trains and not dataset_info(name).trainable:
             text = (
                 f"this version cannot train on {name!r} yet; seeds: 0, without reference and protocol, counts its nets"
             )
             self._refuse(place, axes, "dataset", text)
-        side = axes.get("input")
-        if side is not None and (isinstance(side, bool) or not isinstance(side, int)):
-            self._refuse(place, axes, "input", f"expected the side of the input in pixels, got {say(side)}")
+        side, holds = self._side(place, axes)
+        if not holds:
             return None
         try:
             DataSpec.of(name, input=side)
@@ -170,11 +189,47 @@ class Cells:
             self._note(("datasets", name), str(error))
             return None
 
+    def _own_data(self, place: Path_, axes: dict[str, Scalar], name: str) -> DataSpec | None:
+        """Return a user's own dataset with the facts that the suite states; nothing of it is imported."""
+        entry = self.datasets.get(name)
+        if entry is None:
+            text = f"{name!r} is a dataset of a user's own, of which nothing stands under 'datasets'"
+            self._refuse(place, axes, "dataset", f"{text}; {manifest_command(name)} prints what does")
+            return None
+        if entry.checksum is None or entry.form is None or entry.shape is None or entry.classes is None:
+            missing = ", ".join(key for key in FACTS if getattr(entry, key) is None)
+            text = f"{missing} missing, which a dataset of a user's own needs; {manifest_command(name)} prints all"
+            self._note(("datasets", name), text)
+            return None
+        side, holds = self._side(place, axes)
+        data = DataSpec(
+            name=name,
+            checksum=entry.checksum,
+            train_images=entry.train,
+            test_images=entry.test,
+            facts=Facts(form=entry.form, shape=entry.shape, classes=entry.classes),
+        )
+        try:
+            if side is not None:
+                check_input(data, side)
+        except SpecError as error:
+            self._refuse(place, axes, "input", str(error))
+            return None
+        return data if holds else None
+
+    def _side(self, place: Path_, axes: dict[str, Scalar]) -> tuple[int | None, bool]:
+        """Return the side of the input that is asked for, and whether it holds."""
+        side = axes.get("input")
+        if side is None or (isinstance(side, int) and not isinstance(side, bool)):
+            return side, True
+        self._refuse(place, axes, "input", f"expected the side of the input in pixels, got {say(side)}")
+        return None, False
+
     def _fits(self, place: Path_, axes: dict[str, Scalar], model: ModelSpec, data: DataSpec) -> bool:
         """Check that a net can take images of the size; of a foreign one only a try can tell."""
         try:
             if not is_foreign(model.name):
-                check_images(model.name, dataset_info(data.name).form, data.shape, model.options)
+                check_images(model.name, data.info.form, data.shape, model.options)
         except SpecError as error:
             self._refuse(place, axes, "input", str(error))
             return False

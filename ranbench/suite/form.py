@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from ranbench.catalogue import Form
 from ranbench.records import PROBES
-from ranbench.spec import Count, Spec
+from ranbench.spec import Checksum, Classes, Count, Shape, Spec
 from ranbench.suite.document import say
 
 
@@ -35,11 +36,17 @@ class Paper(Spec):
     figure: int | None = Field(None, description="number of the figure")
 
 
-class Split(Spec):
-    """Sizes of a stratified split."""
+class DatasetEntry(Spec):
+    """What a suite says of a dataset: the sizes of a stratified split, and all other facts of a user's own."""
 
-    train: Count
-    test: Count
+    train: Count = Field(description="number of training images")
+    test: Count = Field(description="number of test images")
+    checksum: Checksum | None = Field(
+        None, description="of a user's own dataset, as 'ranbench data manifest' prints it: sha256 of its content"
+    )
+    form: Form | None = Field(None, description="of a user's own dataset: which form of the nets it is for")
+    shape: Shape | None = Field(None, description="of a user's own dataset: channels, height and width of its images")
+    classes: Classes | None = Field(None, description="of a user's own dataset: number of classes")
 
 
 class CellsBlock(Spec):
@@ -201,8 +208,9 @@ class SuiteFile(Spec):
     seeds: Annotated[int, Field(ge=0, le=1000)] = Field(
         description="seeds 0 to N-1 of every cell; 0: nothing is trained, the nets are counted"
     )
-    datasets: dict[str, Split] = Field(
-        default_factory=dict, description="split of datasets that have none of their own"
+    datasets: dict[str, DatasetEntry] = Field(
+        default_factory=dict,
+        description="split of datasets that have none of their own, and facts of a user's own datasets",
     )
     cells: CellsBlock
     probes: list[Literal[PROBES]] = Field(  # type: ignore[valid-type]

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ranbench.catalogue import dataset_info
 from ranbench.errors import Problem, SpecError, SuiteError, UsageError, nearest
 from ranbench.spec import Protocol, check_protocol
 from ranbench.suite.document import Document, clean
@@ -84,7 +83,7 @@ class ProtocolChoice:
     def check(self, protocols: Protocols, cells: Sequence[Cell]) -> None:
         """Check the protocol to run against the dataset of every cell."""
         # one that cannot be trained on is refused where it is named
-        trained = (cell.data for cell in cells if dataset_info(cell.data.name).trainable)
+        trained = (cell.data for cell in cells if cell.data.info.trainable)
         for data in dict.fromkeys(trained):
             try:
                 check_protocol(protocols.chosen, data)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ranbench.catalogue import DATASETS
+from ranbench.catalogue import DATASETS, FACTORY_NAME
 from ranbench.records import ALL_METRICS, CITED_METRICS
 from ranbench.suite.form import SuiteFile
 from ranbench.suite.values import AXES
@@ -36,7 +36,7 @@ def _narrowed(part: str, key: str, value: dict[str, Any]) -> dict[str, Any]:
     if key == "over":
         return {**value, "items": {"enum": list(AXES)}}
     if part == "SuiteFile" and key == "datasets":
-        return {**value, "propertyNames": {"enum": list(DATASETS)}}
+        return {**value, "propertyNames": {"anyOf": [{"enum": list(DATASETS)}, {"pattern": f"^{FACTORY_NAME}$"}]}}
     if part == "CellsBlock" and key == "matrix":
         return {**value, "propertyNames": {"enum": list(AXES)}}
     return _with_axes(value)

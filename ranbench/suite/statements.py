@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from ranbench.catalogue import DATASETS, NETS, dataset_info, has_known_depth, num_stages
+from ranbench.catalogue import DATASETS, NETS, has_known_depth, num_stages
 from ranbench.errors import Problem, nearest
 from ranbench.records import ALL_METRICS, CITED_METRICS, MODULE_METRICS, RESPONSE_METRICS, SIZE_METRICS
 from ranbench.suite.cells import unknown_axis
@@ -113,9 +113,10 @@ class Statements:
             place: Path_ = ("cited", index)
             if entry.metric in CITED_METRICS or self._metric(entry.metric, place):
                 self._unit(entry, place)
-            if entry.dataset is not None and entry.dataset not in DATASETS:
-                text = f"dataset {entry.dataset!r} is not known{nearest(entry.dataset, DATASETS)}"
-                self._note((*place, "dataset"), f"{text} (allowed: {', '.join(DATASETS)})")
+            known = dict.fromkeys((*DATASETS, *self.content.datasets))
+            if entry.dataset is not None and entry.dataset not in known:
+                text = f"dataset {entry.dataset!r} is not known{nearest(entry.dataset, known)}"
+                self._note((*place, "dataset"), f"{text} (allowed: {', '.join(known)})")
             if entry.model is not None and entry.model not in NETS:
                 text = f"net {entry.model!r} is not known{nearest(entry.model, NETS)}"
                 self._note((*place, "model"), f"{text} ('ranbench list models' prints all that can be cited)")
@@ -266,7 +267,7 @@ class Statements:
             text = f"the depth of {name!r} cannot be counted, so no claim about it can be judged"
             self._note((*place, "metric"), f"{text} (parameters and macs can)")
             return None
-        if entry.metric in MODULE_METRICS and not found.cell.model.modules(dataset_info(found.cell.data.name).form):
+        if entry.metric in MODULE_METRICS and not found.cell.model.modules(found.cell.data.info.form):
             self._note((*place, "metric"), f"{name!r} has no attention modules, so their number cannot be judged")
             return None
         if found.value <= 0:
@@ -373,7 +374,7 @@ def _trend_words(entry: TrendEntry) -> str:
 
 
 def _num_stages(cell: Cell) -> int | None:
-    return num_stages(cell.model.name, dataset_info(cell.data.name).form)
+    return num_stages(cell.model.name, cell.data.info.form)
 
 
 def _cells_of(claim: Claim) -> tuple[Cell, ...]:

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ranbench.catalogue import MOST_CLASSES
 from ranbench.errors import SpecError
 
 BATCH = 256
-MOST_CLASSES = 256  # a predicted class is kept in one byte
 
 
 @dataclass(frozen=True)

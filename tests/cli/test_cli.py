@@ -316,6 +316,21 @@ def test_validate_prints_every_problem_with_its_place(tmp_path: Path) -> None:
         (["report", "quickstart"], 7, "'ranbench run SUITE' makes one"),
         (["list", "modles"], 2, "did you mean 'models'?"),
         (["data", "fetch", "cifar"], 2, "did you mean 'cifar10'?"),
+        (["data", "verify", "mydata:photos"], 2, "is a user's own: only a suite knows it"),
+        (["data", "manifest", "digits"], 2, "data manifest digits: its facts are known, and no suite states them"),
+        (["data", "manifest", "mydata.photos"], 2, "did you mean 'mydata:photos'?"),
+        (["data", "manifest", "mydata:photos"], 2, "imports 'mydata' and runs its code; --trust-imports allows it"),
+        (
+            ["data", "manifest", "mydata:photos", "--form", "digit"],
+            2,
+            "--form 'digit': not known; did you mean 'digits'?",
+        ),
+        (
+            ["data", "manifest", "nowhere:photos", "--trust-imports"],
+            2,
+            "there is no module 'nowhere' where Python finds",
+        ),
+        (["complexity", "attention-56", "--dataset", "mydata:photos"], 2, "'ranbench data manifest mydata:photos"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

@@ -13,7 +13,8 @@ from torch import nn
 
 from ranbench.catalogue import NETS
 from ranbench.errors import EnvironmentProblem, SpecError
-from ranbench.models import build, factory_file
+from ranbench.factories import factory_file
+from ranbench.models import build
 from ranbench.models.library import CITED, factory_net, library_net
 
 DIGITS = (1, 8, 8)
@@ -88,7 +89,7 @@ def test_a_factory_of_the_current_folder_is_called_with_shape_and_classes(folder
     net = build("mynet:tiny", {}, DIGITS, 10, form="digits", trusted=True)
 
     assert net(torch.zeros(3, *DIGITS)).shape == (3, 10)
-    assert factory_file("mynet:tiny") == folder / "mynet.py"
+    assert factory_file("model", "mynet:tiny") == folder / "mynet.py"
 
 
 def test_a_factory_is_found_wherever_python_finds_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +173,7 @@ def test_what_a_user_s_module_does_wrong_is_told_in_one_line(folder: Path, name:
 
 
 def test_a_factory_without_a_file_has_no_identity(folder: Path) -> None:
-    assert refused(lambda: factory_file("sys:exit")) == (
+    assert refused(lambda: factory_file("model", "sys:exit")) == (
         "model 'sys:exit': the module has no file, by which its code could be told from other code"
     )
 

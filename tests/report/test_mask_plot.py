@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -43,6 +45,16 @@ def test_a_row_shows_an_image_and_every_map_of_it_with_what_it_is() -> None:
     assert len(figure.axes) == 2 + 2 * 2 + 2  # images, maps, bars
     assert CAPTION.strip() in " ".join(texts(figure))
     assert png(figure) == png(drawn(Group("stage 1", (column("before", 0, 2), column("mask", 0.25, 0.75, "two")))))
+
+
+def test_an_image_that_has_neither_one_channel_nor_three_is_shown_as_their_mean() -> None:
+    row = replace(GREY, pixels=np.linspace(0, 1, 16).reshape(2, 2, 4))
+
+    figure = mask_grid([row, COLOURED], [Group("stage 1", (column("mask", 0, 1),))], title="", caption=CAPTION)
+
+    first, second = [ax.images[0].get_array() for ax in figure.axes[:2]]
+    assert np.array_equal(first, row.pixels.mean(axis=2))
+    assert second.shape == COLOURED.pixels.shape
 
 
 def test_colours_are_shared_by_what_can_be_compared_and_by_nothing_else() -> None:

@@ -895,7 +895,7 @@ LACKING_HOST_MEMORY = [
 def test_lack_of_memory_for_a_dataset_is_one_line_and_nothing_is_recorded(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def swell(*_: object) -> None:
+    def swell(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr("ranbench.runner.loading.load", swell)
@@ -913,7 +913,7 @@ def test_lack_of_memory_for_a_dataset_is_one_line_and_nothing_is_recorded(
 def test_any_other_error_of_a_dataset_stays_what_it_is(
     suite: Suite, execute: Execute, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr("ranbench.runner.loading.load", fail)

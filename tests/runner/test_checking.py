@@ -130,7 +130,7 @@ def test_a_check_with_other_code_names_the_first_iteration_that_differs(
     monkeypatch.setattr(
         loop, "learning_rate", lambda schedule, total, step: rate(schedule, total, step) * (1 + step // 3)
     )
-    monkeypatch.setattr("ranbench.runner.checking.code_id", lambda: "c" * 64)
+    monkeypatch.setattr("ranbench.runner.checking.code_of_run", lambda *_: "c" * 64)
     told = Told()
 
     found = again(observer=told)
@@ -233,7 +233,10 @@ def test_a_stored_spec_that_this_version_reads_as_another_run_is_refused(record:
 def test_missing_data_is_told_before_anything_is_claimed(
     record: RunRecord, store: Store, again: Callable[..., Checked], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ranbench.runner.loading.load", lambda *_: (_ for _ in ()).throw(DataError("digits: gone")))
+    def gone(*_: object, **__: object) -> None:
+        raise DataError("digits: gone")
+
+    monkeypatch.setattr("ranbench.runner.loading.load", gone)
 
     with pytest.raises(DataError, match="digits: gone"):
         again()

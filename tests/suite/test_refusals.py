@@ -427,7 +427,7 @@ SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
         "dataset: digit",
         [
             "tiny.yaml:9:32: cells.fixed.dataset: dataset 'digit' is not known; did you mean 'digits'? "
-            "(allowed: cifar10, cifar100, imagenet, digits)",
+            "(allowed: cifar10, cifar100, imagenet, digits, package.module:factory)",
             "tiny.yaml:7:3: datasets.digits: no cell of the suite has this dataset; did you mean 'digit'?",
         ],
     ),
