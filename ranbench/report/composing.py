@@ -30,7 +30,7 @@ from ranbench.report.document import (
 )
 from ranbench.report.layout import Grid, one_line
 from ranbench.report.pages import Filters, content, rendered
-from ranbench.report.pictures import Picture
+from ranbench.report.shown import Picture
 from ranbench.report.values import Tables
 from ranbench.suite import Suite
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ranbench.report.layout import Grid
-from ranbench.report.pictures import Picture
+from ranbench.report.shown import Picture
 
 
 @dataclass(frozen=True)

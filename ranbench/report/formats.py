@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ranbench.counts import Counts
 from ranbench.records import RunRecord
@@ -15,12 +15,16 @@ from ranbench.report import latex, sheets, web
 from ranbench.report.composing import compose
 from ranbench.report.document import Block, Table
 from ranbench.report.inlining import inlined
-from ranbench.report.pages import commands, page
-from ranbench.report.pictures import Made, Series, draw, pictures, remove_stale
-from ranbench.report.style import pdf, svg
+from ranbench.report.pages import commands, page, page_name
+from ranbench.report.pictures import Series, pictures, remove_stale
+from ranbench.report.shown import Made
+from ranbench.report.style import pdf, png, svg
 from ranbench.report.tables import tables
 from ranbench.report.values import Tables
 from ranbench.suite import Suite
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,11 @@ class Report:
         return pictures(self.tables, self.series)
 
     @cached_property
+    def figures(self) -> dict[str, Figure]:
+        """The drawn pictures by their file names: drawn once, and saved in every format."""
+        return {picture.file: make() for picture, make in self.pictures}
+
+    @cached_property
     def document(self) -> tuple[Block, ...]:
         """The page without a format."""
         shown = [picture for picture, _ in self.pictures]
@@ -50,6 +59,8 @@ class Report:
 
 def write(report: Report, out: Path, formats: Sequence[str] = ("md",)) -> tuple[Path, ...]:
     """Write ``out/NAME.FORMAT`` and what belongs to it, in ``out/NAME/``. Equal records give equal bytes.
+
+    NAME is that of the suite, with the protocol where it is another than the suite's own: ``table3.smoke``.
 
     Args:
         report: what is written.
@@ -104,41 +115,46 @@ def report(
 
 
 def _markdown(report: Report, out: Path) -> list[Path]:
-    draw(report.tables, report.series, out / report.suite.name)
-    return [_written(out / f"{report.suite.name}.md", text_of(report, "md"))]
+    folder = out / page_name(report.suite)
+    remove_stale(folder, report.figures, ".png")
+    if report.figures:
+        folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in report.figures.items():
+        (folder / name).write_bytes(png(figure))
+    return [_written(out / f"{page_name(report.suite)}.md", text_of(report, "md"))]
 
 
 def _html(report: Report, out: Path) -> list[Path]:
     drawings = {
-        picture.file: inlined(svg(make()), f"picture-{number}", picture.title)
-        for number, (picture, make) in enumerate(report.pictures, 1)
+        picture.file: inlined(svg(report.figures[picture.file]), f"picture-{number}", picture.title)
+        for number, (picture, _) in enumerate(report.pictures, 1)
     }
-    return [_written(out / f"{report.suite.name}.html", web.page(report.document, drawings))]
+    return [_written(out / f"{page_name(report.suite)}.html", web.page(report.document, drawings))]
 
 
 def _json(report: Report, out: Path) -> list[Path]:
-    return [_written(out / f"{report.suite.name}.json", text_of(report, "json"))]
+    return [_written(out / f"{page_name(report.suite)}.json", text_of(report, "json"))]
 
 
 def _latex(report: Report, out: Path) -> list[Path]:
-    folder = out / report.suite.name
+    folder = out / page_name(report.suite)
     folder.mkdir(exist_ok=True)
     tables_ = {f"{block.name}.tex": latex.table(block) for block in report.document if isinstance(block, Table)}
     drawings = {picture.file: Path(picture.file).with_suffix(".pdf").name for picture, _ in report.pictures}
     remove_stale(folder, drawings.values(), ".pdf")
-    for picture, make in report.pictures:
-        (folder / drawings[picture.file]).write_bytes(pdf(make()))
+    for name, figure in report.figures.items():
+        (folder / drawings[name]).write_bytes(pdf(figure))
     for old in folder.glob("*.tex"):
         if old.name not in tables_ and latex.is_table(old.read_text(encoding="utf-8", errors="replace")):
             old.unlink()
     for name, text in tables_.items():
         _written(folder / name, text)
-    page_ = latex.page(report.document, drawings, report.suite.name)
-    return [_written(out / f"{report.suite.name}.tex", page_)]
+    page_ = latex.page(report.document, drawings, page_name(report.suite))
+    return [_written(out / f"{page_name(report.suite)}.tex", page_)]
 
 
 def _csv(report: Report, out: Path) -> list[Path]:
-    folder = out / report.suite.name
+    folder = out / page_name(report.suite)
     folder.mkdir(exist_ok=True)
     texts = sheets.sheets(report.tables)
     for name in sheets.NAMES:

@@ -29,11 +29,11 @@ from ranbench.report.layout import (
     verdict_mark,
 )
 from ranbench.report.notes import seeds
-from ranbench.report.pictures import Picture
+from ranbench.report.shown import Picture
 from ranbench.report.tables import BEST, RESULT, WRONG_LABELS
 from ranbench.report.values import CitedRow, Section, Tables, VerdictRow
 from ranbench.spec import Protocol
-from ranbench.suite import Suite, Value, count_words, shipped_suites
+from ranbench.suite import Suite, Value, count_words, protocol_options, shipped_suites
 
 Filters: TypeAlias = dict[str, Callable[[Any], str]]
 TEMPLATES = Path(__file__).with_name("templates")
@@ -87,6 +87,8 @@ def content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare
         "built": built,
         "compare": compare,
         "source": _source(suite),
+        "name": page_name(suite),
+        "elsewhere": [_elsewhere(suite, section, compare=compare) for section in built.others],
         "datasets": built.datasets,
         "outcomes": _outcomes(built),
         "marks": MARKS,
@@ -129,6 +131,35 @@ def _marks(suite: Suite, built: Tables, metric: str) -> dict[int, str]:
     claims = [claim for claim in suite.claims if isinstance(claim, Value) and claim.metric == metric]
     return {
         suite.cells.index(claim.cell) + 1: verdict_mark(verdicts[claim.id]) for claim in claims if claim.id in verdicts
+    }
+
+
+def page_name(suite: Suite) -> str:
+    """Name the files of a page: by the suite, and by the protocol where it is another than the suite's own.
+
+    So a page of smoke runs does not take the place of the page of the suite. No name of a suite has a dot in it.
+    """
+    words = shlex.split(suite.options)
+    chosen = dict(zip(words[::2], words[1::2], strict=True))
+    if not {"--protocol", "--factor"} & chosen.keys():
+        return suite.name
+    factor = f"-{chosen['--factor']}" if "--factor" in chosen else ""
+    return f"{suite.name}.{suite.protocol_name}{factor}"
+
+
+def _elsewhere(suite: Suite, section: Section, *, compare: bool) -> dict[str, str | None]:
+    """Say at the head of a page which runs of another protocol there are, and how to see them by themselves."""
+    count, states = len(section.runs), Counter(run.state for run in section.runs)
+    known = ", ".join(f"{'all' if number == count > 1 else number} {state}" for state, number in states.items())
+    cells = [suite.cells[row.cell - 1] for row in section.results.rows]
+    options = protocol_options(suite, section.protocol, cells)
+    command = None if options is None else f"ranbench report {_argument(suite)}{options}"
+    return {
+        "runs": f"{count} {section.fidelity} {'run' if count == 1 else 'runs'} ({known})",
+        "protocol": protocol_words(section.protocol),
+        "stand": "stands" if count == 1 else "stand",
+        "enter": "enters" if count == 1 else "enter",
+        "command": f"{command}{' --compare' if compare else ''}" if command else None,
     }
 
 
@@ -221,16 +252,21 @@ def _source(suite: Suite) -> str:
 
 
 def commands(suite: Suite, built: Tables, *, compare: bool) -> tuple[str, ...]:
-    """The commands that make this report again; a suite outside the working folder is named without its folder."""
+    """The commands that make this report again."""
+    named = _argument(suite)
+    report = f"ranbench report {named}{suite.options}{' --compare' if compare else ''}"
+    report += "".join(f" --against {shlex.quote(' '.join(one.name.split()))}" for one in built.sets if one.name != OURS)
+    own = any(cell.model.factory or cell.data.factory for cell in suite.cells)
+    trust = " --trust-imports" if own else ""
+    return (f"ranbench run {named}{suite.options}{trust}", report)
+
+
+def _argument(suite: Suite) -> str:
+    """Name a suite on a command line; one outside the working folder is named without its folder."""
     path = Path(suite.file)
     if path.is_absolute():
         installed = path.parent.resolve() == shipped_suites().resolve()
         argument = suite.name if installed else f"suites/{suite.name}.yaml"
     else:
         argument = path.as_posix()
-    named = shlex.quote(" ".join(argument.split()))
-    report = f"ranbench report {named}{suite.options}{' --compare' if compare else ''}"
-    report += "".join(f" --against {shlex.quote(' '.join(one.name.split()))}" for one in built.sets if one.name != OURS)
-    own = any(cell.model.factory or cell.data.factory for cell in suite.cells)
-    trust = " --trust-imports" if own else ""
-    return (f"ranbench run {named}{suite.options}{trust}", report)
+    return shlex.quote(" ".join(argument.split()))

@@ -12,24 +12,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ranbench.report.style import (
-    COLOURS,
     DPI,
     GREY,
     INK,
-    LINES,
-    MARKERS,
     OUTCOME_COLOURS,
     PALE,
     WIDTH,
+    colour,
     drawing,
     label_width,
+    line,
     margins,
+    marker,
     safe,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+FEW, MANY = 12, 40  # rows of a forest that may stand wide apart, seeds of a cell that crowd its line
 
 
 @dataclass(frozen=True)
@@ -68,10 +71,19 @@ class Strip:
     published: float | None = None
     absent: str | None = None
 
+    @property
+    def drawn(self) -> list[float]:
+        """Every value that is drawn."""
+        ends = [self.mean + sign * (self.half_interval or 0.0) for sign in (-1, 1)] if self.mean is not None else []
+        return [*self.values, *ends, *([] if self.published is None else [self.published])]
+
 
 @dataclass(frozen=True)
 class Effect:
-    """One claim: effect with bounds against ``threshold``, which is a line for better and a band for value claims."""
+    """One claim: effect with bounds against ``threshold``, which is a line for better and a band for value claims.
+
+    ``member``: one comparison of the claim above it.
+    """
 
     label: str
     kind: Literal["better", "value"]
@@ -81,6 +93,13 @@ class Effect:
     effect: float | None = None
     low: float | None = None
     high: float | None = None
+    member: bool = False
+
+    @property
+    def drawn(self) -> list[float]:
+        """Every value that is drawn."""
+        edges = [-self.threshold, self.threshold] if self.kind == "value" else [self.threshold or None]
+        return [value for value in (*edges, self.effect, self.low, self.high) if value is not None]
 
 
 def learning_curves(panels: Sequence[Panel], *, label: str, zero: float) -> Figure:
@@ -116,8 +135,11 @@ def learning_curves(panels: Sequence[Panel], *, label: str, zero: float) -> Figu
     return figure
 
 
-def seeds_strip(rows: Sequence[Strip], *, label: str) -> Figure:
-    """Draw one line a cell: a dot per seed, the mean with its 95 % interval, and a diamond for the paper's value."""
+def seeds_strip(rows: Sequence[Strip], *, label: str, limits: tuple[float, float] | None = None) -> Figure:
+    """Draw one line a cell: a dot per seed, the mean with its 95 % interval, and a diamond for the paper's value.
+
+    ``limits``: lowest and highest value of all parts, where these rows are a part.
+    """
     height = 0.95 + 0.36 * len(rows)
     with drawing(height) as figure:
         ax = figure.subplots()
@@ -125,27 +147,40 @@ def seeds_strip(rows: Sequence[Strip], *, label: str) -> Figure:
         _rows(ax, [row.label for row in rows])
         for place, row in enumerate(rows):
             _strip(ax, place, row)
-        if not any(row.values or row.published is not None for row in rows):
+        if limits:
+            _scale(ax, limits)
+        elif not any(row.values or row.published is not None for row in rows):
             ax.set_xticks([])
         ax.set_xlabel(label)
         _key(ax, rows)
     return figure
 
 
-def forest(rows: Sequence[Effect], *, label: str, nothing: float = 0.0) -> Figure:
+def forest(
+    rows: Sequence[Effect], *, label: str, nothing: float = 0.0, limits: tuple[float, float] | None = None
+) -> Figure:
     """Draw effects with their bounds: right of the tick is better; the grey band is a value claim's margin.
 
-    ``nothing``: where there is no effect, 0 for a difference and 1 for a ratio.
+    Args:
+        rows: claims, each followed by its single comparisons.
+        label: of the axis.
+        nothing: where there is no effect, 0 for a difference and 1 for a ratio.
+        limits: lowest and highest value of all parts, where these rows are a part.
     """
-    height = 0.85 + 0.44 * len(rows)
+    height = 0.85 + (0.44 if len(rows) <= FEW else 0.36) * len(rows)
     with drawing(height) as figure:
         ax = figure.subplots()
         margins(figure, left=label_width([row.label for row in rows]), right=1.35, top=0.15, bottom=0.5)
         _rows(ax, [row.label for row in rows])
+        for row, name in zip(rows, ax.get_yticklabels(), strict=True):
+            if row.member:
+                name.set(color=GREY, fontsize=7.5)
         ax.axvline(nothing, color=GREY, linewidth=0.9)
         for place, row in enumerate(rows):
             _effect(ax, place, row)
-        if all(row.effect is None for row in rows) and not any(row.threshold for row in rows):
+        if limits:
+            _scale(ax, limits)
+        elif all(row.effect is None for row in rows) and not any(row.threshold for row in rows):
             ax.set_xlim(-1, 1)
             ax.set_xticks([0])
         else:
@@ -154,16 +189,21 @@ def forest(rows: Sequence[Effect], *, label: str, nothing: float = 0.0) -> Figur
     return figure
 
 
+def _scale(ax: Axes, limits: tuple[float, float]) -> None:
+    """Give a part the scale of all."""
+    room = 0.08 * (limits[1] - limits[0]) or 1.0
+    ax.set_xlim(limits[0] - room, limits[1] + room)
+
+
 def _curve(ax: Axes, curve: Curve, zero: float) -> None:
     if not curve.steps:
         return
-    colour, mean = COLOURS[curve.style % len(COLOURS)], [max(value, zero) for value in curve.mean]
-    line = LINES[curve.style % len(LINES)]
-    marker = MARKERS[curve.style % len(MARKERS)] if len(mean) == 1 else None
-    ax.plot(curve.steps, mean, color=colour, linestyle=line, linewidth=1.6, marker=marker, markersize=5, clip_on=False)
+    shade, mean = colour(curve.style), [max(value, zero) for value in curve.mean]
+    look: dict[str, Any] = {"color": shade, "linestyle": line(curve.style), "linewidth": 1.6, "markersize": 5}
+    ax.plot(curve.steps, mean, marker=marker(curve.style) if len(mean) == 1 else None, clip_on=False, **look)
     if curve.low:
         low, high = ([max(value, zero) for value in side] for side in (curve.low, curve.high))
-        ax.fill_between(curve.steps, low, high, color=colour, alpha=0.18, linewidth=0)
+        ax.fill_between(curve.steps, low, high, color=shade, alpha=0.18, linewidth=0)
 
 
 def _log_limits(ax: Axes, panels: Sequence[Panel], zero: float) -> None:
@@ -193,7 +233,7 @@ def _end_labels(ax: Axes, panel: Panel, zero: float) -> None:
     places = apart([(y - bottom) / (top - bottom) for y in wanted], gap)
     for curve, place in zip(drawn, places, strict=True):
         style: dict[str, Any] = {
-            "color": COLOURS[curve.style % len(COLOURS)],
+            "color": colour(curve.style),
             "va": "center",
             "fontsize": 8,
             "clip_on": False,
@@ -218,6 +258,20 @@ def apart(places: Sequence[float], gap: float) -> list[float]:
     return [moved[index] for index in range(len(places))]
 
 
+def inside(places: Sequence[float], gap: float) -> list[float]:
+    """Move places that keep ``gap`` into the span from 0 to 1, as far as there is room for all."""
+    moved = list(places)
+    limit = 1.0
+    for index in sorted(range(len(moved)), key=lambda i: -moved[i]):
+        moved[index] = min(moved[index], limit)
+        limit = moved[index] - gap
+    limit = 0.0
+    for index in sorted(range(len(moved)), key=lambda i: moved[i]):
+        moved[index] = max(moved[index], limit)
+        limit = moved[index] + gap
+    return moved
+
+
 def _start(places: Sequence[float], group: Sequence[int], gap: float) -> float:
     return sum(places[index] for index in group) / len(group) - gap * (len(group) - 1) / 2
 
@@ -238,15 +292,15 @@ def _rows(ax: Axes, labels: Sequence[str]) -> None:
 
 
 def _strip(ax: Axes, place: int, row: Strip) -> None:
-    colour = COLOURS[row.style % len(COLOURS)]
     if row.published is not None:
         ax.plot([row.published], [place], "D", markersize=6.5, markerfacecolor="white", markeredgecolor=INK, zorder=2)
     if not row.values:
         _absent(ax, place, row.absent or "")
         return
     fan = [place + 0.22 * (2 * (i + 0.5) / len(row.values) - 1) for i in range(len(row.values))]
-    marker = MARKERS[row.style % len(MARKERS)]
-    ax.plot(row.values, fan, marker, color=colour, markersize=4, alpha=0.75, markeredgewidth=0, zorder=3)
+    look: dict[str, Any] = {"color": colour(row.style), "markeredgewidth": 0, "zorder": 3}
+    look |= {"markersize": 4, "alpha": 0.75} if len(row.values) <= MANY else {"markersize": 2.5, "alpha": 0.4}
+    ax.plot(row.values, fan, marker(row.style), **look)
     if row.mean is not None:
         ax.plot([row.mean] * 2, [place - 0.3, place + 0.3], "-", color=INK, linewidth=1.8, zorder=4)
         if row.half_interval is not None:
@@ -293,14 +347,17 @@ def _effect(ax: Axes, place: int, row: Effect) -> None:
     if row.effect is None:
         _absent(ax, place, "no effect to show")
         return
-    colour = OUTCOME_COLOURS.get(row.outcome, GREY)
+    shade = OUTCOME_COLOURS.get(row.outcome, GREY)
+    thick, large = (1.1, 4.0) if row.member else (1.8, 6.0)
     if row.low is not None and row.high is not None:
-        ax.plot([row.low, row.high], [place, place], "-", color=colour, linewidth=1.8, zorder=3)
-        ax.plot([row.low, row.high], [place, place], "|", color=colour, markersize=7, markeredgewidth=1.8, zorder=3)
-    face = "white" if row.low is None else colour
-    marker = "o" if row.kind == "better" else "s"
-    ax.plot([row.effect], [place], marker, markersize=6, markerfacecolor=face, markeredgecolor=colour, zorder=4)
+        ax.plot([row.low, row.high], [place, place], "-", color=shade, linewidth=thick, zorder=3)
+        ax.plot([row.low, row.high], [place, place], "|", color=shade, markersize=7, markeredgewidth=thick, zorder=3)
+    face = "white" if row.low is None else shade
+    shape = "o" if row.kind == "better" else "s"
+    ax.plot([row.effect], [place], shape, markersize=large, markerfacecolor=face, markeredgecolor=shade, zorder=4)
 
 
 def _absent(ax: Axes, place: int, text: str) -> None:
-    ax.text(0.01, place, text, transform=ax.get_yaxis_transform(), va="center", color=GREY, style="italic", fontsize=8)
+    behind: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+    look: dict[str, Any] = {"va": "center", "color": GREY, "style": "italic", "fontsize": 8, "bbox": behind}
+    ax.text(0.01, place, text, transform=ax.get_yaxis_transform(), **look)

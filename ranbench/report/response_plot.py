@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ranbench.report.plots import apart
-from ranbench.report.style import COLOURS, GREY, INK, LINES, MARKERS, PALE, WIDTH, drawing, margins, safe
+from ranbench.report.style import GREY, INK, PALE, WIDTH, colour, drawing, line, margins, marker, safe
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,14 +91,19 @@ def _printed(trace: Trace) -> list[float]:
 
 
 def _style(trace: Trace) -> dict[str, Any]:
-    return {"color": COLOURS[trace.style % len(COLOURS)], "linestyle": LINES[trace.style % len(LINES)]}
+    return {"color": colour(trace.style), "linestyle": line(trace.style)}
 
 
 def _relative(ax: Axes, trace: Trace) -> None:
     _line(ax, trace, trace.relative)
-    marker = MARKERS[trace.style % len(MARKERS)]
     places = [point.place for point in trace.relative]
-    ax.plot(places, [point.mean for point in trace.relative], marker, color=_style(trace)["color"], markersize=5)
+    ax.plot(
+        places,
+        [point.mean for point in trace.relative],
+        marker(trace.style),
+        color=_style(trace)["color"],
+        markersize=5,
+    )
     if trace.published:
         edge = {"markerfacecolor": "white", "markeredgecolor": _style(trace)["color"], "markeredgewidth": 1.4}
         ax.plot(*zip(*trace.published, strict=True), "D", markersize=6.5, zorder=1.5, clip_on=False, **edge)
@@ -106,10 +111,10 @@ def _relative(ax: Axes, trace: Trace) -> None:
 
 def _absolute(ax: Axes, trace: Trace) -> None:
     _line(ax, trace, trace.absolute)
-    marker, colour = MARKERS[trace.style % len(MARKERS)], _style(trace)["color"]
+    shape, shade = marker(trace.style), _style(trace)["color"]
     for size, whole in ((5.0, True), (2.5, False)):
         points = [point for point in trace.absolute if point.place.is_integer() is whole]
-        ax.plot([p.place for p in points], [p.mean for p in points], marker, color=colour, markersize=size)
+        ax.plot([p.place for p in points], [p.mean for p in points], shape, color=shade, markersize=size)
 
 
 def _line(ax: Axes, trace: Trace, points: Sequence[Spread]) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from ranbench.catalogue import DATASETS
 from ranbench.claims import Verdict
 from ranbench.counts import Counts, Recorded, lookup, size_of
 from ranbench.records import MODULE_METRICS, SIZE_METRICS
 from ranbench.report.values import CitedRow, Size, SizeRow
-from ranbench.spec import complexity_key
+from ranbench.spec import DataSpec, ModelSpec, complexity_key
 from ranbench.suite import Cell, Counted, Suite
+from ranbench.suite.form import CitedEntry
 
 STORED = "the package's stored count; no run has counted this net"
 
@@ -38,8 +40,40 @@ def size_rows(
 
 
 def cited_rows(suite: Suite) -> tuple[CitedRow, ...]:
-    """Return the numbers that the paper cites for nets that are not run here."""
-    return tuple(CitedRow(**entry.model_dump()) for entry in suite.cited)
+    """Return the numbers that the paper cites for nets that are not run here, with the counts of those nets."""
+    return tuple(
+        CitedRow(
+            **entry.model_dump(),
+            parameters=_cited_count(suite, entry, "parameters"),
+            macs=_cited_count(suite, entry, "macs"),
+        )
+        for entry in suite.cited
+    )
+
+
+def _cited_count(suite: Suite, entry: CitedEntry, metric: str) -> float | None:
+    """Return a count of a cited net: the one cited beside it, or printed for a cell with that net, or an exact one."""
+    for other in suite.cited:
+        if (other.name, other.metric) == (entry.name, metric) and other.dataset in (None, entry.dataset):
+            return other.value
+    if entry.model is None:
+        return None
+    for printed in suite.published:
+        same = (printed.cell.model.name, printed.metric) == (entry.model, metric)
+        if same and entry.dataset in (None, printed.cell.data.name):
+            return printed.value
+    model, data = ModelSpec(name=entry.model), _cited_data(suite, entry)
+    return size_of(metric, lookup(model, data), model, data) if data else None
+
+
+def _cited_data(suite: Suite, entry: CitedEntry) -> DataSpec | None:
+    """Return the images that a cited net takes: those of a cell with it, else of the dataset, if there is but one."""
+    cells = [cell for cell in suite.cells if entry.dataset in (None, cell.data.name)]
+    named = [cell.data for cell in cells if cell.model.name == entry.model]
+    found = list(dict.fromkeys(named or [cell.data for cell in cells]))
+    if entry.dataset in DATASETS and not found:
+        return DataSpec.of(str(entry.dataset))
+    return found[0] if len(found) == 1 else None
 
 
 def _row(

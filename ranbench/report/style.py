@@ -25,6 +25,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 OUTCOME_COLOURS = {"reproduced": COLOURS[0], "not reproduced": COLOURS[1]}
 GREY, PALE, INK = "#767676", "#E4E4E4", "#222222"
 DPI = 150
+NOTE = 0.17  # inches of a line of what is missing, beneath a picture
 WIDTH = 7.0
 _STYLE: Any = {
     "font.family": "DejaVu Sans",
@@ -46,6 +47,21 @@ _STYLE: Any = {
     "svg.hashsalt": "ranbench",  # names inside depend on nothing but the figure
     "pdf.fonttype": 42,
 }
+
+
+def colour(style: int) -> str:
+    """Return the colour of a style, of which there may be more than colours."""
+    return COLOURS[style % len(COLOURS)]
+
+
+def line(style: int) -> Any:
+    """Return the line of a style; where colours come again, they come with another line."""
+    return LINES[(style + style // len(COLOURS)) % len(LINES)]
+
+
+def marker(style: int) -> str:
+    """Return the marker of a style; where colours come again, they come with another marker."""
+    return MARKERS[(style + style // len(COLOURS)) % len(MARKERS)]
 
 
 @contextmanager
@@ -118,3 +134,10 @@ def safe(text: str, limit: int) -> str:
     line = line if len(line) <= limit else f"{line[: limit - 1]}…"
     known = (char if char.isprintable() and font.get_char_index(ord(char)) else "\ufffd" for char in line)
     return "".join(known).replace("$", r"\$")
+
+
+def notes(figure: Figure, lines: Sequence[str]) -> None:
+    """Write lines at the lower edge, in grey: what is missing. They take ``NOTE`` inches each."""
+    for row, words in enumerate(reversed(lines)):
+        height = (0.07 + NOTE * row) / figure.get_figheight()
+        figure.text(0.08 / WIDTH, height, safe(words, 120), style="italic", fontsize=8, color=GREY)

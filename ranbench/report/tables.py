@@ -249,6 +249,7 @@ def _cost(
         parameters=counts.parameters if counts else None,
         macs=counts.macs if counts else None,
         train_macs=counts.training_macs(images) if counts else None,
+        depth=counts.depth if counts else None,
         runs=len(runs),
         seconds=_middle(runs, "train_seconds"),
         images_per_s=_middle(runs, "images_per_s"),

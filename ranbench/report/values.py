@@ -144,7 +144,11 @@ class SizeRow:
 
 @dataclass(frozen=True)
 class CitedRow:
-    """A number that the paper cites for a net that is not run here."""
+    """A number that the paper cites for a net that is not run here.
+
+    ``model``: the net of the catalogue that it is of. ``parameters`` and ``macs``: the paper's counts of it where it
+    prints them, else exact ones; None where there are none.
+    """
 
     name: str
     metric: str
@@ -154,13 +158,17 @@ class CitedRow:
     note: str | None
     dataset: str | None = None
     approximate: bool = False
+    model: str | None = None
+    parameters: float | None = None
+    macs: float | None = None
 
 
 @dataclass(frozen=True)
 class CostRow:
     """Size of a cell's net and what its runs took on one kind of machine (``environment`` None where none is done).
 
-    ``macs`` is one forward pass on one image; ``train_macs`` a whole run, each step counted as three forward passes.
+    ``macs`` is one forward pass on one image; ``train_macs`` a whole run, each step counted as three forward passes;
+    ``depth`` the trunk depth, None where it is not known.
     """
 
     cell: int
@@ -170,6 +178,7 @@ class CostRow:
     parameters: int | None
     macs: int | None
     train_macs: int | None
+    depth: int | None
     runs: int
     seconds: float | None
     images_per_s: float | None

@@ -15,7 +15,7 @@ from ranbench.errors import UsageError, nearest, one_line
 
 KINDS: tuple[Literal["md", "json"], ...] = ("md", "json")
 _ABSENT = object()
-_COMMAND = re.compile(r"ranbench (?:run|report) .*")
+_COMMAND = re.compile(r"(?: A page of such runs: `)?ranbench (?:run|report) .*")  # the page's own, or of other runs
 _FLAGS = {"--compare"}
 _OPTIONS = {"--protocol", "--factor", "--seeds", "--against"}
 

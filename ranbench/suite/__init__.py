@@ -2,6 +2,7 @@
 
 from ranbench.suite.files import find_suite, load_protocol, protocol_files, shipped_suites
 from ranbench.suite.load import load_suite, recorded_suite
+from ranbench.suite.protocols import protocol_options
 from ranbench.suite.reading import read_text
 from ranbench.suite.values import (
     AXES,
@@ -17,6 +18,7 @@ from ranbench.suite.values import (
     Tested,
     Trend,
     Value,
+    axis_text,
     count_words,
     scaled,
     size_unit,
@@ -37,11 +39,13 @@ __all__ = [
     "Tested",
     "Trend",
     "Value",
+    "axis_text",
     "count_words",
     "find_suite",
     "load_protocol",
     "load_suite",
     "protocol_files",
+    "protocol_options",
     "read_text",
     "recorded_suite",
     "scaled",

@@ -174,6 +174,7 @@ class CitedEntry(Spec):
     """A number that the paper cites for a net which is not run here."""
 
     name: str
+    model: str | None = Field(None, description="the net of the catalogue that it is of, whose counts pictures take")
     dataset: str | None = Field(None, description="the dataset that it is of, where the suite has several")
     metric: str
     value: float

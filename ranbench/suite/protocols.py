@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from ranbench.errors import Problem, SpecError, SuiteError, UsageError, nearest
 from ranbench.spec import Protocol, check_protocol
 from ranbench.suite.document import Document, clean
-from ranbench.suite.files import protocol_of
+from ranbench.suite.files import protocol_files, protocol_of
 from ranbench.suite.form import Reduction, SuiteFile
+from ranbench.suite.reading import parse, read
 from ranbench.suite.reduction import reduced
-from ranbench.suite.values import Cell, Protocols
+from ranbench.suite.values import Cell, Protocols, Suite
 
 KEYS = ("reference", "protocol", "factor")
 # The protocols that a suite may name, and how each is read.
@@ -185,3 +188,40 @@ class ProtocolChoice:
 
     def _note(self, key: str, text: str) -> None:
         self.found.append(self.document.problem((key,), text))
+
+
+def protocol_options(suite: Suite, wanted: Protocol, cells: Sequence[Cell]) -> str | None:
+    """Return the command-line options under which ``cells`` of a suite are run by the protocol ``wanted``.
+
+    None where no protocol that is known here gives it: which one a run was made with is not recorded by its name.
+    """
+    for options, protocol in _choices(suite, wanted.iterations):
+        if any(cell.resolved(protocol) == wanted for cell in cells):
+            return options
+    return None
+
+
+def _choices(suite: Suite, iterations: int) -> Iterator[tuple[str, Protocol]]:
+    """Every protocol that can be asked for, one that takes a factor with that which gives so many iterations.
+
+    The factor is named even where the file has the same one: a suite may have another for its own protocol.
+    """
+    factor = float(f"{iterations / suite.reference.iterations:.6g}")
+    for name, read_it in _known(suite).items():
+        try:
+            loaded = protocol_of(read_it())
+            if isinstance(loaded, Protocol):
+                yield f" --protocol {name}", loaded
+            elif loaded.factor is None:
+                yield f" --protocol {name}", reduced(suite.reference, loaded)
+            elif 0 < factor < 1:
+                yield f" --protocol {name} --factor {factor:g}", reduced(suite.reference, loaded, factor)
+        except (SuiteError, ValueError):  # a file that is no protocol, or leaves nothing of this reference
+            continue
+
+
+def _known(suite: Suite) -> Sources:
+    """The protocols of the package, those beside the suite's file, and those that came with the suite."""
+    files = {name: partial(read, file) for name, file in protocol_files(Path(suite.file).parent).items()}
+    came_with = {name: partial(parse, f"{name}.yaml", text) for name, text in suite.protocol_texts.items()}
+    return {**files, **came_with}

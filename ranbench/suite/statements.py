@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from ranbench.catalogue import DATASETS, has_known_depth, num_stages
+from ranbench.catalogue import DATASETS, NETS, has_known_depth, num_stages
 from ranbench.errors import Problem, nearest
 from ranbench.records import ALL_METRICS, CITED_METRICS, MODULE_METRICS, RESPONSE_METRICS, SIZE_METRICS
 from ranbench.suite.cells import unknown_axis
@@ -34,6 +34,7 @@ from ranbench.suite.values import (
     Ratio,
     Trend,
     Value,
+    axis_text,
     count_words,
     size_unit,
     words,
@@ -116,6 +117,9 @@ class Statements:
             if entry.dataset is not None and entry.dataset not in known:
                 text = f"dataset {entry.dataset!r} is not known{nearest(entry.dataset, known)}"
                 self._note((*place, "dataset"), f"{text} (allowed: {', '.join(known)})")
+            if entry.model is not None and entry.model not in NETS:
+                text = f"net {entry.model!r} is not known{nearest(entry.model, NETS)}"
+                self._note((*place, "model"), f"{text} ('ranbench list models' prints all that can be cited)")
         return tuple(self.content.cited)
 
     def deviations(self) -> tuple[DeviationEntry, ...]:
@@ -165,7 +169,10 @@ class Statements:
         if len(sides[0]) == 1:
             self._note((*place, "over"), "there is one value only to range over; leave this key out")
             return ()
-        pairs = [Pair(cell, sides[1][values], ", ".join(map(str, values))) for values, cell in sides[0].items()]
+        pairs = [
+            Pair(cell, sides[1][values], ", ".join(map(axis_text, entry.over, values)))
+            for values, cell in sides[0].items()
+        ]
         return self._distinct(pairs, place)
 
     def _distinct(self, pairs: list[Pair], place: Path_) -> tuple[Pair, ...]:

@@ -34,11 +34,16 @@ class Cell:
         return all(self.axes.get(axis) == value for axis, value in selector.items())
 
     def run(self, protocol: Protocol, seed: int) -> RunSpec:
-        """Resolve to a run spec; a part of the test set that is all of it is not called a part."""
+        """Resolve to a run spec."""
+        own = self.resolved(protocol)
+        return RunSpec(model=self.model, data=self.data, noise=self.noise, protocol=own, seed=seed)
+
+    def resolved(self, protocol: Protocol) -> Protocol:
+        """Return a protocol as runs of this cell have it: a part of the test set that is all of it is no part."""
         evaluation = protocol.evaluation
-        if evaluation.images is not None and evaluation.images >= self.data.test_images:
-            protocol = protocol.model_copy(update={"evaluation": evaluation.model_copy(update={"images": None})})
-        return RunSpec(model=self.model, data=self.data, noise=self.noise, protocol=protocol, seed=seed)
+        if evaluation.images is None or evaluation.images < self.data.test_images:
+            return protocol
+        return protocol.model_copy(update={"evaluation": evaluation.model_copy(update={"images": None})})
 
 
 @dataclass(frozen=True)
@@ -269,7 +274,7 @@ class Suite:
     def label(self, cell: Cell) -> str:
         """Name a cell by the axes that vary in this suite, for instance ``attention-56, naive``."""
         axes = self.varying
-        return ", ".join(_axis_text(axis, cell.axes[axis]) for axis in axes if axis in cell.axes)
+        return ", ".join(axis_text(axis, cell.axes[axis]) for axis in axes if axis in cell.axes)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -319,7 +324,8 @@ def _reads(value: Scalar | None, text: str) -> bool:
     return value == text
 
 
-def _axis_text(axis: str, value: Scalar) -> str:
+def axis_text(axis: str, value: Scalar) -> str:
+    """Say an axis value as the label of a cell has it: ``naive``, ``noise 0.3``, ``r = 2``."""
     if axis in {"p", "t", "r"}:
         return f"{axis} = {value}"
     if axis in {"noise", "input"} and not isinstance(value, str):

@@ -116,7 +116,7 @@ def test_a_report_of_no_run_verifies_nothing(done: Path) -> None:
     options = ["tiny.yaml", "--protocol", "smoke"]
     assert ranbench("report", *options, "--db", "../other.zip", cwd=done / "bare").returncode == 0
 
-    found = ranbench("report", "--verify", "reports/tiny.md", "--db", "../other.zip", cwd=done / "bare")
+    found = ranbench("report", "--verify", "reports/tiny.smoke.md", "--db", "../other.zip", cwd=done / "bare")
 
-    assert (found.returncode, found.stdout) == (6, "reports/tiny.md: comes out again\n")
+    assert (found.returncode, found.stdout) == (6, "reports/tiny.smoke.md: comes out again\n")
     assert "nothing was verified" in found.stderr

@@ -166,3 +166,50 @@ def test_a_claim_over_a_matrix_lists_its_comparisons_and_what_stands_beside(
     assert "(small/claims.png)" in page
     assert "a dot is the mean of the first cell over that of the second" in page
     assert "of a trend, a dot is the change of the fitted line in the claimed direction" in page
+
+
+def test_the_head_says_which_runs_of_other_protocols_there_are_and_how_to_see_them(
+    load: Load, recorder: Recorder, tmp_path: Path
+) -> None:
+    full, smoke, brief = load(), load(protocol="smoke"), load(protocol="brief")
+    for spec in runs_of(smoke)[:2]:
+        recorder.done(spec, 91.0)
+    recorder.failed(runs_of(smoke)[3], "diverged")
+    recorder.done(runs_of(brief)[0], 6.0)
+    unknown = full.protocol.model_copy(update={"iterations": 35})
+    recorder.done(full.cells[0].run(unknown, 0), 7.0)
+
+    head = report(full, recorder.records, {}, out=tmp_path).read_text(encoding="utf-8").split("\n## ")[0]
+
+    assert "- **Runs:** 0 of 12 done, 12 not run.\n- **Other runs:** " in head
+    found = [line.removeprefix("- **Other runs:** ") for line in head.splitlines() if "**Other runs:**" in line]
+    where = "of 64 images, evaluated on all test images"
+    alone, several = (
+        f"{where}, stands at the end and enters no other number.",
+        f"{where}, stand at the end and enter no",
+    )
+    page = "A page of such runs: `ranbench report suites/small.yaml --protocol"
+    assert sorted(found) == [
+        f"1 scaled run (1 done) of another protocol, 30 iterations {alone} {page} brief --compare`.",
+        f"1 scaled run (1 done) of another protocol, 35 iterations {alone}",
+        f"3 smoke runs (2 done, 1 failed) of another protocol, 8 iterations {several} other number. "
+        f"{page} smoke --compare`.",
+    ]
+
+
+def test_a_page_of_another_protocol_takes_the_place_of_none(load: Load, recorder: Recorder, tmp_path: Path) -> None:
+    full, smoke = load(), load(protocol="smoke")
+    recorder.done(runs_of(full)[0], 5.0)
+    recorder.done(runs_of(smoke)[0], 91.0)
+    first = report(full, recorder.records, {}, out=tmp_path)
+    before = first.read_bytes()
+
+    second = report(smoke, recorder.records, {}, out=tmp_path)
+
+    assert (first.name, second.name) == ("small.md", "small.smoke.md")
+    assert first.read_bytes() == before
+    page = second.read_text(encoding="utf-8")
+    assert "(small.smoke/seeds.png)" in page
+    assert (tmp_path / "small.smoke" / "seeds.png").is_file()
+    assert "- **Other runs:** 1 full run (1 done) of another protocol, 40 iterations" in page
+    assert "`ranbench report suites/small.yaml --protocol short --compare`" in page

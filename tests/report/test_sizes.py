@@ -8,8 +8,8 @@ import pytest
 
 from ranbench.counts import Counts
 from ranbench.report import report, tables
+from ranbench.report.effects import effects
 from ranbench.report.layout import size_grid
-from ranbench.report.pictures import _claims
 from ranbench.report.sizes import STORED
 from ranbench.report.values import CitedRow, Size
 from ranbench.spec import complexity_key
@@ -170,10 +170,10 @@ def test_a_count_that_misses_is_said_in_a_sentence_with_the_printed_digits(load:
 
 def test_the_picture_of_counts_says_what_its_axis_is(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = []
-    monkeypatch.setattr("ranbench.report.pictures.forest", lambda _, label, nothing: labels.append(label))
+    monkeypatch.setattr("ranbench.report.effects.forest", lambda _, label, nothing, limits: labels.append(label))
     suite = load(COUNTED)
 
-    ((picture, make),) = _claims(tables(suite, [], measured(suite)))
+    ((picture, make),) = effects(tables(suite, [], measured(suite)))
     make()
 
     assert labels == ["ours − paper (% of the paper's count)"]
@@ -210,3 +210,36 @@ def test_runs_of_the_same_cells_do_not_enter_a_suite_that_trains_nothing(load: L
     built = tables(counting, recorder.records)
 
     assert (built.runs, built.others, len(built.sizes)) == ((), (), 1)
+
+
+def test_a_cited_net_has_the_count_of_the_images_that_its_cell_takes(load: Load) -> None:
+    text = """\
+name: small
+title: Sizes
+seeds: 0
+cells:
+  fixed: {dataset: imagenet}
+  include:
+    - {model: resnet-152, input: 224}
+    - {model: inception-resnet-v2, input: 299}
+published:
+  - {cell: {model: resnet-152}, metric: macs, value: 11.3e+9, unit: multiply-adds, where: table 7}
+cited:
+  - {name: "152", model: resnet-152, metric: error_pct, value: 22.16, unit: percent, where: table 7}
+  - {name: v2, model: inception-resnet-v2, metric: error_pct, value: 19.9, unit: percent, where: table 7}
+  - {name: "200", model: resnet-200, metric: error_pct, value: 20.1, unit: percent, where: table 7}
+  - {name: wide, model: wrn-28-10, dataset: cifar100, metric: error_pct, value: 20.5, unit: percent, where: table 6}
+  - {name: none, metric: error_pct, value: 20.5, unit: percent, where: table 6}
+deviations:
+  - {id: heads, text: ten classes}
+"""
+
+    found = {row.name: (row.macs, row.parameters) for row in tables(load(text), []).cited}
+
+    assert found == {
+        "152": (11.3e9, 60_192_808),
+        "v2": (13_155_794_016, 55_843_464),
+        "200": (None, None),  # on which of two sizes of images is not said
+        "wide": (5_243_386_368, 36_536_884),
+        "none": (None, None),
+    }

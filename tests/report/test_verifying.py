@@ -13,7 +13,7 @@ from ranbench.report.formats import text_of
 from ranbench.report.verifying import Difference, committed, differences
 from ranbench.suite import Suite
 
-from .conftest import Recorder
+from .conftest import Load, Recorder
 
 
 def made(suite: Suite, recorder: Recorder) -> Report:
@@ -100,3 +100,36 @@ def test_a_file_that_cannot_be_verified_is_refused_in_a_line(
 
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", ["md", "json"])
+def test_a_page_of_another_protocol_is_verified_by_its_own_command(
+    kind: str, load: Load, recorder: Recorder, tmp_path: Path
+) -> None:
+    full, smoke = load(), load(protocol="smoke")
+    recorder.done(full.cells[0].run(full.protocol, 0), 5.0)
+    recorder.done(smoke.cells[0].run(smoke.protocol, 0), 90.0)
+    (path,) = write(made(smoke, recorder), tmp_path, [kind])
+
+    found = committed(path)
+
+    assert (path.name, found.protocol) == (f"small.smoke.{kind}", "smoke")
+    assert differences(found, text_of(made(smoke, recorder), found.kind)) == ()
+
+
+def test_where_the_protocol_of_other_runs_is_not_at_hand_no_difference_is_told(
+    load: Load, recorder: Recorder, tmp_path: Path
+) -> None:
+    suite, brief = load(), load(protocol="brief")
+    recorder.done(suite.cells[0].run(suite.protocol, 0), 5.0)
+    recorder.done(brief.cells[0].run(brief.protocol, 0), 6.0)
+    (path,) = write(made(suite, recorder), tmp_path / "out")
+    text = path.read_text(encoding="utf-8")
+    (tmp_path / "protocols" / "brief.yaml").unlink()
+
+    anew = text_of(made(suite, recorder), "md")
+
+    assert "A page of such runs: `ranbench report suites/small.yaml --protocol brief --compare`" in text
+    assert "A page of such runs" not in anew
+    assert differences(committed(path), anew) == ()
+    assert differences(committed(path), anew.replace("1 scaled run", "2 scaled runs")) != ()

@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 
 from ranbench.errors import SuiteError, UsageError
 from ranbench.spec import Protocol, Steps, WarmUp
-from ranbench.suite import Suite, find_suite, load_protocol, load_suite, protocol_files, shipped_suites
+from ranbench.suite import (
+    Suite,
+    find_suite,
+    load_protocol,
+    load_suite,
+    protocol_files,
+    protocol_options,
+    shipped_suites,
+)
 from ranbench.suite.form import ReducedEvaluation, Reduction
 from ranbench.suite.reduction import reduced
 
@@ -218,6 +226,34 @@ def test_a_factor_is_that_of_the_command_else_of_the_suite_else_of_the_file(
     assert (suite.factor, suite.options) == (factor, again)
     if factor is not None:
         assert suite.protocol.iterations == 600 * factor
+
+
+@pytest.mark.parametrize(
+    ("asked", "again"),
+    [
+        ({}, " --protocol tiny"),
+        ({"protocol": "smoke"}, " --protocol smoke"),
+        ({"protocol": "cifar-scaled"}, " --protocol cifar-scaled --factor 0.1"),
+        ({"protocol": "cifar-scaled", "factor": 1 / 3}, " --protocol cifar-scaled --factor 0.333333"),
+    ],
+)
+def test_the_options_of_a_protocol_are_found_from_its_values(
+    tiny_suite: Path, asked: dict[str, Any], again: str
+) -> None:
+    tiny = tiny_suite.parent / "protocols" / "tiny.yaml"
+    tiny.write_text(tiny.read_text().replace("iterations: 6", "iterations: 600"))
+    suite, other = load_suite(tiny_suite), load_suite(tiny_suite, **asked)
+    wanted = other.cells[0].run(other.protocol, 0).protocol
+
+    assert protocol_options(suite, wanted, suite.cells) == again
+    assert protocol_options(suite, wanted.model_copy(update={"batch": 7}), suite.cells) is None
+
+
+def test_a_protocol_file_that_does_not_hold_is_no_protocol_of_a_run(tiny_suite: Path) -> None:
+    suite = load_suite(tiny_suite)
+    (tiny_suite.parent / "protocols" / "broken.yaml").write_text("iterations: many\n")
+
+    assert protocol_options(suite, suite.cells[0].run(suite.protocol, 0).protocol, suite.cells) == " --protocol tiny"
 
 
 def test_two_factors_are_two_cells(tiny_suite: Path) -> None:

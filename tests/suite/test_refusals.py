@@ -253,6 +253,14 @@ SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
         "cited:\n  - {name: x, metric: eror_pct, value: 5, unit: percent, where: table 2}\nclaims:",
         ["tiny.yaml:13:15: cited.0.metric: metric 'eror_pct' is not known; did you mean 'error_pct'?"],
     ),
+    "a cited net that nobody knows": (
+        "claims:",
+        "cited:\n  - {name: x, model: resnet-165, metric: error_pct, value: 5, unit: percent, where: table 2}\nclaims:",
+        [
+            "tiny.yaml:13:15: cited.0.model: net 'resnet-165' is not known; did you mean 'resnet-164'? "
+            "('ranbench list models' prints all that can be cited)"
+        ],
+    ),
     "a published value without unit": (
         "claims:",
         "published:\n  - {cell: {learning: naive}, metric: error_pct, value: 5, where: table 3}\nclaims:",
