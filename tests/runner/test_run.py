@@ -211,6 +211,27 @@ def test_rerun_all_opens_the_next_attempt_and_the_latest_counts(
     assert record.attempts[0].metrics["error_pct"] == record.attempts[1].metrics["error_pct"]
 
 
+def test_what_a_rerun_began_and_did_not_finish_is_finished_by_the_next_call(
+    suite: Suite, store: Store, execute: Callable[..., object]
+) -> None:
+    only = {"learning": "naive"}
+    execute(suite, only=only)
+    stop = Stop()
+    stopped = execute(suite, only=only, rerun=frozenset(["all"]), observer=StopAfter(stop, 4), stop=stop)
+    left = [record.attempts[-1].state for record in store.runs(suite="tiny") if record.attempts]
+    planned = plan(suite, store.runs(), only)
+
+    finished = execute(suite, only=only)
+    again = execute(suite, only=only)
+
+    records = [record for record in store.runs(suite="tiny") if record.attempts]
+    assert stopped.exit_code == 130  # type: ignore[attr-defined]
+    assert left == [State.INTERRUPTED, State.DONE]
+    assert [(run.state, run.step) for run in planned.runs] == [("interrupted", 4), ("done", 0)]
+    assert (finished.trained, again.trained) == (1, 0)  # type: ignore[attr-defined]
+    assert all(attempt.state is State.DONE for record in records for attempt in record.attempts)
+
+
 def test_noise_is_recorded_with_its_realised_share_and_confusion(
     tiny_suite: Path, store: Store, execute: Callable[..., object]
 ) -> None:
@@ -272,7 +293,10 @@ def test_a_plan_knows_what_is_done_and_estimates_from_measured_rates(
 
     after = plan(suite, store.runs())
 
-    assert (before.seconds, before.basis) == (None, "unknown until a first run is done on this database")
+    assert (before.seconds, before.basis) == (
+        None,
+        "unknown until a first run is done on this database, on this dataset",
+    )
     assert [planned.state for planned in after.runs] == ["planned", "done", "planned", "done"]
     assert after.macs == 2 * 3 * 6 * 32 * macs_of(suite)
     assert after.seconds is not None and after.seconds > 0
