@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ranbench.errors import DataError, UsageError
-from ranbench.records import Reason, RunRecord, State
+from ranbench.records import Reason, RunRecord, State, checkpoint_folders
 from ranbench.runner import Observer, Stop, plan, run
 from ranbench.spec import RunSpec
 from ranbench.store import Store
@@ -209,6 +209,24 @@ def test_rerun_all_opens_the_next_attempt_and_the_latest_counts(
     assert [attempt.number for attempt in record.attempts] == [1, 2]
     assert record.counted is not None and record.counted.number == 2
     assert record.attempts[0].metrics["error_pct"] == record.attempts[1].metrics["error_pct"]
+
+
+def test_checkpoints_that_a_killed_process_left_of_a_done_run_are_deleted_by_the_next_call(
+    suite: Suite, store: Store, execute: Callable[..., object], tmp_path: Path
+) -> None:
+    execute(suite)
+    attempt = store.runs(suite="tiny")[0].attempts[0]
+    folder = tmp_path / "results" / "checkpoints" / checkpoint_folders(attempt.fingerprint, attempt.uid, 1)[0]
+    of_another = folder.with_name("of-another")
+    for each in (folder, of_another):
+        each.mkdir(parents=True)
+        (each / f"000000006-{'a' * 16}.safetensors").write_bytes(b"left")
+
+    again = execute(suite)
+
+    assert again.trained == 0  # type: ignore[attr-defined]
+    assert not folder.exists()
+    assert of_another.exists()
 
 
 def test_what_a_rerun_began_and_did_not_finish_is_finished_by_the_next_call(
