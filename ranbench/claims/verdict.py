@@ -72,6 +72,23 @@ class Sensitivity:
 
 
 @dataclass(frozen=True)
+class DeclaredAfter:
+    """A claim was declared as it is now after runs of its verdict were done: ``runs`` of them, ``of`` how many.
+
+    ``recorded``: when it was (ISO 8601), None where no recorded version of the suite has it yet. ``changed``: in what
+    it differs from what was declared before, empty where nothing was. ``before``: the former value, where one number
+    changed. ``words`` say all of it.
+    """
+
+    runs: int
+    of: int
+    recorded: str | None
+    changed: tuple[str, ...]
+    before: float | None
+    words: str
+
+
+@dataclass(frozen=True)
 class Beside:
     """What is printed beside an outcome and decides nothing; None or empty where it can mean nothing.
 
@@ -118,8 +135,10 @@ class Verdict:
     each at ``level``. ``level``: Holm's for the direction that was decided, else the smaller of both
     directions', so that the bounds always agree with the outcome. ``p``: Holm-adjusted, of the decided direction, else
     of 'reproduced'. ``failed``: runs of all arms that failed or ended without a finite metric. ``reason``: why there is
-    no test, else None. ``adaptive``: counted seeds beyond those that the suite plans. ``members``: the comparisons of a
-    claim that ranges over a matrix, which have their own ``beside``. ``lines``: what stands beside it, in words.
+    no test, else None. ``adaptive``: counted seeds beyond those that the suite planned before its first run was done.
+    ``declared_after``: what is known where runs were done before the claim was declared, else None. ``members``: the
+    comparisons of a claim that ranges over a matrix, which have their own ``beside``. ``lines``: what stands beside it,
+    in words.
     """
 
     claim: Claim
@@ -141,5 +160,6 @@ class Verdict:
     beside: Beside = Beside()
     sensitivity: Sensitivity | None = None
     adaptive: tuple[int, ...] = ()
+    declared_after: DeclaredAfter | None = None
     members: tuple[Member, ...] = ()
     lines: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ranbench.cli.evidence import measured_of, predictions_of, suite_in
+from ranbench.cli.evidence import measured_of, predictions_of, suite_in, versions_of
 from ranbench.cli.options import Db, Factor, Json, Protocol, Seeds, Settings, SuiteName, settings
 from ranbench.cli.output import as_json, note, paragraph, table
 from ranbench.errors import NothingMeasured, UsageError
@@ -44,7 +44,8 @@ def claims(
         if not loaded.claims:
             raise NothingMeasured(f"suite {loaded.name!r} makes no claim, so there is nothing to judge")
         records, measured, predictions = _evidence(store, loaded)
-    verdicts = judge(loaded, records, measured, predictions)
+        versions = versions_of(store, loaded, records) if store else None
+    verdicts = judge(loaded, records, measured, predictions, versions)
     rows = [verdict_row(verdict) for verdict in verdicts]
     if json:
         as_json([asdict(row) for row in rows])
