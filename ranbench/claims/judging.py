@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 
 from ranbench.claims.beside import beside, common_nets
 from ranbench.claims.cases import TESTS, Case, ClaimCase, Refusal, claim_case
@@ -89,21 +88,17 @@ class _Order:
     def __init__(self, suite: Suite, found: Mapping[tuple[str, int], RunRecord], versions: Sequence[Version] | None):
         self.suite = suite
         self.versions = versions
-        asked = [found[key] for spec in suite.runs() if (key := (spec.cell_id, spec.seed)) in found] if versions else []
-        self._times = {
-            record.counted.id: moment for record in found.values() if record.counted and (moment := done_at(record))
-        }
-        first = [
-            self._times[record.counted.id] for record in asked if record.counted and record.counted.id in self._times
-        ]
-        self.planned_seeds = seeds_planned(suite, versions or (), first)
+        asked = [found.get((spec.cell_id, spec.seed)) for spec in suite.runs()] if versions else []
+        times = [moment for record in asked if record and (moment := done_at(record))]
+        self.planned_seeds = seeds_planned(suite, versions or (), times)
+        self._done_at = {record.counted.id: done_at(record) for record in found.values() if record.counted}
 
     def declared_after(self, whole: ClaimCase) -> DeclaredAfter | None:
         """Return what is known where runs of a claim were done before it was declared as it is now."""
         if self.versions is None or whole.refusal:
             return None
         attempts = dict.fromkeys(attempt for arm in whole.arms for attempt in arm.attempts)
-        times: list[datetime] = [self._times[attempt] for attempt in attempts if attempt in self._times]
+        times = [moment for attempt in attempts if (moment := self._done_at[attempt])]
         return declared_after(self.suite, whole.claim, self.versions, times)
 
 
@@ -190,7 +185,11 @@ class _Judged:
         fidelity = f" at scaled fidelity ({', '.join(self.suite.differences)})" if scaled else ""
         looked = f" with {len(adaptive)} adaptive seed{'s' * (len(adaptive) > 1)} (added after looking)"
         declared = f", {late.words}" if late else ""
-        return f"{verdict.outcome.capitalize()}{fidelity}{looked if adaptive else ''}{declared}"
+        said = verdict.outcome.capitalize()
+        lost = not self.whole.refusal and any(arm.failed and not arm.values for arm in self.whole.arms)
+        if verdict.outcome is Outcome.NOT_RUN and lost:
+            said = "Not run to the end"
+        return f"{said}{fidelity}{looked if adaptive else ''}{declared}"
 
     def _untested(self, blank: Verdict) -> Verdict:
         refusals, cases = self._refusals(), self.whole.cases
@@ -209,7 +208,7 @@ class _Judged:
         whole = self.whole
         weakest, effect, bounds = _least(whole.tested, step.level, len(whole.cases))
         wanted = need(self.suite, whole, step.level) if blank.outcome is Outcome.INCONCLUSIVE else None
-        words = tested_words(whole, weakest, effect, bounds, step)
+        words = tested_words(whole, weakest, effect, bounds, step, outcome=blank.outcome)
         change = change_words(whole, blank.outcome, wanted)
         return replace(
             blank,

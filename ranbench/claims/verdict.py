@@ -25,13 +25,14 @@ class Outcome(StrEnum):
 class Need:
     """Seeds that would decide: ``more`` in each arm give ``power`` for the true ``effect``; None: more than a thousand.
 
-    ``effect`` is in the unit of the verdict's: the paper's own, or the one seen.
+    ``effect`` is in the unit of the verdict's: the paper's own, or the one seen. ``outcome``: what it is power for.
     """
 
     more: int | None
     power: float
     effect: float
     basis: Literal["paper", "seen"]
+    outcome: Outcome
 
 
 @dataclass(frozen=True)

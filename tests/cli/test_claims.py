@@ -107,6 +107,22 @@ def test_before_any_run_nothing_is_measured(call: Call, folder: Path) -> None:
     assert not (folder / "results").exists()
 
 
+def test_after_failures_the_command_that_trains_again_is_named(call: Call) -> None:
+    finish("attention-56", "residual", (math.nan, math.nan, math.nan))
+
+    code, out, err = call("claims", "small.yaml", "--seeds", "2")
+
+    assert code == 6
+    assert " ".join(out.split()).startswith(
+        "– helps (section 4): Not run to the end: no finished run of 'attention-56, residual' and "
+        "'attention-56, naive' (2 failed); three finished seeds per arm would allow a test."
+    )
+    assert err.endswith(
+        "ranbench: no claim of suite 'small' was tested; "
+        "'ranbench run small.yaml --seeds 2 --rerun failed' trains the failed runs again\n"
+    )
+
+
 def test_verdicts_are_printed_with_what_stands_beside_them(call: Call) -> None:
     other = bytes([1] * 18) + bytes(342)
     finish("attention-56", "residual", (5.0, 5.1, 5.2))
@@ -184,7 +200,21 @@ def test_seeds_are_planned_from_a_stated_spread(call: Call) -> None:
     assert code == 0
     assert rows[0][:6] == ["helps", "better", "2.5", "1.5", "stated", "4"]
     assert rows[0][-4:-2] == ["paper", "4"]
-    assert "ranbench: everywhere: the paper prints no numbers to take its effect from, and no run is done\n" in err
+    assert err == (
+        "ranbench: everywhere: the paper prints no numbers to take its effect from, and no run is done; "
+        "--effect states one\n"
+    )
+    assert rows[1][:5] == ["everywhere", "better", "2.5", "1.5", "stated"]
+    assert rows[1][5] == "?"
+
+
+def test_seeds_are_planned_for_a_stated_effect(call: Call) -> None:
+    code, out, err = call("power", "small.yaml", "--sd", "1.5", "--effect", "2")
+
+    rows = [line.split() for line in out.splitlines() if line.startswith(("helps", "everywhere"))]
+    assert (code, err) == (0, "")
+    assert [row[3:9] for row in rows] == [["1.5", "stated", "2", "percentage", "points", "stated"]] * 2
+    assert all(int(row[9]) > 3 for row in rows)
 
 
 def test_seeds_are_planned_from_the_spread_of_the_runs(call: Call) -> None:
@@ -208,11 +238,12 @@ def test_without_a_spread_no_number_of_seeds_is_given(call: Call) -> None:
     )
 
 
-@pytest.mark.parametrize("sd", ["0", "-1", "nan", "inf"])
-def test_a_spread_that_is_none_is_refused(call: Call, sd: str) -> None:
-    code, _, err = call("power", "small.yaml", f"--sd={sd}")
+@pytest.mark.parametrize("option", ["--sd", "--effect"])
+@pytest.mark.parametrize("stated", ["0", "-1", "nan", "inf"])
+def test_a_spread_or_an_effect_that_is_none_is_refused(call: Call, option: str, stated: str) -> None:
+    code, _, err = call("power", "small.yaml", f"{option}={stated}")
 
-    assert (code, err) == (2, f"ranbench: --sd {sd}: must be above 0, in the unit of the metric\n")
+    assert (code, err) == (2, f"ranbench: {option} {stated}: must be above 0, in the unit of the metric\n")
 
 
 # --- declared after looking
