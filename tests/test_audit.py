@@ -7,6 +7,7 @@ import hashlib
 import os
 import random
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -33,7 +34,7 @@ def results(tmp_path: Path) -> Path:
     folder = tmp_path / "results"
     with Store.open(f"sqlite:///{folder}/ranbench.db") as store:
         store.record_suite("s", "S", "", EMPTY, [run(0), run(1), run(2)], {"short": ""})
-        done = claimed(store)
+        done = claimed(store, code_id="c" * 64)
         store.append(done, "me", [MetricPoint("train_loss", step, 1.0) for step in (50, 100)], 100)
         name = hashlib.sha256(WEIGHTS).hexdigest()
         path = f"artefacts/{name}.safetensors"
@@ -171,6 +172,84 @@ def test_a_fault_is_found_and_named(results: Path, statement: str, about: str, t
     assert [finding.text for finding in faults if finding.about == about and text in finding.text] != [], faults
     assert all("\n" not in finding.text for finding in faults)
     assert content(results) == before
+
+
+# What a flipped bit or a careless hand leaves: every check meets it, and none may break off the others.
+DAMAGED = [
+    ("PRAGMA writable_schema = ON", "UPDATE sqlite_master SET sql = replace(sql, 'fingerprint VARCHAR(64) NOT NULL', "
+     "'fingerprint VARCHAR(64)') WHERE name = 'attempt'", "UPDATE attempt SET fingerprint = NULL WHERE id = 1"),
+    ("UPDATE attempt SET uid = CAST(uid AS BLOB)",),
+    ("UPDATE attempt SET fingerprint = CAST(fingerprint AS BLOB)",),
+    ("UPDATE artefact SET path = X'00'",),
+    ("UPDATE artefact SET path = char(0) || char(27)",),
+    ("UPDATE cell SET cell_id = X'00'",),
+    ("UPDATE suite SET text = X'00'",),
+    ("UPDATE metric SET name = X'00' WHERE name = 'loss'",),
+    ("UPDATE metric_point SET name = X'00'",),
+    ("UPDATE metric_point SET step = 'x' WHERE step = 50 AND attempt_id = 1",),
+    ("UPDATE environment SET versions = '[]', settings = '{\"a\": NaN}'",),
+    ("UPDATE cell SET spec = '" + 2000 * "[" + "'",),
+    ("UPDATE attempt SET updated = 5, started = ''",),
+]  # fmt: skip
+
+
+def damage(results: Path, *statements: str) -> None:
+    """Write past everything that a database has against it; SQLite reads a definition again when it is opened."""
+    for statement in statements:
+        with closing(sqlite3.connect(results / "ranbench.db", isolation_level=None)) as connection:
+            connection.execute("PRAGMA ignore_check_constraints = ON")
+            connection.execute("PRAGMA writable_schema = ON")
+            connection.execute(statement)
+
+
+@pytest.mark.parametrize("statements", DAMAGED)
+def test_whatever_a_record_holds_an_audit_comes_to_its_end(results: Path, statements: tuple[str, ...]) -> None:
+    damage(results, *statements, "DELETE FROM suite_protocol", "UPDATE suite SET sha256 = 'x'")
+
+    findings = found(results)
+
+    assert [finding for finding in findings if finding.level == "fault" and finding.text.startswith("suite ")] != []
+    assert len([finding for finding in findings if finding.level == "fault"]) > 1
+    assert all(finding.text.isprintable() for finding in findings)
+
+
+@pytest.mark.parametrize("statements", DAMAGED)
+def test_an_export_of_a_damaged_record_is_one_line(results: Path, statements: tuple[str, ...]) -> None:
+    damage(results, *statements)
+
+    try:
+        with Store.open(f"sqlite:///{results}/ranbench.db") as store:
+            store.export(results / "x.zip")
+    except StoreError as refused:
+        assert "\n" not in str(refused)
+    else:
+        assert "artefact" in statements[0]  # a path outside of the folder is left out
+
+
+def test_what_goes_wrong_in_a_check_is_a_fault_and_keeps_what_was_found(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(_connection: object, results: Path) -> Iterator[Finding]:
+        yield Finding("note", "files", "found before")
+        raise KeyError(str(results.name))
+
+    monkeypatch.setattr("ranbench.store.audit.files", breaks)
+
+    assert found(results) == [
+        Finding("note", "files", "found before"),
+        Finding("fault", "files", "could not be checked to its end: KeyError: 'results'"),
+    ]
+
+
+def test_a_measurement_that_is_no_number_is_refused_in_one_line(results: Path) -> None:
+    moment = "2026-01-01T00:00:00.000000+00:00"
+    change(results, f"INSERT INTO probe VALUES (1, 'responses', '{{\"a\": \"x\"}}', '{64 * 'c'}', '{moment}', 1)")
+
+    with Store.open(f"sqlite:///{results}/ranbench.db") as store:
+        with pytest.raises(StoreError, match="attempt 1, its responses: its 'a' is 'x'; see 'ranbench db check'"):
+            store.runs()
+        with pytest.raises(StoreError, match=r"numbers\.a.*: Input should be a valid number"):
+            store.export(results / "x.zip")
 
 
 def test_a_done_attempt_that_stopped_early_is_a_fault(results: Path) -> None:

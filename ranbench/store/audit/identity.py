@@ -39,10 +39,10 @@ def identity(connection: Connection) -> Iterator[Finding]:
         if count != expected:
             name = f"run {fingerprint[:12]}, attempt {number}"
             yield fault("identity", f"{name}: is of {count:,} iterations, its spec of {expected:,}")
-    yield from _texts(connection)
 
 
-def _texts(connection: Connection) -> Iterator[Finding]:
+def texts(connection: Connection) -> Iterator[Finding]:
+    """Compute the hash of every text of a suite or protocol again."""
     for name, sha256, text in checked(connection, select(SuiteRow.name, SuiteRow.sha256, SuiteRow.text)):
         yield from _text(f"suite {name!a}, version {sha256[:12]}", sha256, text)
     row = SuiteProtocolRow
@@ -60,6 +60,8 @@ def _specs(connection: Connection) -> dict[str, RunSpec | str]:
     """Every cell's spec with seed 0, or what is wrong with it."""
     found: dict[str, RunSpec | str] = {}
     for cell_id, text in connection.execute(select(CellRow.cell_id, cast(CellRow.spec, Text))):
+        if not isinstance(cell_id, str):
+            continue  # which is told with the values
         try:
             found[cell_id] = RunSpec.stored(cell_id, {**_mapping(text), "seed": 0})
         except SpecError as error:
@@ -70,7 +72,7 @@ def _specs(connection: Connection) -> dict[str, RunSpec | str]:
 def _mapping(text: str | None) -> dict[str, Any]:
     try:
         spec = json.loads(text or "")
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         spec = None
     return spec if isinstance(spec, dict) else {}
 
