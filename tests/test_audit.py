@@ -376,6 +376,18 @@ def test_an_older_database_is_not_upgraded_and_its_content_is_left_to_the_upgrad
     assert content(results) == before
 
 
+def test_text_that_is_not_utf8_is_named_in_an_older_database_too(results: Path) -> None:
+    change(
+        results, f"UPDATE {VERSION_TABLE} SET version_num = '0001'", "UPDATE suite SET title = CAST(X'FF41' AS TEXT)"
+    )
+
+    damaged, version = found(results)
+
+    text = r"suite: column title holds b'\xffA' once, which is not UTF-8; restore the database from a copy"
+    assert (damaged.level, damaged.text) == ("fault", text)
+    assert version.text == f"schema 0001 is older than {VERSION}, so the content was not checked"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -272,13 +272,56 @@ def test_an_upgrade_that_fails_changes_nothing(path: Path, later: pytest.MonkeyP
     (upgrade.MIGRATIONS / "versions" / f"{NEXT}_colour.py").write_text(broken)
     before = definitions(path)
 
-    with pytest.raises(StoreError, match="no such table: nowhere"):
-        Store.open(f"sqlite:///{path}")
+    for _ in range(2):
+        with pytest.raises(StoreError) as caught:
+            Store.open(f"sqlite:///{path}")
 
+    assert str(caught.value) == (
+        f"sqlite:///{path}: cannot be upgraded from schema {VERSION} to {NEXT}, and is as it was: no such table: "
+        "nowhere; restore it from a copy, or go on with the ranbench that wrote it"
+    )
+    assert list(path.parent.glob("*.schema-*")) == []
     later.undo()
     assert definitions(path) == before
     with Store.open(f"sqlite:///{path}") as store:
         assert [suite.name for suite in store.suites()] == ["table9"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            "versions = '{\"a\": NaN}'",
+            "cannot be upgraded from schema 0001 .* Out of range float values .*; restore it",
+        ),
+        ("versions = '{'", "cannot be upgraded from schema 0001 .* should be JSON is not: .*; restore it from a copy"),
+        (
+            "cpu = CAST(X'FF41' AS TEXT)",
+            "is damaged: holds text that is not UTF-8; see 'ranbench db check', and restore",
+        ),
+    ],
+)
+def test_what_no_version_wrote_is_told_in_one_line_and_leaves_no_copy(tmp_path: Path, change: str, told: str) -> None:
+    path = tmp_path / "first.db"
+    environment = "(1, 'e', 'cpu', 'cpu', 'cpu', 1, 1, 1, 'eager', '3', 'Linux', '{}', NULL, 0, NULL, 'h', 'u', 'c')"
+    old_database(path, "0001", f"INSERT INTO environment VALUES {environment}", f"UPDATE environment SET {change}")
+
+    for _ in range(2):
+        with pytest.raises(StoreError, match=told) as caught:
+            Store.open(f"sqlite:///{path}")
+
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.glob("*.schema-*")) == []
+    assert rows(path, f"SELECT version_num FROM {VERSION_TABLE}") == [("0001",)]
+
+
+def test_a_thousand_earlier_copies_are_no_reason_to_fail(path: Path, later: pytest.MonkeyPatch) -> None:
+    earlier = f"ranbench.db.schema-{VERSION}"
+    for name in (earlier, *(f"{earlier}-{number}" for number in range(2, 1001))):
+        path.with_name(name).touch()
+
+    with Store.open(f"sqlite:///{path}") as store:
+        assert store.backup == path.with_name(f"{earlier}-1001")
 
 
 def test_a_newer_database_is_refused_and_left_alone(path: Path, later: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,7 +154,7 @@ class Sqlite(Kind):
             StoreError: the folder cannot be written.
         """
         path = Path(str(engine.url.database))
-        names = (f"{path.name}.schema-{version}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
+        names = (f"{path.name}.schema-{version}{suffix}" for suffix in chain([""], (f"-{n}" for n in count(2))))
         target = next(found for found in map(path.with_name, names) if not found.exists())
         partial = target.with_name(f"{target.name}.partial")
         try:

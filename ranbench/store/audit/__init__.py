@@ -14,7 +14,7 @@ from ranbench.masking import mask_url
 from ranbench.store.audit.files import files
 from ranbench.store.audit.finding import Finding, fault, note
 from ranbench.store.audit.identity import identity, texts
-from ranbench.store.audit.rows import IsAlive, attempts, constraints, json_columns, orphans, values
+from ranbench.store.audit.rows import IsAlive, attempts, constraints, json_columns, orphans, undecodable_text, values
 from ranbench.store.audit.tables import tables
 from ranbench.store.file import bytes_lacking, integrity
 from ranbench.store.looking import looking
@@ -42,13 +42,15 @@ def audit(url: str, results: Path, is_alive: IsAlive) -> list[Finding]:
         found: list[Finding] = []
         _add(found, connection, "integrity", _file)
         if version != VERSION:
-            text = f"schema {version} is older than {VERSION}, so the content was not checked; 'ranbench db upgrade'"
-            return [*found, note("version", text)]
+            _add(found, connection, "values", undecodable_text)
+            text = f"schema {version} is older than {VERSION}, so the content was not checked"
+            return [*found, note("version", text if found else f"{text}; 'ranbench db upgrade'")]
         checks: tuple[tuple[str, Check], ...] = (
             ("tables", tables),
             ("constraints", constraints),
             ("orphans", orphans),
             ("JSON", json_columns),
+            ("values", undecodable_text),
             ("values", values),
             ("identity", identity),
             ("identity", texts),

@@ -66,6 +66,13 @@ def json_columns(connection: Connection) -> Iterator[Finding]:
                         yield fault("JSON", f"{table.name} {str(name)[:12]}: column {column.name} is not JSON")
 
 
+def undecodable_text(connection: Connection) -> Iterator[Finding]:
+    """Find text that is not UTF-8, of whatever version the tables are. A server takes none."""
+    if connection.dialect.name == "sqlite":
+        for told in file.undecodable(connection):
+            yield fault("values", f"{told}; restore the database from a copy")
+
+
 def values(connection: Connection) -> Iterator[Finding]:
     """Find values that are not of their column's kind, the first of each table. A server takes none."""
     if connection.dialect.name != "sqlite":
