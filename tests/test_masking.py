@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ranbench.masking import mask, mask_url
+
+SUITES = Path(__file__).parent.parent / "suites"
 
 
 @pytest.mark.parametrize(
@@ -94,6 +98,11 @@ def test_a_secret_is_masked_and_nothing_around_it(text: str, expected: str) -> N
 )
 def test_other_text_stays(text: str) -> None:
     assert mask(text) == text
+
+
+@pytest.mark.parametrize("file", sorted(SUITES.rglob("*.yaml")), ids=lambda file: file.name)
+def test_a_suite_and_a_protocol_stay(file: Path) -> None:
+    assert mask(file.read_text()) == file.read_text()
 
 
 def test_what_the_environment_calls_a_secret_is_masked_wherever_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:

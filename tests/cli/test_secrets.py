@@ -35,6 +35,8 @@ def test_planted_secrets_are_in_no_output_no_database_and_no_bundle(
     tmp_path: Path, tiny_suite: Path, tiny_texts: tuple[str, str]
 ) -> None:
     checkout = changed_checkout(tmp_path / "checkout")
+    for file in (tiny_suite, tiny_suite.parent / "protocols" / "tiny.yaml"):
+        file.write_text(f"{file.read_text()}# https://bob:{PASSWORD}@intra.example/x\n# token: {TOKEN}\n")
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(checkout), "SOME_API_KEY": KEY}
     # a wrapper takes what ranbench does not know off its command line, as a job script might
     wrapper = (
@@ -60,12 +62,15 @@ def test_planted_secrets_are_in_no_output_no_database_and_no_bundle(
     run = call("runs", "--json").stdout.split('"fingerprint": "')[1][:12]
     shown = call("show", run, "--json")
     call("export", "out.zip", "--with-patch")
+    report = call("report", str(tiny_suite))
 
+    assert "recorded last is another" not in report.stderr  # masked as it is, the file's text is the recorded one
     assert "--token ***" in shown.stdout
     assert "DB_PASSWORD" in shown.stdout  # the patch itself is kept
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
         bundle = "".join(archive.read(name).decode() for name in archive.namelist())
     assert "DB_PASSWORD" in bundle
+    assert bundle.count("# https://bob:***@intra.example/x\\n# ***") == 2
     database = b"".join(file.read_bytes() for file in (tmp_path / "results").glob("ranbench.db*"))
     for secret in SECRETS:
         for text in (said.stdout, said.stderr, shown.stdout, bundle):
