@@ -70,7 +70,7 @@ def test_planted_secrets_are_in_no_output_no_database_and_no_bundle(
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
         bundle = "".join(archive.read(name).decode() for name in archive.namelist())
     assert "DB_PASSWORD" in bundle
-    assert bundle.count("# https://bob:***@intra.example/x\\n# ***") == 2
+    assert bundle.count("# https://bob:***@intra.example/x\\n# token: ***") == 2
     database = b"".join(file.read_bytes() for file in (tmp_path / "results").glob("ranbench.db*"))
     for secret in SECRETS:
         for text in (said.stdout, said.stderr, shown.stdout, bundle):
