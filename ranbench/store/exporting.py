@@ -99,10 +99,11 @@ class Export:
         Raises:
             StoreError: one of them is not what a merge takes; ``label`` names the database.
         """
-        checked, parts = Checked(), self._parts()
+        checked, parts = Checked(), self.records()
         return {part: _checked(checked, f"{label}: {part}", FORMS[part], parts[part]) for part in parts}
 
-    def _parts(self) -> dict[str, Iterator[Record]]:
+    def records(self) -> dict[str, Iterator[Record]]:
+        """Return the same before they are checked."""
         return {
             "cells": self._cells(),
             "runs": self._runs(),

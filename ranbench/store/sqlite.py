@@ -117,6 +117,11 @@ class Sqlite(Kind):
         """Return False: who writes has the whole database."""
         return False
 
+    def triggers(self, connection: Connection) -> dict[str, str]:
+        """Return the triggers, by name, with their tables."""
+        rows = connection.exec_driver_sql("SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger'")
+        return {str(name): str(table) for name, table in rows}
+
     def refuse_damaged(self, engine: Engine, label: str) -> None:
         """Find a cut inside the last page, which SQLite itself notices only once it reads that page.
 

@@ -11,10 +11,20 @@ from sqlalchemy.exc import DBAPIError, NoSuchTableError
 
 from ranbench.errors import one_line
 from ranbench.masking import mask_url
+from ranbench.store.audit.exports import exports
 from ranbench.store.audit.files import files
 from ranbench.store.audit.finding import Finding, fault, note
-from ranbench.store.audit.identity import identity, texts
-from ranbench.store.audit.rows import IsAlive, attempts, constraints, json_columns, orphans, undecodable_text, values
+from ranbench.store.audit.identity import Heading, contents, identity, texts
+from ranbench.store.audit.rows import (
+    IsAlive,
+    attempts,
+    constraints,
+    json_columns,
+    orphans,
+    times,
+    undecodable_text,
+    values,
+)
 from ranbench.store.audit.tables import tables
 from ranbench.store.file import bytes_lacking, integrity
 from ranbench.store.looking import looking
@@ -26,13 +36,14 @@ __all__ = ["Finding", "audit"]
 Check = Callable[[Connection], Iterator[Finding]]
 
 
-def audit(url: str, results: Path, is_alive: IsAlive) -> list[Finding]:
+def audit(url: str, results: Path, is_alive: IsAlive, heading: Heading = lambda _text: None) -> list[Finding]:
     """Check a database, and the files in its folder of results.
 
     Args:
         url: the database.
         results: folder of artefacts and checkpoints.
         is_alive: tells, from an owner and its last heartbeat, whether a running attempt is still worked on.
+        heading: reads the name and the title in the text of a suite; None where they cannot be read.
 
     Raises:
         StoreError: the database cannot be read at all, is not ranbench's, or is newer; one line.
@@ -51,14 +62,17 @@ def audit(url: str, results: Path, is_alive: IsAlive) -> list[Finding]:
             ("orphans", orphans),
             ("JSON", json_columns),
             ("values", undecodable_text),
+            ("values", times),
             ("values", values),
             ("identity", identity),
-            ("identity", texts),
+            ("identity", contents),
+            ("identity", partial(texts, heading=heading)),
             ("attempts", partial(attempts, is_alive=is_alive)),
             ("files", partial(files, results=results)),
         )
         for about, check in checks:
             _add(found, connection, about, check)
+        _add(found, connection, "export", partial(exports, known=tuple(found)))
     return found
 
 
