@@ -164,8 +164,8 @@ def _of_url(match: re.Match[str]) -> str:
 
 
 def _of_query(match: re.Match[str]) -> str:
-    """Mask a value of a query by its name, which may be written with percent signs."""
-    secret = re.search(_NAMES, unquote(match[2]), re.IGNORECASE)
+    """Mask a value of a query by its name, which may be written with percent signs, or misspelt."""
+    secret = re.search(rf"{_NAMES}|\bpas+w|\bpsw", unquote(match[2]), re.IGNORECASE)
     return f"{match[1]}{match[2]}={MASK}" if secret and match[3] else match[0]
 
 

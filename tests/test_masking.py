@@ -147,6 +147,7 @@ def test_what_the_environment_calls_a_secret_is_masked_wherever_it_stands(monkey
         ("postgresql+psycopg:me:pw@host/db", "postgresql+psycopg:me:***@host/db"),
         ("postgresql+psycopg:/me:pw@host/db", "postgresql+psycopg:/me:***@host/db"),
         ("postgresql://host/db?pass%77ord=pw&x=1", "postgresql://host/db?pass%77ord=***&x=1"),
+        ("postgresql://host/db?passwrd=pw&pasword=pw", "postgresql://host/db?passwrd=***&pasword=***"),
         ("host=h password='two words' dbname=x", "host=h password=*** dbname=x"),
         ("postgresql://me@host:5432/db", "postgresql://me@host:5432/db"),
         ("postgresql://host:5432/db?sslmode=require", "postgresql://host:5432/db?sslmode=require"),

@@ -10,6 +10,7 @@ import typer
 from ranbench.cli.options import Factor, Json, Protocol
 from ranbench.cli.output import answer, as_json, plural, table
 from ranbench.errors import Problem, RanbenchError, SuiteError, UsageError, nearest
+from ranbench.masking import mask
 
 KINDS = ("models", "datasets", "protocols", "suites")
 
@@ -29,7 +30,7 @@ def validate(
             suite = load_suite(name, protocol=protocol, factor=factor)
         except RanbenchError as error:
             problems = error.problems if isinstance(error, SuiteError) else ()
-            found.append({"suite": name, "valid": False, "problems": _problems(name, error, problems)})
+            found.append({"suite": mask(name), "valid": False, "problems": _problems(name, error, problems)})
             continue
         size = {"cells": len(suite.cells), "runs": len(suite.runs()), "claims": len(suite.claims)}
         found.append({"suite": name, "valid": True, "problems": [], **size})
@@ -42,10 +43,12 @@ def validate(
 
 
 def _problems(name: str, error: RanbenchError, problems: tuple[Problem, ...]) -> list[dict[str, object]]:
+    """Describe what is wrong; it may quote the URL of a database that was given in place of a suite."""
     if not problems:
-        return [{"file": name, "line": None, "column": None, "key": None, "text": str(error)}]
+        return [{"file": mask(name), "line": None, "column": None, "key": None, "text": mask(str(error))}]
     return [
-        {"file": one.file, "line": one.line, "column": one.column, "key": one.key, "text": one.text} for one in problems
+        {"file": mask(one.file), "line": one.line, "column": one.column, "key": one.key, "text": mask(one.text)}
+        for one in problems
     ]
 
 

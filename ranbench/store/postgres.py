@@ -194,6 +194,7 @@ def _check_options(url: URL, label: str) -> None:
     known = {option.keyword.decode() for option in Conninfo.get_defaults()}
     for name in url.query:
         if name not in known:
+            label = f"{label.partition('?')[0]}?..."  # a misspelt name may be that of a secret
             raise StoreError(f"database {label!r}: {name!r} is not an option of such a URL{nearest(name, known)}")
 
 

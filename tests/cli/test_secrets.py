@@ -9,6 +9,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from cli.test_cli import ROOT, ranbench
 
 TOKEN = "ghp_" + "A1b2C3d4" * 4  # in a comment of changed code
@@ -94,3 +96,14 @@ def test_a_password_in_a_url_is_in_no_refusal(tmp_path: Path, tiny_suite: Path) 
             assert found.returncode == 7, found.stderr
             assert len(found.stderr.splitlines()) == 1
             assert PASSWORD not in found.stdout + found.stderr
+
+
+@pytest.mark.parametrize(("words", "code"), [(("validate",), 2), (("validate", "--json"), 2), (("plan",), 2)])
+def test_a_url_that_was_given_in_place_of_a_suite_is_refused_without_its_password(
+    tmp_path: Path, words: tuple[str, ...], code: int
+) -> None:
+    found = ranbench(*words, f"postgresql+psycopg://me:{PASSWORD}@h/db", cwd=tmp_path)
+
+    assert found.returncode == code
+    assert PASSWORD not in found.stdout + found.stderr
+    assert "/me:***@h/db: no such file" in found.stdout + found.stderr
