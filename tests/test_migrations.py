@@ -457,6 +457,7 @@ def test_a_database_of_something_else_is_refused_and_left_alone(tmp_path: Path) 
         ("postgresql+psycopg://me:secret@host:port/db", "is not a URL"),
         ("postgresql+psycopg://me@host/db?autocommit=1", "'autocommit' is not an option of such a URL"),
         ("postgresql+psycopg://me@host/db?sslmod=require", "'sslmod' is not an option .*; did you mean 'sslmode'"),
+        ("postgresql+psycopg://me@host/db?pwort=secret", r"@host/db\?\.\.\.': 'pwort' is not an option of such a URL"),
         ("postgresql+psycopg://me@/db?host=a&port=x", "the port is not a number"),
         ("no url ://me:secret@host", r"://me:\*\*\*@host': is not a URL"),
         ("sqlite://", "names no plain file"),
@@ -487,8 +488,11 @@ def test_a_copy_that_cannot_be_finished_leaves_nothing(path: Path, later: pytest
     assert list(path.parent.glob("*.partial*")) == []
 
 
-def test_a_database_on_a_read_only_medium_is_read_without_its_log(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "on_read_only_medium", lambda _path: True)
+@pytest.mark.parametrize("medium", [True, False], ids=["a read-only medium", "no rights"])
+def test_a_database_that_cannot_be_written_is_read_without_its_log(
+    path: Path, monkeypatch: pytest.MonkeyPatch, medium: bool
+) -> None:
+    monkeypatch.setattr(sqlite, "on_read_only_medium", lambda _path: medium)
     real = sqlite3.connect
 
     class Logless(sqlite3.Connection):

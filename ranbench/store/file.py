@@ -27,6 +27,12 @@ def on_read_only_medium(path: Path) -> bool:
         return False
 
 
+def is_only_readable(path: Path) -> bool:
+    """Tell whether we have no right to write to the file, or to make the log beside it without which none can."""
+    log = path.with_name(f"{path.name}-wal")
+    return not os.access(path, os.W_OK) or not (log.exists() or os.access(path.parent, os.W_OK))
+
+
 def open_to_read(path: Path, *, check_same_thread: bool = True) -> sqlite3.Connection:
     """Open a file so that nothing can be written to it; on a medium that is read-only as well.
 

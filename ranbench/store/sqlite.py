@@ -20,7 +20,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from ranbench.errors import StoreError, one_line
-from ranbench.store.file import on_read_only_medium, open_to_read
+from ranbench.store.file import is_only_readable, on_read_only_medium, open_to_read
 from ranbench.store.kind import Kind, missing
 from ranbench.store.rows import loads
 from ranbench.store.schema import Row
@@ -82,7 +82,7 @@ class Sqlite(Kind):
             raise StoreError(f"{label}: cannot be opened: {one_line(error)}") from None
         location = URL.create("sqlite", database=str(path))
         arguments: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}, "json_deserializer": loads}
-        if not create and on_read_only_medium(path):
+        if not create and (on_read_only_medium(path) or is_only_readable(path)):
             arguments["creator"] = lambda: open_to_read(path, check_same_thread=False)
         engine = create_engine(location, **arguments)
         event.listen(engine, "connect", _set_up)
