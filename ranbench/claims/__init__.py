@@ -3,12 +3,25 @@
 Nothing is read from a database and nothing is rendered. The rules are those of ``docs/statistics.md``.
 """
 
+from ranbench.claims.declaring import Version, done_at
 from ranbench.claims.judging import compared, judge
 from ranbench.claims.planning import Planned, plan_seeds
-from ranbench.claims.verdict import Beside, Member, Need, NetPair, NewRun, Outcome, Sampled, Sensitivity, Verdict
+from ranbench.claims.verdict import (
+    Beside,
+    DeclaredAfter,
+    Member,
+    Need,
+    NetPair,
+    NewRun,
+    Outcome,
+    Sampled,
+    Sensitivity,
+    Verdict,
+)
 
 __all__ = [
     "Beside",
+    "DeclaredAfter",
     "Member",
     "Need",
     "NetPair",
@@ -18,7 +31,9 @@ __all__ = [
     "Sampled",
     "Sensitivity",
     "Verdict",
+    "Version",
     "compared",
+    "done_at",
     "judge",
     "plan_seeds",
 ]

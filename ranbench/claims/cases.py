@@ -174,12 +174,12 @@ def claim_case(
         arms = tuple(_arm(suite, cell, claim.metric, found) for cell in group)
         case = Case(claim, at, arms, weights or (0.0,) * len(arms), _NO_ESTIMATE)
         cases.append(case.with_values(arms) if weights else case)
-    refusal = _refused_by_fidelity(suite, claim, least) or (None if weights else _NO_DEPTH)
+    refusal = _refused_by_fidelity(suite, claim, least) or (None if weights else NO_DEPTH)
     return ClaimCase(claim, tuple(cases), least, refusal)
 
 
 _NO_ESTIMATE = Refusal(Outcome.NOT_RUN, "not estimated", "runs would allow it")
-_NO_DEPTH = Refusal(
+NO_DEPTH = Refusal(
     Outcome.NOT_RUN,
     "the trunk depths of its nets are not counted, or are all one",
     "'ranbench complexity MODEL' counts a net",

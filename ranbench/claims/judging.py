@@ -8,9 +8,10 @@ from dataclasses import replace
 from ranbench.claims.beside import beside, common_nets
 from ranbench.claims.cases import TESTS, Case, ClaimCase, Refusal, claim_case
 from ranbench.claims.counting import judge_count
+from ranbench.claims.declaring import Version, declared_after, done_at, seeds_planned
 from ranbench.claims.planning import need
 from ranbench.claims.sensitivity import sensitivity_words, with_failures
-from ranbench.claims.verdict import Member, Outcome, Verdict
+from ranbench.claims.verdict import DeclaredAfter, Member, Outcome, Verdict
 from ranbench.claims.wording import change_words, effect_unit, tested_words, untested_words
 from ranbench.counts import Counts
 from ranbench.records import RunRecord
@@ -23,6 +24,7 @@ def judge(
     records: Sequence[RunRecord],
     measured: Mapping[str, Counts] | None = None,
     predictions: Mapping[int, bytes] | None = None,
+    versions: Sequence[Version] | None = None,
 ) -> tuple[Verdict, ...]:
     """Judge every claim of ``suite`` by the runs of ``suite.protocol`` and ``suite.seeds`` among ``records``.
 
@@ -35,6 +37,8 @@ def judge(
         records: runs of its cells.
         measured: counts by ``complexity_key`` of the cell; a net that is not among them is looked up in counts.json.
         predictions: predicted classes by attempt, of those that ``compared`` names; without, no nets are compared.
+        versions: recorded versions of the suite, which tell whether claims and seeds were declared before the runs
+            were done; without, nothing is said of it.
 
     Returns:
         One verdict per claim, in the order of ``suite.claims``.
@@ -49,9 +53,10 @@ def judge(
     confirming = holm([case.p_confirming for case in cases])
     refuting = holm([case.p_refuting for case in cases])
     first = LEVEL / max(1, len(cases))
+    order = _Order(suite, found, versions)
     tested = iter(
         [
-            _Judged(suite, whole, steps, predictions or {}, first).verdict()
+            _Judged(suite, whole, steps, predictions or {}, first, order).verdict()
             for whole, *steps in zip(cases, confirming, refuting, strict=True)
         ]
     )
@@ -77,22 +82,44 @@ def _by_run(records: Sequence[RunRecord]) -> dict[tuple[str, int], RunRecord]:
     return found
 
 
+class _Order:
+    """What came first: runs, or the claims and seeds that were declared for them."""
+
+    def __init__(self, suite: Suite, found: Mapping[tuple[str, int], RunRecord], versions: Sequence[Version] | None):
+        self.suite = suite
+        self.versions = versions
+        asked = [found.get((spec.cell_id, spec.seed)) for spec in suite.runs()] if versions else []
+        times = [moment for record in asked if record and (moment := done_at(record))]
+        self.planned_seeds = seeds_planned(suite, versions or (), times)
+        self._done_at = {record.counted.id: done_at(record) for record in found.values() if record.counted}
+
+    def declared_after(self, whole: ClaimCase) -> DeclaredAfter | None:
+        """Return what is known where runs of a claim were done before it was declared as it is now."""
+        if self.versions is None or whole.refusal:
+            return None
+        attempts = dict.fromkeys(attempt for arm in whole.arms for attempt in arm.attempts)
+        times = [moment for attempt in attempts if (moment := self._done_at[attempt])]
+        return declared_after(self.suite, whole.claim, self.versions, times)
+
+
 class _Judged:
     """One claim with the steps that Holm gives it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - private, called once
         self,
         suite: Suite,
         whole: ClaimCase,
         steps: Sequence[HolmStep],
         predictions: Mapping[int, bytes],
         first_level: float,
+        order: _Order,
     ):
         self.suite = suite
         self.whole = whole
         self.steps = steps
         self.predictions = predictions
         self.first_level = first_level
+        self.order = order
 
     def verdict(self) -> Verdict:
         """Make the verdict."""
@@ -117,6 +144,7 @@ class _Judged:
             reason=None,
             sensitivity=with_failures(whole, level),
             adaptive=self._adaptive(),
+            declared_after=self.order.declared_after(whole),
         )
         if len(whole.cases) > 1 and not whole.refusal:
             blank = replace(blank, members=tuple(self._member(case, level) for case in whole.cases))
@@ -149,13 +177,19 @@ class _Judged:
 
     def _adaptive(self) -> tuple[int, ...]:
         counted = {seed for arm in self.whole.arms for seed in arm.seeds}
-        return tuple(sorted(seed for seed in counted if seed >= self.suite.planned_seeds))
+        return tuple(sorted(seed for seed in counted if seed >= self.order.planned_seeds))
 
-    def _head(self, outcome: Outcome, adaptive: Sequence[int]) -> str:
+    def _head(self, verdict: Verdict) -> str:
+        adaptive, late = verdict.adaptive, verdict.declared_after
         scaled = self.whole.fidelity == "scaled" and self.whole.claim.allow_scaled
         fidelity = f" at scaled fidelity ({', '.join(self.suite.differences)})" if scaled else ""
         looked = f" with {len(adaptive)} adaptive seed{'s' * (len(adaptive) > 1)} (added after looking)"
-        return f"{outcome.capitalize()}{fidelity}{looked if adaptive else ''}"
+        declared = f", {late.words}" if late else ""
+        said = verdict.outcome.capitalize()
+        lost = not self.whole.refusal and any(arm.failed and not arm.values for arm in self.whole.arms)
+        if verdict.outcome is Outcome.NOT_RUN and lost:
+            said = "Not run to the end"
+        return f"{said}{fidelity}{looked if adaptive else ''}{declared}"
 
     def _untested(self, blank: Verdict) -> Verdict:
         refusals, cases = self._refusals(), self.whole.cases
@@ -166,7 +200,7 @@ class _Judged:
         return replace(
             blank,
             effect=first.effect if len(cases) == 1 else None,
-            sentence=f"{self._head(blank.outcome, blank.adaptive)}: {words}.",
+            sentence=f"{self._head(blank)}: {words}.",
             reason=first.reason,
         )
 
@@ -174,7 +208,7 @@ class _Judged:
         whole = self.whole
         weakest, effect, bounds = _least(whole.tested, step.level, len(whole.cases))
         wanted = need(self.suite, whole, step.level) if blank.outcome is Outcome.INCONCLUSIVE else None
-        words = tested_words(whole, weakest, effect, bounds, step)
+        words = tested_words(whole, weakest, effect, bounds, step, outcome=blank.outcome)
         change = change_words(whole, blank.outcome, wanted)
         return replace(
             blank,
@@ -183,7 +217,7 @@ class _Judged:
             high=bounds[1],
             level=step.level,
             p=step.p,
-            sentence=f"{self._head(blank.outcome, blank.adaptive)}: {words}; {change}.",
+            sentence=f"{self._head(blank)}: {words}; {change}.",
             need=wanted,
         )
 

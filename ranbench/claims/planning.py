@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
-from ranbench.claims.cases import MIN_SEEDS, Case, ClaimCase, claim_case
-from ranbench.claims.verdict import Need
+from ranbench.claims.cases import MIN_SEEDS, NO_DEPTH, Arm, Case, ClaimCase, claim_case, listed
+from ranbench.claims.verdict import Need, Outcome
 from ranbench.claims.wording import effect_unit
 from ranbench.counts import Counts
-from ranbench.records import RunRecord
+from ranbench.records import METRICS, RunRecord
 from ranbench.statistics import LEVEL, POWER, Estimate, power_beyond, power_within, seeds_needed, summarise
-from ranbench.suite import Counted, Suite, Value
+from ranbench.suite import Better, Counted, Suite, Trend, Value
 
-Basis = Literal["paper", "seen"]
+Basis = Literal["paper", "seen", "stated"]
 PowerOf = Callable[[Sequence[int]], float]  # the power by the sizes of the arms
 
 
@@ -27,7 +27,7 @@ class Planned:
     ``level``: Holm's first step, the strictest that it may meet. ``sds``: spread of one run in each arm, in the unit of
     the metric, with where it comes from. ``effects``: true effect of each comparison that the power is for, as a
     verdict shows it. ``seeds``: per arm for ``power``, None where a thousand do not do; ``power_as_planned``: of the
-    suite's own seeds. ``reason``: why nothing can be said, else None.
+    suite's own seeds. ``reason``: why no number can be given, else None; what is known stands with it.
     """
 
     id: str
@@ -65,7 +65,7 @@ def _need(suite: Suite, case: Case, level: float, several: int) -> Need | None:
     spreads = case.spreads([summarise(arm.values).sd or 0.0 for arm in case.arms], means)
     sizes = [len(arm.values) for arm in case.arms]
     power = 1 - (1 - POWER) / several
-    targets: list[tuple[Basis, float]] = [("seen", case.found.effect)]
+    targets: list[tuple[Literal["paper", "seen"], float]] = [("seen", case.found.effect)]
     printed = None if isinstance(case.claim, Value) else _published_means(suite, case)
     papers = case.oriented(printed) if printed else None
     if papers is not None and papers > case.threshold:
@@ -75,8 +75,14 @@ def _need(suite: Suite, case: Case, level: float, several: int) -> Need | None:
         if power_of is None or power_of(sizes) >= power:
             continue
         more = seeds_needed(partial(_with_more, power_of, sizes), power, least=1)
-        return Need(more, POWER, case.shown(target), basis)
+        return Need(more, POWER, case.shown(target), basis, _true_outcome(case, target))
     return None
+
+
+def _true_outcome(case: Case, effect: float) -> Outcome:
+    """Return what is true of a claim whose oriented effect is this, and so what power is power for."""
+    holds = abs(effect) < case.threshold if isinstance(case.claim, Value) else effect > case.threshold
+    return Outcome.REPRODUCED if holds else Outcome.NOT_REPRODUCED
 
 
 def _with_more(power_of: PowerOf, sizes: Sequence[int], more: int) -> float:
@@ -106,7 +112,11 @@ def _published_means(suite: Suite, case: Case) -> list[float] | None:
 
 
 def plan_seeds(
-    suite: Suite, records: Sequence[RunRecord], measured: Mapping[str, Counts] | None = None, sd: float | None = None
+    suite: Suite,
+    records: Sequence[RunRecord],
+    measured: Mapping[str, Counts] | None = None,
+    sd: float | None = None,
+    effect: float | None = None,
 ) -> tuple[Planned, ...]:
     """Say for each claim that rests on runs how many seeds per arm it takes.
 
@@ -115,41 +125,55 @@ def plan_seeds(
         records: runs of its cells, from which spreads are taken; smoke runs are not.
         measured: counts of nets by ``complexity_key``.
         sd: standard deviation of one run in every arm, in the metric's unit, in place of what was measured.
+        effect: true effect of every comparison of better claims and trends, in the metric's unit, in place of the
+            paper's or the one seen. A value claim is planned for no deviation, a ratio has no effect in this unit.
 
     Raises:
-        ValueError: ``sd`` is not above zero.
+        ValueError: ``sd`` or ``effect`` is not above zero.
     """
-    if sd is not None and not (sd > 0 and math.isfinite(sd)):
-        raise ValueError(f"expected a spread above zero, got {sd!r}")
+    for name, stated in (("a spread", sd), ("an effect", effect)):
+        if stated is not None and not (stated > 0 and math.isfinite(stated)):
+            raise ValueError(f"expected {name} above zero, got {stated!r}")
     found = {(record.cell_id, record.seed): record for record in records}
     claims = [claim for claim in suite.claims if not isinstance(claim, Counted)]
     wholes = [claim_case(suite, claim, found, measured or {}) for claim in claims]
-    return tuple(_planned(suite, whole, LEVEL / len(wholes), sd) for whole in wholes)
+    return tuple(_planned(suite, whole, LEVEL / len(wholes), sd, effect) for whole in wholes)
 
 
 @dataclass(frozen=True)
-class _Design:
-    """One comparison as it is planned: true oriented effect, and the spread of one run in each arm."""
+class _Effect:
+    """The true oriented effect that a comparison is planned for, with the means of the arms where they are known."""
 
-    effect: float
+    oriented: float
     basis: Basis
-    sds: tuple[float, ...]
-    spreads: tuple[float, ...]
+    means: tuple[float, ...] | None = None
 
 
-def _planned(suite: Suite, whole: ClaimCase, level: float, sd: float | None) -> Planned:
+def _planned(suite: Suite, whole: ClaimCase, level: float, sd: float | None, effect: float | None) -> Planned:
     claim, several = whole.claim, len(whole.cases)
+    usable = whole.refusal is None or whole.fidelity != "smoke"
+    spreads = [_spread(case, sd, usable=usable) for case in whole.cases]
+    effects = [_effect(suite, case, effect, usable=usable) for case in whole.cases]
     blank = Planned(claim.id, claim.kind, level, effect_unit(claim), planned=len(suite.seeds))
-    designs: list[_Design] = []
+    stated = [one for one in spreads if not isinstance(one, str)]
+    if len(stated) == several:
+        sds = tuple(own for one in stated for own in one)
+        blank = replace(blank, sds=sds, spread="measured" if sd is None else "stated")
+    known = [one for one in effects if not isinstance(one, str)]
+    if len(known) == several:
+        shown = tuple(case.shown(one.oriented) for case, one in zip(whole.cases, known, strict=True))
+        bases = {one.basis for one in known}
+        blank = replace(blank, effects=shown, basis=bases.pop() if len(bases) == 1 else "seen")
     powers: list[PowerOf] = []
-    for case in whole.cases:
-        design = _design(suite, case, whole, sd)
-        if isinstance(design, str):
-            return replace(blank, reason=design)
-        power = _power_of(case, design.effect, design.spreads, level, several)
+    for case, spread, true in zip(whole.cases, spreads, effects, strict=True):
+        if isinstance(spread, str):
+            return replace(blank, reason=spread)
+        if isinstance(true, str):
+            return replace(blank, reason=true)
+        own = case.spreads(spread, true.means or spread)
+        power = _power_of(case, true.oriented, own, level, several)
         if power is None:
             return replace(blank, reason="its effect lies on the threshold, where no number of seeds decides")
-        designs.append(design)
         powers.append(power)
 
     def power_with(seeds: int) -> float:
@@ -159,34 +183,49 @@ def _planned(suite: Suite, whole: ClaimCase, level: float, sd: float | None) -> 
 
     return replace(
         blank,
-        sds=tuple(one for design in designs for one in design.sds),
-        spread="measured" if sd is None else "stated",
-        effects=tuple(case.shown(design.effect) for case, design in zip(whole.cases, designs, strict=True)),
-        basis="paper" if all(design.basis == "paper" for design in designs) else "seen",
         seeds=seeds_needed(power_with),
         power_as_planned=power_with(blank.planned) if blank.planned >= MIN_SEEDS else None,
     )
 
 
-def _design(suite: Suite, case: Case, whole: ClaimCase, sd: float | None) -> _Design | str:
-    """Take effect and spread of a comparison from the paper, the option and the runs, or say what is missing."""
-    usable = whole.refusal is None or whole.fidelity != "smoke"
-    measured = [summarise(arm.values).sd or 0.0 if usable and arm.values else 0.0 for arm in case.arms]
+def _spread(case: Case, sd: float | None, *, usable: bool) -> tuple[float, ...] | str:
+    """Take the spread of every arm from the option or the runs, or say what is missing."""
     if sd is not None:
-        sds = [sd] * len(case.arms)
-    elif max(measured) > 0:
-        sds = [
-            own or max(measured) for own in measured
-        ]  # an arm without a spread of its own: the largest of the others
-    else:
-        return "no spread is measured yet; --sd states one"
+        return (sd,) * len(case.arms)
+    measured = [summarise(arm.values).sd or 0.0 if usable and arm.values else 0.0 for arm in case.arms]
+    if max(measured) > 0:
+        # an arm without a spread of its own: the largest of the others
+        return tuple(own or max(measured) for own in measured)
+    some = usable and any(arm.values for arm in case.arms)
+    has = f" ({listed(_finished_words(arm) for arm in case.arms)})" if some else ""
+    return f"no spread is measured yet{has}; --sd states one"
+
+
+def _finished_words(arm: Arm) -> str:
+    n = len(arm.values)
+    alike = ", all alike" if n > 1 else ""
+    return f"{arm.label} has {n or 'no'} finished run{'' if n == 1 else 's'}{alike}"
+
+
+def _effect(suite: Suite, case: Case, stated: float | None, *, usable: bool) -> _Effect | str:
+    """Take the true effect of a comparison from the option, the paper or the runs, or say what is missing."""
     if isinstance(case.claim, Value):
-        return _Design(0.0, "paper", tuple(sds), tuple(sds))
+        return _Effect(0.0, "paper")
+    if not any(case.weights):
+        return f"{NO_DEPTH.reason}; {NO_DEPTH.remedy}"
+    states = isinstance(case.claim, Better | Trend)
+    if stated is not None and states:
+        return _Effect(stated, "stated")
     paper = _published_means(suite, case)
-    seen = [arm.mean for arm in case.arms] if usable and all(arm.values for arm in case.arms) else None
+    missing = [arm.label for arm in case.arms if not arm.values or not usable]
+    seen = None if missing else [arm.mean for arm in case.arms]
     sources: tuple[tuple[Basis, list[float] | None], ...] = (("paper", paper), ("seen", seen))
     for basis, means in sources:
-        effect = case.oriented(means) if means and any(case.weights) else None
-        if means and effect is not None:
-            return _Design(effect, basis, tuple(sds), tuple(case.spreads(sds, means)))
-    return "the paper prints no numbers to take its effect from, and no run is done"
+        oriented = case.oriented(means) if means else None
+        if means and oriented is not None:
+            return _Effect(oriented, basis, tuple(means))
+    if not missing:
+        return f"{METRICS[case.claim.metric].label} is not above zero, so there is no ratio"
+    some = len(missing) < len(case.arms)
+    runs = f"no run of {listed(missing)} is done" if some else "no run is done" if usable else "smoke runs do not count"
+    return f"the paper prints no numbers to take its effect from, and {runs}{'; --effect states one' if states else ''}"

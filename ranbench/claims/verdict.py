@@ -25,13 +25,14 @@ class Outcome(StrEnum):
 class Need:
     """Seeds that would decide: ``more`` in each arm give ``power`` for the true ``effect``; None: more than a thousand.
 
-    ``effect`` is in the unit of the verdict's: the paper's own, or the one seen.
+    ``effect`` is in the unit of the verdict's: the paper's own, or the one seen. ``outcome``: what it is power for.
     """
 
     more: int | None
     power: float
     effect: float
     basis: Literal["paper", "seen"]
+    outcome: Outcome
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,23 @@ class Sensitivity:
     failed: int
     worst: float
     outcome: Outcome
+
+
+@dataclass(frozen=True)
+class DeclaredAfter:
+    """A claim was declared as it is now after runs of its verdict were done: ``runs`` of them, ``of`` how many.
+
+    ``recorded``: when it was (ISO 8601), None where no recorded version of the suite has it yet. ``changed``: in what
+    it differs from what was declared before, empty where nothing was. ``before``: the former value, where one number
+    changed. ``words`` say all of it.
+    """
+
+    runs: int
+    of: int
+    recorded: str | None
+    changed: tuple[str, ...]
+    before: float | None
+    words: str
 
 
 @dataclass(frozen=True)
@@ -118,8 +136,10 @@ class Verdict:
     each at ``level``. ``level``: Holm's for the direction that was decided, else the smaller of both
     directions', so that the bounds always agree with the outcome. ``p``: Holm-adjusted, of the decided direction, else
     of 'reproduced'. ``failed``: runs of all arms that failed or ended without a finite metric. ``reason``: why there is
-    no test, else None. ``adaptive``: counted seeds beyond those that the suite plans. ``members``: the comparisons of a
-    claim that ranges over a matrix, which have their own ``beside``. ``lines``: what stands beside it, in words.
+    no test, else None. ``adaptive``: counted seeds beyond those that the suite planned before its first run was done.
+    ``declared_after``: what is known where runs were done before the claim was declared, else None. ``members``: the
+    comparisons of a claim that ranges over a matrix, which have their own ``beside``. ``lines``: what stands beside it,
+    in words.
     """
 
     claim: Claim
@@ -141,5 +161,6 @@ class Verdict:
     beside: Beside = Beside()
     sensitivity: Sensitivity | None = None
     adaptive: tuple[int, ...] = ()
+    declared_after: DeclaredAfter | None = None
     members: tuple[Member, ...] = ()
     lines: tuple[str, ...] = ()

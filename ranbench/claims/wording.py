@@ -19,15 +19,21 @@ def untested_words(case: Case, refusal: Refusal) -> str:
     return f"{said}, without a {TESTS[case.claim.kind]}: {refusal.reason}; {refusal.remedy}"
 
 
-def tested_words(whole: ClaimCase, weakest: Case, effect: float, bounds: tuple[float, float], step: HolmStep) -> str:
-    """Say what was found: of a claim with several comparisons, the effect that speaks least for it."""
+def tested_words(
+    whole: ClaimCase, weakest: Case, effect: float, bounds: tuple[float, float], step: HolmStep, *, outcome: Outcome
+) -> str:
+    """Say what was found: of a claim with several comparisons, the effect that speaks least for it.
+
+    ``step`` holds the p of the outcome, of an inconclusive one that of 'reproduced', which is then said.
+    """
     claim, several = whole.claim, len(whole.cases)
     kind = "interval" if isinstance(claim, Value) else "one-sided bounds"
     low, high = (amount(claim, bound) for bound in bounds)
     interval = f"{100 * (1 - step.level):.4g} % {kind} {low} to {high}"
     head = f"of {several} comparisons the least: " if several > 1 else ""
     what = f"{head}{effect_words(weakest, effect)} ({interval}, {seeds_words(whole.arms)}, {TESTS[claim.kind]}"
-    return f"{what}, Holm-adjusted p {p_words(step.p)})"
+    of = " of 'reproduced'" if outcome is Outcome.INCONCLUSIVE else ""
+    return f"{what}, Holm-adjusted p{of} {p_words(step.p)})"
 
 
 def effect_words(case: Case, effect: float) -> str:
@@ -85,7 +91,11 @@ def _undecided_words(whole: ClaimCase, need: Need | None) -> str:
 
 
 def need_words(whole: ClaimCase, need: Need) -> str:
-    """Say how many more seeds would decide: ``4 more seeds per arm give 80 % power for +0.37 percentage points``."""
+    """Say how many more seeds would decide, and how.
+
+    For instance ``4 more seeds per arm give 80 % power for 'reproduced' if the true effect is +0.37 percentage points,
+    the paper's``.
+    """
     claim = whole.claim
     more = f"more than {MOST_SEEDS:,}" if need.more is None else f"{need.more} more"
     seeds = "seed" if need.more == 1 else "seeds"
@@ -93,7 +103,8 @@ def need_words(whole: ClaimCase, need: Need) -> str:
     what = f"{amount(claim, need.effect)} {effect_unit(claim)}"
     basis = "the paper's" if need.basis == "paper" else "as seen here"
     verb = "gives" if need.more == 1 else "give"
-    return f"{more} {seeds}{per_arm} {verb} {100 * need.power:g} % power for {what}, {basis}"
+    power = f"{100 * need.power:g} % power for '{need.outcome}' if the true effect is"
+    return f"{more} {seeds}{per_arm} {verb} {power} {what}, {basis}"
 
 
 def seeds_words(arms: Sequence[Arm]) -> str:

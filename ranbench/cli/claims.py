@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ranbench.cli.evidence import measured_of, predictions_of, suite_in
+from ranbench.cli.evidence import measured_of, predictions_of, suite_in, versions_of
 from ranbench.cli.options import Db, Factor, Json, Protocol, Seeds, Settings, SuiteName, settings
 from ranbench.cli.output import as_json, note, paragraph, table
 from ranbench.errors import NothingMeasured, UsageError
@@ -44,7 +44,8 @@ def claims(
         if not loaded.claims:
             raise NothingMeasured(f"suite {loaded.name!r} makes no claim, so there is nothing to judge")
         records, measured, predictions = _evidence(store, loaded)
-    verdicts = judge(loaded, records, measured, predictions)
+        versions = versions_of(store, loaded, records) if store else None
+    verdicts = judge(loaded, records, measured, predictions, versions)
     rows = [verdict_row(verdict) for verdict in verdicts]
     if json:
         as_json([asdict(row) for row in rows])
@@ -53,7 +54,9 @@ def claims(
             _print(row)
     outcomes = {verdict.outcome for verdict in verdicts}
     if outcomes <= {Outcome.NOT_RUN, Outcome.NOT_COMPARABLE}:
-        raise NothingMeasured(f"no claim of suite {loaded.name!r} was tested; 'ranbench run {suite}' makes the runs")
+        failed = any(verdict.failed and verdict.fidelity != "smoke" for verdict in verdicts)
+        again = f"{loaded.options} --rerun failed' trains the failed runs again" if failed else "' makes the runs"
+        raise NothingMeasured(f"no claim of suite {loaded.name!r} was tested; 'ranbench run {suite}{again}")
     if strict and outcomes - {Outcome.REPRODUCED, Outcome.NOT_REPRODUCED}:
         raise typer.Exit(UNDECIDED)
 
@@ -65,6 +68,14 @@ def power(
         float | None,
         typer.Option("--sd", metavar="X", help="Standard deviation of one run, in the metric's unit; else measured."),
     ] = None,
+    effect: Annotated[
+        float | None,
+        typer.Option(
+            "--effect",
+            metavar="X",
+            help="True effect of better claims and trends, in the metric's unit; else the paper's, or the one seen.",
+        ),
+    ] = None,
     protocol: Protocol = None,
     factor: Factor = None,
     json: Json = False,
@@ -73,12 +84,13 @@ def power(
     """Say how many seeds each claim takes for 80 % power, at the strictest level that Holm may ask of it."""
     from ranbench.claims import plan_seeds
 
-    if sd is not None and not 0 < sd < float("inf"):
-        raise UsageError(f"--sd {sd:g}: must be above 0, in the unit of the metric")
+    for option, stated in (("--sd", sd), ("--effect", effect)):
+        if stated is not None and not 0 < stated < float("inf"):
+            raise UsageError(f"{option} {stated:g}: must be above 0, in the unit of the metric")
     with _opened(settings(context, db)) as (store, of_bundle):
         loaded = suite_in(store, suite, protocol, factor, of_bundle=of_bundle)
         records, measured, _ = _evidence(store, loaded)
-    plans = plan_seeds(loaded, records, measured, sd)
+    plans = plan_seeds(loaded, records, measured, sd, effect)
     if json:
         as_json([asdict(plan) for plan in plans])
     elif plans:

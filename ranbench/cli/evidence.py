@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from ranbench.cli.options import suite_name, suite_of
 from ranbench.cli.output import note
-from ranbench.errors import SuiteError, UsageError
+from ranbench.errors import RanbenchError, SuiteError, UsageError
 from ranbench.masking import mask
 
 if TYPE_CHECKING:
+    from ranbench.claims import Version
     from ranbench.counts import Recorded
     from ranbench.records import RunRecord
-    from ranbench.store import Store
+    from ranbench.store import Store, SuiteText
     from ranbench.suite import Suite
 
 
@@ -116,3 +117,31 @@ def predictions_of(store: Store, suite: Suite, records: Sequence[RunRecord]) -> 
     attempts = compared(suite, [record for record in records if record.fingerprint in asked])
     found = {attempt: store.predictions(attempt) for attempt in attempts}
     return {attempt: classes for attempt, classes in found.items() if classes is not None}
+
+
+def versions_of(store: Store, suite: Suite, records: Sequence[RunRecord]) -> tuple[Version, ...]:
+    """The recorded versions of a suite that tell whether its claims and seeds were declared before its runs were done.
+
+    A text is read only where it may say another thing than the present one, which it does not where the present one was
+    recorded before any run was done: then what is older counts no more.
+    """
+    from ranbench.claims import Version, done_at
+
+    asked = {spec.fingerprint for spec in suite.runs()} if suite.trains and suite.claims else set()
+    times = [moment for record in records if record.fingerprint in asked and (moment := done_at(record))]
+    if not times:
+        return ()
+    first, texts = min(times), [one for one in store.suites() if one.name == suite.name]
+    own = next((one.recorded for one in texts if one.text == suite.text), None)
+    if own is not None and own <= first:
+        texts = [one for one in texts if own <= one.recorded <= first]
+    return tuple(Version(one.recorded, suite if one.text == suite.text else _read(one)) for one in texts)
+
+
+def _read(version: SuiteText) -> Suite | None:
+    from ranbench.suite import recorded_suite
+
+    try:
+        return recorded_suite(version.name, version.text, version.protocols, file=f"suites/{version.name}.yaml")
+    except RanbenchError:  # written for another version of ranbench: what it declared is not known
+        return None

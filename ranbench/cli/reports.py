@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ranbench.cli.evidence import measured_of, predictions_of, records_of, refuse_two_of_one_name, suite_in
+from ranbench.cli.evidence import (
+    measured_of,
+    predictions_of,
+    records_of,
+    refuse_two_of_one_name,
+    suite_in,
+    versions_of,
+)
 from ranbench.cli.options import Db, Factor, Json, Protocol, Seeds, one_of, settings
 from ranbench.cli.output import answer, as_json, note, plural
 from ranbench.errors import SuiteError, UsageError
@@ -102,7 +109,8 @@ def _made(store: Store, suite: Suite, others: Mapping[str, Store], *, compare: b
     predictions = predictions_of(store, suite, records) if compare else {}
     _say_other_code(suite, records, measured)
     theirs = {label: records_of(other, suite) for label, other in others.items()}
-    built = reporting.tables(suite, records, measured, predictions, compare=compare, against=theirs)
+    versions = versions_of(store, suite, records) if compare else None
+    built = reporting.tables(suite, records, measured, predictions, compare=compare, against=theirs, versions=versions)
     attempts = [record.counted.id for record in records if record.counted]
     series = {key: (steps.tolist(), values.tolist()) for key, (steps, values) in store.series(attempts, CURVES).items()}
     return reporting.Report(suite, built, series, compare)

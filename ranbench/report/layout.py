@@ -97,9 +97,17 @@ def spread(value: Summary, unit: str) -> str:
     return mean if value.half_interval is None else f"{mean} ± {number(value.half_interval, unit)}"
 
 
-def verdict_mark(row: VerdictRow) -> str:
+def verdict_mark(row: VerdictRow) -> Entry:
     """Write a verdict with its mark."""
-    return f"{MARKS[row.outcome]} {row.outcome}{' (scaled)' if row.fidelity == 'scaled' else ''}"
+    entry = _outcome(row)
+    return replace(entry, text=f"{MARKS[row.outcome]} {entry.text}")
+
+
+def _outcome(row: VerdictRow) -> Entry:
+    """Write a verdict in words; of a claim that was declared after its runs were done, with a note that says so."""
+    late = row.declared_after
+    aside = ", ".join([*["scaled"] * (row.fidelity == "scaled"), *["declared after looking"] * (late is not None)])
+    return Entry(f"{row.outcome} ({aside})" if aside else row.outcome, notes=(late.words,) if late else ())
 
 
 def verdict_grid(rows: Sequence[VerdictRow]) -> Grid:
@@ -111,12 +119,11 @@ def verdict_grid(rows: Sequence[VerdictRow]) -> Grid:
         Column("effect (bounds)", "right"),
         Column("n of planned", "right"),
     )
-    scaled = {"scaled": " (scaled)"}
     lines = (
         (
             Entry(MARKS[row.outcome]),
             Entry(row.says),
-            Entry(f"{row.outcome}{scaled.get(row.fidelity or '', '')}"),
+            _outcome(row),
             Entry(effect(row)),
             Entry(_seeds_of(row)),
         )
@@ -154,7 +161,7 @@ def _effect(value: float | None, low: float | None, high: float | None, unit: st
     return f"{text} {_SHORT_UNITS.get(unit, unit)}"
 
 
-def result_grid(results: Results, prefix: str = "cell", marks: Mapping[int, str] | None = None) -> Grid:
+def result_grid(results: Results, prefix: str = "cell", marks: Mapping[int, Entry] | None = None) -> Grid:
     """Lay out a results table; n links to the rows of ``run_grid`` with the same ``prefix``.
 
     Columns that no row fills are left out: the paper's for a suite without published values, best-on-test for other
@@ -178,7 +185,7 @@ def result_grid(results: Results, prefix: str = "cell", marks: Mapping[int, str]
     if any(row.published is not None for row in rows):
         columns.append((Column("ours − paper", "right"), lambda row: _rests(row, prefix, _difference(row, unit))))
     if any(row.cell in marks for row in rows):
-        columns.append((Column("verdict"), lambda row: Entry(marks.get(row.cell, NONE))))
+        columns.append((Column("verdict"), lambda row: marks.get(row.cell, Entry(NONE))))
     if any(row.best_on_test for row in rows):
         columns.append((Column(f"best on test{head}", "right"), lambda row: _spread_entry(row.best_on_test, unit)))
     if any("noise" in row.axes or row.wrong_labels for row in rows):

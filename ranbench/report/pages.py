@@ -15,6 +15,7 @@ from ranbench.report import markdown
 from ranbench.report.against import OURS
 from ranbench.report.layout import (
     MARKS,
+    Entry,
     Grid,
     beside_grid,
     cost_grid,
@@ -91,6 +92,7 @@ def content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare
         "elsewhere": [_elsewhere(suite, section, compare=compare) for section in built.others],
         "datasets": built.datasets,
         "outcomes": _outcomes(built),
+        "late": sum(row.declared_after is not None for row in built.verdicts),
         "marks": MARKS,
         "verdicts": verdict_grid(built.verdicts),
         "results": [
@@ -125,7 +127,7 @@ def _against(built: Tables) -> list[tuple[Metric, Grid]]:
     return [(METRICS[name], beside_grid(rows[name], METRICS[name].unit)) for name in names]
 
 
-def _marks(suite: Suite, built: Tables, metric: str) -> dict[int, str]:
+def _marks(suite: Suite, built: Tables, metric: str) -> dict[int, Entry]:
     """Return the verdicts on values of this metric, by the number of the cell."""
     verdicts = {row.id: row for row in built.verdicts}
     claims = [claim for claim in suite.claims if isinstance(claim, Value) and claim.metric == metric]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from statistics import median
 
 from ranbench.catalogue import is_foreign
-from ranbench.claims import Verdict, judge
+from ranbench.claims import Verdict, Version, judge
 from ranbench.counts import Counts, lookup
 from ranbench.records import RESPONSE_METRICS, SIZE_METRICS, RunRecord
 from ranbench.report.against import beside, result_sets
@@ -37,6 +37,7 @@ def tables(
     *,
     compare: bool = True,
     against: Mapping[str, Sequence[RunRecord]] | None = None,
+    versions: Sequence[Version] | None = None,
 ) -> Tables:
     """Build every table of the report of ``suite``.
 
@@ -46,13 +47,14 @@ def tables(
         predictions: predicted classes by attempt, of those that ``claims.compared`` names.
         compare: also set the paper's values beside ours and judge the claims.
         against: the runs of other result sets, by their names, which are set beside ours.
+        versions: recorded versions of the suite; without, nothing is said of when its claims were declared.
 
     Raises:
         SpecError: a stored spec that this version cannot read.
     """
     found = collect(suite, records)
     measured = measured or {}
-    verdicts = judge(suite, found.records, measured, predictions) if compare else ()
+    verdicts = judge(suite, found.records, measured, predictions, versions) if compare else ()
     results = tuple(_results(suite, found, metric, compare=compare) for metric in _metrics(suite))
     return Tables(
         suite=suite.name,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ranbench.claims import Beside, Member, Need, Sensitivity
+from ranbench.claims import Beside, DeclaredAfter, Member, Need, Sensitivity
 from ranbench.report.against import BesideRow, ResultSet
 from ranbench.report.collect import EnvironmentRow, RunRow
 from ranbench.spec import Fidelity, Protocol
@@ -106,6 +106,7 @@ class VerdictRow:
     beside: Beside
     sensitivity: Sensitivity | None
     adaptive: tuple[int, ...]
+    declared_after: DeclaredAfter | None
     members: tuple[Member, ...]
     lines: tuple[str, ...]
 

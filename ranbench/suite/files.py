@@ -41,7 +41,7 @@ def find_suite(argument: str) -> Path:
         return path
     names = sorted(known)
     beside = f"{argument}.yaml"
-    near = f"; did you mean {beside!r}?" if Path(beside).is_file() else nearest(argument, names)
+    near = nearest(argument, names) if _is_missing(Path(beside), if_unknown=True) else f"; did you mean {beside!r}?"
     raise SuiteError(clean(f"suite {argument!r} is not known{near} (allowed: a file, or {', '.join(names)})"))
 
 
@@ -51,11 +51,11 @@ def suites_called(name: str) -> list[Path]:
     return [file for file in found if file.is_file()]
 
 
-def _is_missing(path: Path) -> bool:
+def _is_missing(path: Path, *, if_unknown: bool = False) -> bool:
     try:
         return "\0" not in str(path) and not path.exists() and not path.is_symlink()
     except OSError:  # a name that no file can have: reading it says why
-        return False
+        return if_unknown
 
 
 def _instead(path: Path, names: Sequence[str]) -> str:

@@ -238,7 +238,8 @@ def test_the_seeds_that_would_decide_are_those_for_the_papers_effect(suite_of):
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert (verdict.need.more, verdict.need.effect, verdict.need.basis) == (more, pytest.approx(1.2), "paper")
     assert verdict.sentence.endswith(
-        f"; {more} more seeds per arm give 80 % power for +1.2 percentage points, the paper's."
+        f"; {more} more seeds per arm give 80 % power for 'reproduced' if the true effect is +1.2 percentage points, "
+        "the paper's."
     )
 
 
@@ -250,6 +251,10 @@ def test_an_effect_that_is_seen_too_small_asks_for_seeds_to_refute(suite_of):
 
     sd = summarise(LOW).sd
     assert (verdict.need.basis, verdict.need.effect) == ("seen", pytest.approx(0.0))
+    assert verdict.need.outcome is Outcome.NOT_REPRODUCED
+    assert (
+        "80 % power for 'not reproduced' if the true effect is +0 percentage points, as seen here" in verdict.sentence
+    )
     assert power_beyond(0.5, (sd, sd), (5 + verdict.need.more,) * 2, LEVEL) >= POWER
     assert power_beyond(0.5, (sd, sd), (4 + verdict.need.more,) * 2, LEVEL) < POWER
 
@@ -257,8 +262,8 @@ def test_an_effect_that_is_seen_too_small_asks_for_seeds_to_refute(suite_of):
 # --- planning
 
 
-def planned(suite, records=(), sd=None):
-    return plan_seeds(suite, records, sd=sd)
+def planned(suite, records=(), sd=None, effect=None):
+    return plan_seeds(suite, records, sd=sd, effect=effect)
 
 
 def test_a_plan_takes_the_papers_effect_and_a_stated_spread(suite_of):
@@ -295,7 +300,59 @@ def test_a_plan_says_what_it_lacks(suite_of):
     [nothing], [no_effect] = planned(suite), planned(suite, sd=0.5)
 
     assert nothing.reason == "no spread is measured yet; --sd states one"
-    assert no_effect.reason == "the paper prints no numbers to take its effect from, and no run is done"
+    assert (
+        no_effect.reason
+        == "the paper prints no numbers to take its effect from, and no run is done; --effect states one"
+    )
+
+
+def test_a_plan_names_the_arm_that_it_lacks(suite_of):
+    suite = suite_of(BETTER)
+    one, alike, whole = (done(suite, RESIDUAL_164, values) for values in ((1.0,), (1.0, 1.0), LOW))
+
+    reasons = [planned(suite, records)[0].reason for records in (one, alike, whole)]
+
+    without = "no spread is measured yet ('attention-164, residual' has {}; --sd states one".format
+    assert reasons == [
+        without("1 finished run and 'attention-164, naive' has no finished runs)"),
+        without("2 finished runs, all alike and 'attention-164, naive' has no finished runs)"),
+        "the paper prints no numbers to take its effect from, and no run of 'attention-164, naive' is done; "
+        "--effect states one",
+    ]
+
+
+def test_a_plan_that_lacks_one_thing_says_the_other(suite_of):
+    [without_effect] = planned(suite_of(BETTER), sd=0.5)
+    [without_spread] = planned(suite_of(BETTER), effect=1.5)
+
+    assert (without_effect.sds, without_effect.spread, without_effect.seeds) == ((0.5, 0.5), "stated", None)
+    assert (without_spread.effects, without_spread.basis, without_spread.sds) == ((1.5,), "stated", ())
+
+
+def test_a_stated_effect_is_planned_for_in_place_of_the_papers(suite_of):
+    suite = suite_of(BETTER, VALUE, head=HEAD.replace("published:\n", PAPER.removesuffix("claims:\n").lstrip()))
+
+    better, value = planned(suite, sd=0.8, effect=2.0)
+
+    half = LEVEL / 2
+    assert (better.effects, better.basis) == ((2.0,), "stated")
+    assert better.seeds == seeds_needed(lambda n: power_beyond(1.5, (0.8, 0.8), (n, n), half))  # min_effect is 0.5
+    assert (value.effects, value.basis) == ((0.0,), "paper")  # no deviation, whatever is stated
+
+
+def test_a_stated_effect_holds_for_trends_and_over_a_matrix_and_not_for_ratios(suite_of):
+    [over] = planned(suite_of(OVER), sd=0.8, effect=1.0)
+    trend, ratio = planned(suite_of(TREND, RATIO, head=DEPTHS), sd=0.8, effect=1.0)
+
+    assert (over.effects, trend.effects, trend.basis) == ((1.0, 1.0), (1.0,), "stated")
+    assert trend.seeds is not None
+    assert ratio.reason == "the paper prints no numbers to take its effect from, and no run is done"
+
+
+@pytest.mark.parametrize("effect", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_effect_that_is_none_is_refused(suite_of, effect):
+    with pytest.raises(ValueError, match="an effect above zero"):
+        planned(suite_of(BETTER), sd=1.0, effect=effect)
 
 
 def test_smoke_runs_give_no_spread(suite_of):

@@ -87,7 +87,8 @@ def test_an_advantage_whose_bounds_enclose_the_smallest_that_counts_is_inconclus
     assert verdict.sentence == (
         "Inconclusive: the advantage of 'attention-164, residual' over 'attention-164, naive' in test error is "
         "+1 percentage points (95 % one-sided bounds +0.0702 to +1.93, n = 5 and 5, Welch t-test, "
-        "Holm-adjusted p = 0.17); 0.5 is not outside the bounds; 27 more seeds per arm give 80 % power for "
+        "Holm-adjusted p of 'reproduced' = 0.17); 0.5 is not outside the bounds; 27 more seeds per arm give 80 % power "
+        "for 'reproduced' if the true effect is "
         "+1 percentage points, as seen here."
     )
 
@@ -127,7 +128,7 @@ def test_more_is_better_where_the_metric_says_so(suite_of):
             (5.0, 6.0, 7.0, 8.0, 9.0),
             Outcome.INCONCLUSIVE,
             "Inconclusive: the mean test error of 'attention-56, naive' is +1 percentage points from the published 6 "
-            "(95 % interval -0.963 to +2.96, n = 5, one-sample t-test, Holm-adjusted p = 1); "
+            "(95 % interval -0.963 to +2.96, n = 5, one-sample t-test, Holm-adjusted p of 'reproduced' = 1); "
             "the interval lies neither inside nor outside the margin of 1, and no number of seeds would decide this "
             "effect.",
         ),
@@ -135,8 +136,9 @@ def test_more_is_better_where_the_metric_says_so(suite_of):
             (4.5, 5.5, 6.5, 7.5, 8.5),
             Outcome.INCONCLUSIVE,
             "Inconclusive: the mean test error of 'attention-56, naive' is +0.5 percentage points from the published 6 "
-            "(95 % interval -1.46 to +2.46, n = 5, one-sample t-test, Holm-adjusted p = 0.52); "
-            "the interval lies neither inside nor outside the margin of 1; 76 more seeds give 80 % power for "
+            "(95 % interval -1.46 to +2.46, n = 5, one-sample t-test, Holm-adjusted p of 'reproduced' = 0.52); "
+            "the interval lies neither inside nor outside the margin of 1; 76 more seeds give 80 % power "
+        "for 'reproduced' if the true effect is "
             "+0.5 percentage points, as seen here.",
         ),
     ],
@@ -317,7 +319,7 @@ def test_without_a_finished_run_a_claim_is_not_run(suite_of):
     assert unjudged(verdict) == (
         Outcome.NOT_RUN,
         "no finished run of 'attention-164, naive' (1 failed)",
-        "Not run: no finished run of 'attention-164, naive' (1 failed); "
+        "Not run to the end: no finished run of 'attention-164, naive' (1 failed); "
         "three finished seeds per arm would allow a test.",
     )
 

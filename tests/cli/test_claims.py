@@ -13,7 +13,7 @@ from report.conftest import PROTOCOL
 from ranbench.cli import main
 from ranbench.records import Environment, Owner, Predictions, Reason
 from ranbench.store import Claimed, Store
-from ranbench.suite import load_suite
+from ranbench.suite import Suite, load_suite
 
 SUITE = """\
 name: small
@@ -65,23 +65,35 @@ def call(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     return run
 
 
-def finish(model: str, learning: str, values: Sequence[float], classes: bytes = bytes(360)) -> None:
-    """Record done runs of a cell, seed by seed; nan for one that failed."""
+def recorded() -> Suite:
+    """Record the suite as it is now, as a run does before it begins."""
     suite = load_suite("small.yaml")
+    with Store.open("sqlite:///results/ranbench.db") as store:
+        store.record_suite(suite.name, suite.title, suite.text, suite.sha256, suite.runs(), suite.protocol_texts)
+    return suite
+
+
+def finish(
+    model: str, learning: str, values: Sequence[float], classes: bytes = bytes(360), *, first_seed: int = 0
+) -> None:
+    """Record done runs of a cell, seed by seed; nan for one that failed."""
+    suite = recorded()
     (cell,) = suite.select({"model": model, "learning": learning})
     with Store.open("sqlite:///results/ranbench.db") as store:
-        for seed, value in enumerate(values):
+        for seed, value in enumerate(values, first_seed):
             spec = cell.run(suite.protocol, seed)
             claimed = store.claim(
                 spec,
                 owner=Owner("me", "host", 1, 1.0),
-                code_id="c",
+                code_id="c" * 64,
                 environment=ENVIRONMENT,
                 is_alive=lambda *_: True,
             )
             assert isinstance(claimed, Claimed)
             if math.isfinite(value):
-                store.finish(claimed.attempt_id, "me", {"error_pct": value}, Predictions(classes))
+                store.append(claimed.attempt_id, "me", [], 40)
+                final = {"error_pct": value, "best_error_pct": value, "best_iteration": 40.0, "loss": 1.0}
+                store.finish(claimed.attempt_id, "me", final, Predictions(classes))
             else:
                 store.fail(claimed.attempt_id, "me", Reason.DIVERGED, "the loss became nan")
 
@@ -93,6 +105,22 @@ def test_before_any_run_nothing_is_measured(call: Call, folder: Path) -> None:
     assert out.splitlines()[0].startswith("– helps (section 4): Not run: no finished run of 'attention-56, residual'")
     assert err == "ranbench: no claim of suite 'small' was tested; 'ranbench run small.yaml' makes the runs\n"
     assert not (folder / "results").exists()
+
+
+def test_after_failures_the_command_that_trains_again_is_named(call: Call) -> None:
+    finish("attention-56", "residual", (math.nan, math.nan, math.nan))
+
+    code, out, err = call("claims", "small.yaml", "--seeds", "2")
+
+    assert code == 6
+    assert " ".join(out.split()).startswith(
+        "– helps (section 4): Not run to the end: no finished run of 'attention-56, residual' and "
+        "'attention-56, naive' (2 failed); three finished seeds per arm would allow a test."
+    )
+    assert err.endswith(
+        "ranbench: no claim of suite 'small' was tested; "
+        "'ranbench run small.yaml --seeds 2 --rerun failed' trains the failed runs again\n"
+    )
 
 
 def test_verdicts_are_printed_with_what_stands_beside_them(call: Call) -> None:
@@ -172,7 +200,21 @@ def test_seeds_are_planned_from_a_stated_spread(call: Call) -> None:
     assert code == 0
     assert rows[0][:6] == ["helps", "better", "2.5", "1.5", "stated", "4"]
     assert rows[0][-4:-2] == ["paper", "4"]
-    assert "ranbench: everywhere: the paper prints no numbers to take its effect from, and no run is done\n" in err
+    assert err == (
+        "ranbench: everywhere: the paper prints no numbers to take its effect from, and no run is done; "
+        "--effect states one\n"
+    )
+    assert rows[1][:5] == ["everywhere", "better", "2.5", "1.5", "stated"]
+    assert rows[1][5] == "?"
+
+
+def test_seeds_are_planned_for_a_stated_effect(call: Call) -> None:
+    code, out, err = call("power", "small.yaml", "--sd", "1.5", "--effect", "2")
+
+    rows = [line.split() for line in out.splitlines() if line.startswith(("helps", "everywhere"))]
+    assert (code, err) == (0, "")
+    assert [row[3:9] for row in rows] == [["1.5", "stated", "2", "percentage", "points", "stated"]] * 2
+    assert all(int(row[9]) > 3 for row in rows)
 
 
 def test_seeds_are_planned_from_the_spread_of_the_runs(call: Call) -> None:
@@ -196,8 +238,138 @@ def test_without_a_spread_no_number_of_seeds_is_given(call: Call) -> None:
     )
 
 
-@pytest.mark.parametrize("sd", ["0", "-1", "nan", "inf"])
-def test_a_spread_that_is_none_is_refused(call: Call, sd: str) -> None:
-    code, _, err = call("power", "small.yaml", f"--sd={sd}")
+@pytest.mark.parametrize("option", ["--sd", "--effect"])
+@pytest.mark.parametrize("stated", ["0", "-1", "nan", "inf"])
+def test_a_spread_or_an_effect_that_is_none_is_refused(call: Call, option: str, stated: str) -> None:
+    code, _, err = call("power", "small.yaml", f"{option}={stated}")
 
-    assert (code, err) == (2, f"ranbench: --sd {sd}: must be above 0, in the unit of the metric\n")
+    assert (code, err) == (2, f"ranbench: {option} {stated}: must be above 0, in the unit of the metric\n")
+
+
+# --- declared after looking
+
+NEAR = "  - {id: near, kind: value, cell: {model: attention-56, learning: naive}, metric: error_pct, margin: 1.0}\n"
+LATE = "declared after 3 of its 3 runs were done (until then its margin was 1)"
+
+
+@pytest.fixture
+def widened(folder: Path) -> Path:
+    """A suite whose margin was widened after three runs missed it."""
+    (folder / "small.yaml").write_text(SUITE + NEAR)
+    finish("attention-56", "naive", (10.0, 10.2, 10.4))
+    (folder / "small.yaml").write_text((SUITE + NEAR).replace("margin: 1.0", "margin: 6.0"))
+    return folder
+
+
+def near(out: str) -> dict[str, object]:
+    """The verdict on ``near`` among those that were printed as JSON."""
+    found: dict[str, object] = next(row for row in json.loads(out) if row["id"] == "near")
+    return found
+
+
+def test_a_margin_that_was_widened_after_the_runs_is_told_by_claims(call: Call, widened: Path) -> None:
+    code, out, _ = call("claims", "small.yaml")
+    before = near(call("claims", "small.yaml", "--json")[1])
+    recorded()
+    after = near(call("claims", "small.yaml", "--json")[1])
+
+    assert code == 0
+    assert f"✓ near: Reproduced, {LATE}: the mean test error" in " ".join(out.split())
+    late = {"runs": 3, "of": 3, "recorded": None, "changed": ["margin"], "before": 1.0, "words": LATE}
+    assert before["declared_after"] == late
+    assert after["declared_after"] == {**late, "recorded": after["declared_after"]["recorded"]}  # type: ignore[index]
+    assert str(after["declared_after"]["recorded"]).endswith("+00:00")  # type: ignore[index]
+
+
+def test_a_margin_that_was_set_before_the_runs_needs_no_word(call: Call, folder: Path) -> None:
+    (folder / "small.yaml").write_text(SUITE + NEAR)
+    recorded()
+    (folder / "small.yaml").write_text((SUITE + NEAR).replace("margin: 1.0", "margin: 6.0"))
+    finish("attention-56", "naive", (10.0, 10.2, 10.4))
+
+    verdict = near(call("claims", "small.yaml", "--json")[1])
+
+    assert verdict["declared_after"] is None
+    assert str(verdict["sentence"]).startswith("Reproduced: the mean test error")
+
+
+def test_seeds_that_were_raised_in_the_file_are_adaptive_as_those_of_the_option(call: Call, folder: Path) -> None:
+    (folder / "small.yaml").write_text(SUITE + NEAR)
+    finish("attention-56", "naive", (9.0, 9.2, 9.4))
+    (folder / "small.yaml").write_text((SUITE + NEAR).replace("seeds: 3", "seeds: 5"))
+    finish("attention-56", "naive", (9.1, 9.3), first_seed=3)
+
+    verdict = near(call("claims", "small.yaml", "--json")[1])
+
+    assert (verdict["n"], verdict["adaptive"], verdict["declared_after"]) == ([5], [3, 4], None)
+    assert str(verdict["sentence"]).startswith("Reproduced with 2 adaptive seeds (added after looking): ")
+
+
+def test_a_version_that_cannot_be_read_any_more_is_passed_over(call: Call, widened: Path) -> None:
+    with Store.open("sqlite:///results/ranbench.db") as store:
+        store.record_suite("small", "S", "name: small\nnot: a suite", "a" * 64, [])
+
+    verdict = near(call("claims", "small.yaml", "--json")[1])
+
+    assert str(verdict["sentence"]).startswith(
+        f"Reproduced, {LATE[:-1]}, as far as its recorded versions can be read):"
+    )
+
+
+def test_old_versions_are_read_only_where_they_can_say_another_thing(
+    call: Call, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded()
+    (folder / "small.yaml").write_text(SUITE + NEAR)
+    finish("attention-56", "naive", (9.0, 9.2, 9.4))
+    read: list[str] = []
+    monkeypatch.setattr("ranbench.cli.evidence._read", lambda version: read.append(version.text))
+
+    verdict = near(call("claims", "small.yaml", "--json")[1])
+
+    assert (verdict["declared_after"], read) == (None, [])
+
+
+def test_every_format_of_a_page_marks_what_was_declared_after_looking(call: Call, widened: Path) -> None:
+    code, _, err = call("report", "small.yaml", "--compare", "--format", "md,html,tex,csv,json")
+
+    page, web, latex, raw = (
+        (widened / "reports" / f"small.{kind}").read_text(encoding="utf-8") for kind in ("md", "html", "tex", "json")
+    )
+    sheet = (widened / "reports" / "small" / "verdicts.csv").read_text(encoding="utf-8")
+    verdict = next(row for row in json.loads(raw)["verdicts"] if row["id"] == "near")
+    assert code == 0, err
+    assert "✓ 1 reproduced, – 2 not run; 1 declared after looking." in page
+    assert page.count("reproduced (declared after looking) (a) |") == 2  # the verdicts, and the results
+    assert page.count(f"- (a) {LATE}") == 2
+    assert f"Reproduced, {LATE}: " in page
+    latex += "".join(file.read_text(encoding="utf-8") for file in (widened / "reports" / "small").glob("*.tex"))
+    for text in (web, latex):
+        assert text.count("reproduced (declared after looking)") == 2
+        assert " ".join(text.split()).count(LATE) == 3  # the sentence, and a footnote of each table
+    assert LATE in sheet
+    assert verdict["declared_after"]["words"] == LATE
+
+
+def test_a_bundle_says_of_a_claim_what_its_database_says(call: Call, widened: Path) -> None:
+    recorded()
+    call("report", "small.yaml", "--compare")
+    assert call("export", "small.zip")[0] == 0
+
+    there = near(call("claims", "small.yaml", "--json")[1])
+    inside = near(call("claims", "small", "--json", "--db", "small.zip")[1])
+    verified = call("report", "small.yaml", "--verify", "reports/small.md", "--db", "small.zip")
+
+    assert there["declared_after"]
+    assert inside == there
+    assert verified[:2] == (0, "reports/small.md: comes out again\n")
+
+
+def test_a_page_from_before_a_claim_was_changed_does_not_come_out_again(call: Call, widened: Path) -> None:
+    call("report", "small.yaml", "--compare")
+    (widened / "small.yaml").write_text(SUITE + NEAR)
+
+    code, out, _ = call("report", "small.yaml", "--verify", "reports/small.md")
+
+    assert code == 4
+    assert "declared after" in out
