@@ -386,7 +386,7 @@ def test_the_document_names_every_table_and_column_and_no_other(path: Path) -> N
 def test_the_queries_of_the_document_run(path: Path) -> None:
     text = DOCUMENT.read_text()
     shell = re.findall(r'^sqlite3 .*?"\n(.*?)"$', text, re.MULTILINE | re.DOTALL)
-    python = re.findall(r'read_sql\("(.*?)"', text)
+    python = re.findall(r'read_sql\(\s*"{3}(.*?)"{3}', text, re.DOTALL)
 
     assert (len(shell), len(python)) == (1, 1)
     for query in [*shell, *python, 'SELECT "commit", "user" FROM environment']:
