@@ -27,6 +27,13 @@ _VARIABLE = (
 )
 # A word of a shell: in quotes, as shlex writes quotes within quotes too, or without.
 _WORD = r"(?:'[^']*'(?:\"'\"'[^']*')*|\"(?:\\.|[^\"\\])*\"|[^\s'\"]+)"
+# Between a name and its value: a line may end there, also one of a diff.
+_GAP = r"(?>\s*\\?\s*)(?:(?<=\n)[+-]\s*)?"
+_TYPE = r"(?:\s*:\s*[\w.\[\]| ]{1,40}?)?"
+# A name to which code gives a value: a variable, a key of a mapping, of an environment for instance.
+_GIVEN = rf"{_NAMES}[\w-]*(?:[\"']\]?\s*:|[\"']?\]?{_TYPE}\s*=){_GAP}"
+_QUOTED = r"([\"'])(?!\2)(?:\\.|(?!\2)[^\n\\])+\2"
+_STRING = r"[bruf]{0,2}(?:'(?:\\.|[^'\n\\])+'|\"(?:\\.|[^\"\n\\])+\")"
 _DATABASES = r"(?:postgres(?:ql)?|sqlite|mysql|mariadb|oracle|mssql)(?:\+\w+)?"
 
 Replacement = str | Callable[[re.Match[str]], str]
@@ -68,11 +75,19 @@ def _patterns() -> tuple[tuple[re.Pattern[str], Replacement], ...]:
         (re.compile(r"([?&;])([^=&?;\s'\"]+)=([^&\s'\"]+)"), _of_query),
         (re.compile(rf"(?<=')({_VARIABLE})[^'\n]*(?=')"), after),
         (re.compile(rf"({_VARIABLE}){_WORD}"), after),
-        (re.compile(rf"(?<!\w)(--?[\w-]*{_NAMES}[\w-]*(?:\s+|=)){_WORD}", re.IGNORECASE), after),
+        (re.compile(rf"(?<!\w)(--?(?:[\w-]*{_NAMES}[\w-]*|pw)(?:\s+|=)){_WORD}", re.IGNORECASE), after),
         (
             re.compile(r"(\bcurl\b[^\n]*?\s(?:-[uU]\s*|--(?:proxy-)?user[ =]\s*)['\"]?[^\s:'\"]*:)[^\s'\"]+"),
             after,
         ),
+        (
+            re.compile(
+                r"(\b(?:wandb|comet|neptune|huggingface-cli|hf auth)\s+login(?:\s+--?[\w-]+(?:=\S+)?)*\s+)"
+                r"(?=\w*\d)[\w.-]{12,}"
+            ),
+            after,
+        ),
+        (re.compile(r"(\b(?:hooks\.slack\.com/\w+|discord(?:app)?\.com/api/webhooks)/)[^\s'\"]+"), after),
         (re.compile(r"(\blogin\s+\S+[\s+]+password\s+)\S+"), after),
         (
             re.compile(
@@ -92,9 +107,22 @@ def _patterns() -> tuple[tuple[re.Pattern[str], Replacement], ...]:
             after,
         ),
         (
+            re.compile(rf"({_NAMES}[\w-]*[\"']?\]?{_TYPE}\s*[:=]{_GAP}[bruf]{{0,2}}){_QUOTED}", re.IGNORECASE),
+            rf"\1\2{MASK}\2",
+        ),
+        (
+            re.compile(rf"({_GIVEN}[bruf]{{0,2}})(\"{{3}}|'{{3}})(?!\2)(?:.|\n)+?\2", re.IGNORECASE),
+            rf"\1\2{MASK}\2",
+        ),
+        # In brackets; several tokens or passwords are words of a vocabulary or names of fields.
+        (
+            re.compile(rf"((?!{_NAMES}s\b){_GIVEN})([(\[]{_GAP}{_STRING}(?:\s*,?{_GAP}{_STRING})*)", re.IGNORECASE),
+            lambda match: match[1] + re.sub(_STRING, _masked_string, match[2]),
+        ),
+        (
             re.compile(
-                rf"({_NAMES}[\w-]*[\"']?(?:\s*:\s*[\w.\[\]| ]{{1,40}}?)?\s*[:=]\s*[bruf]{{0,2}})"
-                rf"([\"'])(?!\2)(?:\\.|(?!\2)[^\n\\])+\2",
+                rf"(\b(?:getenv|setenv|putenv|setdefault|get)\(\s*[\"'][\w-]*{_NAMES}[\w-]*[\"']\s*,{_GAP}[bruf]{{0,2}})"
+                rf"{_QUOTED}",
                 re.IGNORECASE,
             ),
             rf"\1\2{MASK}\2",
@@ -111,6 +139,11 @@ def _patterns() -> tuple[tuple[re.Pattern[str], Replacement], ...]:
             MASK,
         ),
     )
+
+
+def _masked_string(match: re.Match[str]) -> str:
+    before, quote = re.match(r"([bruf]*)(.)", match[0]).groups()  # type: ignore[union-attr]
+    return f"{before}{quote}{MASK}{quote}"
 
 
 def _of_url(match: re.Match[str]) -> str:
@@ -131,8 +164,8 @@ def _of_url(match: re.Match[str]) -> str:
 
 
 def _of_query(match: re.Match[str]) -> str:
-    """Mask a value of a query by its name, which may be written with percent signs."""
-    secret = re.search(_NAMES, unquote(match[2]), re.IGNORECASE)
+    """Mask a value of a query by its name, which may be written with percent signs, or misspelt."""
+    secret = re.search(rf"{_NAMES}|\bpas+w|\bpsw", unquote(match[2]), re.IGNORECASE)
     return f"{match[1]}{match[2]}={MASK}" if secret and match[3] else match[0]
 
 

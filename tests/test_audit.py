@@ -7,6 +7,7 @@ import hashlib
 import os
 import random
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from test_store import claimed, run
 
 from ranbench.errors import NothingMeasured, StoreError
-from ranbench.records import MetricPoint, Owner
+from ranbench.records import Complexity, MetricPoint, Owner, Reason
 from ranbench.store import Store
 from ranbench.store.audit import Finding, audit
 from ranbench.store.schema import VERSION, VERSION_TABLE
@@ -33,12 +34,14 @@ def results(tmp_path: Path) -> Path:
     folder = tmp_path / "results"
     with Store.open(f"sqlite:///{folder}/ranbench.db") as store:
         store.record_suite("s", "S", "", EMPTY, [run(0), run(1), run(2)], {"short": ""})
-        done = claimed(store)
+        store.record_complexity("5" * 64, Complexity(10, 20, {"stem": {"macs": 20}}, {}, "words"))
+        done = claimed(store, code_id="c" * 64)
         store.append(done, "me", [MetricPoint("train_loss", step, 1.0) for step in (50, 100)], 100)
+        store.append(done, "me", [MetricPoint(name, 50, 1.0) for name in ("test_error_pct", "test_loss")], 100)
         name = hashlib.sha256(WEIGHTS).hexdigest()
         path = f"artefacts/{name}.safetensors"
         store.record_artefact(done, "me", kind="weights", path=path, sha256=name, size=len(WEIGHTS))
-        store.finish(done, "me", FINAL)
+        store.finish(done, "me", FINAL, complexity_key="5" * 64)
         stopped = claimed(store, spec=run(1))
         store.append(stopped, "me", [MetricPoint("train_loss", 50, 1.0)], 50)
         store.interrupt(stopped, "me")
@@ -155,6 +158,55 @@ def test_an_attempt_at_work_is_no_finding_and_a_dead_owner_is_a_note(results: Pa
         ("DROP INDEX ix_attempt_state", "tables", "the index on attempt (state) is lacking"),
         ("DROP TABLE prediction", "tables", "table prediction is lacking"),
         ("ALTER TABLE suite DROP COLUMN title", "tables", "column suite.title is lacking"),
+        ("UPDATE environment SET cpu = 'other'", "identity", "environment 1: its content gives "),
+        ("UPDATE environment SET sha256 = 'x'", "identity", "environment 1: its content gives "),
+        (
+            "UPDATE environment SET settings = '{\"a\": NaN}'",
+            "identity",
+            "environment 1: has no hash: Out of range float",
+        ),
+        ("UPDATE complexity SET macs = 5, parameters = 7", "identity", "its content gives "),
+        ("INSERT INTO prediction VALUES (1, X'00')", "identity", "has 1 predictions, its spec 360 images"),
+        (
+            "UPDATE attempt SET error = 'e' WHERE id = 1",
+            "attempts",
+            f"run {DONE}, attempt 1: has an error, and is done",
+        ),
+        (
+            "UPDATE attempt SET owner_pid = 1 WHERE id = 1",
+            "attempts",
+            f"run {DONE}, attempt 1: has an owner, and is done",
+        ),
+        (
+            "INSERT INTO prediction VALUES (2, X'00')",
+            "attempts",
+            f"run {STOPPED}, attempt 1: has predictions, and is interrupted",
+        ),
+        (
+            f"INSERT INTO probe VALUES (2, 'r', '{{\"a\": 1}}', '{64 * 'c'}', '2026-01-01T00:00:00.000000+00:00', 1)",
+            "attempts",
+            f"run {STOPPED}, attempt 1: has measurements of its weights, and is interrupted",
+        ),
+        (
+            "DELETE FROM metric_point WHERE name != 'train_loss'",
+            "attempts",
+            f"run {DONE}, attempt 1: is done without a point of test_error_pct, test_loss",
+        ),
+        (
+            "UPDATE attempt SET updated = '2026-01-01T00:00:00.000000+02:00' WHERE id = 2",
+            "values",
+            "attempt 2: column updated is not a time in UTC",
+        ),
+        (
+            "CREATE TRIGGER t BEFORE INSERT ON metric BEGIN SELECT raise(IGNORE);END",
+            "tables",
+            "trigger t on metric acts when rows are written",
+        ),
+        (
+            "DROP INDEX ix_attempt_uid; CREATE UNIQUE INDEX ix_attempt_uid ON attempt (uid) WHERE 0",
+            "tables",
+            "the unique index on attempt (uid) is lacking",
+        ),
         ("UPDATE artefact SET size = 3", "files", ".safetensors: has 16 bytes, recorded are 3"),
         ("UPDATE artefact SET sha256 = 'abc'", "files", ".safetensors: its content is not what was recorded "),
         ("UPDATE artefact SET path = '../secret'", "files", "../secret: leaves the folder of results"),
@@ -171,6 +223,143 @@ def test_a_fault_is_found_and_named(results: Path, statement: str, about: str, t
     assert [finding.text for finding in faults if finding.about == about and text in finding.text] != [], faults
     assert all("\n" not in finding.text for finding in faults)
     assert content(results) == before
+
+
+# What a flipped bit or a careless hand leaves: every check meets it, and none may break off the others.
+DAMAGED = [
+    ("PRAGMA writable_schema = ON", "UPDATE sqlite_master SET sql = replace(sql, 'fingerprint VARCHAR(64) NOT NULL', "
+     "'fingerprint VARCHAR(64)') WHERE name = 'attempt'", "UPDATE attempt SET fingerprint = NULL WHERE id = 1"),
+    ("UPDATE attempt SET uid = CAST(uid AS BLOB)",),
+    ("UPDATE attempt SET fingerprint = CAST(fingerprint AS BLOB)",),
+    ("UPDATE artefact SET path = X'00'",),
+    ("UPDATE artefact SET path = char(0) || char(27)",),
+    ("UPDATE cell SET cell_id = X'00'",),
+    ("UPDATE suite SET text = X'00'",),
+    ("UPDATE metric SET name = X'00' WHERE name = 'loss'",),
+    ("UPDATE metric_point SET name = X'00' WHERE name = 'test_loss'",),
+    ("UPDATE metric_point SET step = 'x' WHERE name = 'test_loss'",),
+    ("UPDATE environment SET versions = '[]', settings = '{\"a\": NaN}'",),
+    ("UPDATE cell SET spec = '" + 2000 * "[" + "'",),
+    ("UPDATE attempt SET updated = 5, started = ''",),
+]  # fmt: skip
+
+
+def damage(results: Path, *statements: str) -> None:
+    """Write past everything that a database has against it; SQLite reads a definition again when it is opened."""
+    for statement in statements:
+        with closing(sqlite3.connect(results / "ranbench.db", isolation_level=None)) as connection:
+            connection.execute("PRAGMA ignore_check_constraints = ON")
+            connection.execute("PRAGMA writable_schema = ON")
+            connection.execute(statement)
+
+
+@pytest.mark.parametrize("statements", DAMAGED)
+def test_whatever_a_record_holds_an_audit_comes_to_its_end(results: Path, statements: tuple[str, ...]) -> None:
+    damage(results, *statements, "DELETE FROM suite_protocol", "UPDATE suite SET sha256 = 'x'")
+
+    findings = found(results)
+
+    assert [finding for finding in findings if finding.level == "fault" and finding.text.startswith("suite ")] != []
+    assert len([finding for finding in findings if finding.level == "fault"]) > 1
+    assert all(finding.text.isprintable() for finding in findings)
+
+
+@pytest.mark.parametrize("statements", DAMAGED)
+def test_an_export_of_a_damaged_record_is_one_line(results: Path, statements: tuple[str, ...]) -> None:
+    damage(results, *statements)
+
+    try:
+        with Store.open(f"sqlite:///{results}/ranbench.db") as store:
+            store.export(results / "x.zip")
+    except StoreError as refused:
+        assert "\n" not in str(refused)
+    else:
+        assert "artefact" in statements[0]  # a path outside of the folder is left out
+
+
+def test_what_goes_wrong_in_a_check_is_a_fault_and_keeps_what_was_found(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(_connection: object, results: Path) -> Iterator[Finding]:
+        yield Finding("note", "files", "found before")
+        raise KeyError(str(results.name))
+
+    monkeypatch.setattr("ranbench.store.audit.files", breaks)
+
+    assert found(results) == [
+        Finding("note", "files", "found before"),
+        Finding("fault", "files", "could not be checked to its end: KeyError: 'results'"),
+    ]
+
+
+def test_a_measurement_that_is_no_number_is_refused_in_one_line(results: Path) -> None:
+    moment = "2026-01-01T00:00:00.000000+00:00"
+    change(results, f"INSERT INTO probe VALUES (1, 'responses', '{{\"a\": \"x\"}}', '{64 * 'c'}', '{moment}', 1)")
+
+    with Store.open(f"sqlite:///{results}/ranbench.db") as store:
+        with pytest.raises(StoreError, match="attempt 1, its responses: its 'a' is 'x'; see 'ranbench db check'"):
+            store.runs()
+        with pytest.raises(StoreError, match=r"numbers\.a.*: Input should be a valid number"):
+            store.export(results / "x.zip")
+
+
+MOMENT = "2026-01-01T00:00:00.000000+00:00"
+
+# What every table takes and no bundle does.
+NOT_EXPORTED = [
+    ("UPDATE attempt SET uid = 'not-hex!' WHERE id = 1", f"run {DONE}, attempt 1: uid: "),
+    ("UPDATE attempt SET code_id = 'short'", f"run {DONE}, attempt 1: code_id: is not a sha256 in hexadecimal"),
+    ("UPDATE attempt SET seconds = -1", f"run {DONE}, attempt 1: seconds: "),
+    ("UPDATE attempt SET seconds = 9e999", f"run {DONE}, attempt 1: seconds"),
+    ("UPDATE attempt SET started = '2026-01-01T00:00:00.000000+02:00'", f"run {DONE}, attempt 1: started: is not"),
+    ("UPDATE environment SET cpu = 'a' || char(9)", ": cpu: holds a control character"),
+    ("UPDATE environment SET \"commit\" = 'a' || char(10)", ": commit: holds a control character"),
+    ("UPDATE environment SET versions = '{\"torch\": 3}'", ": versions.torch: "),
+    ("UPDATE suite SET name = char(27)", r"suite '\x1b', version e3b0c44298fc: name: holds a control character"),
+    ("INSERT INTO metric VALUES (1, '', 1)", f"run {DONE}, attempt 1: metrics."),
+    ("UPDATE artefact SET kind = char(10)", f"run {DONE}, attempt 1: artefacts.0.kind: holds a control character"),
+    ("UPDATE complexity SET macs = -5", ": macs: "),
+    (f"INSERT INTO probe VALUES (1, 'r', '{{}}', '{64 * 'c'}', '{MOMENT}', 1)", f"run {DONE}, attempt 1, its 'r': "),
+    ("INSERT INTO metric_point VALUES (1, '', 1, 1)", f"run {DONE}, attempt 1, series '': name: "),
+    ("INSERT INTO metric_point VALUES (1, 'lr', -5, 1)", f"run {DONE}, attempt 1, series 'lr': steps.0: "),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("statement", "text"), NOT_EXPORTED)
+def test_what_an_export_refuses_an_audit_finds(results: Path, statement: str, text: str) -> None:
+    change(results, statement)
+
+    findings = found(results)
+
+    with Store.open(f"sqlite:///{results}/ranbench.db") as store, pytest.raises(StoreError, match="cannot be exported"):
+        store.export(results / "x.zip")
+    faults = [finding.text for finding in findings if (finding.level, finding.about) == ("fault", "export")]
+    assert [fault for fault in faults if text in fault] == faults != [], findings
+
+
+def test_every_record_that_an_export_refuses_is_named_and_no_record_only_for_the_lack_of_another(results: Path) -> None:
+    with Store.open(f"sqlite:///{results}/ranbench.db") as store:
+        store.fail(claimed(store, spec=run(2), code_id="c" * 64), "me", Reason.ERROR, "")
+    change(results, "UPDATE attempt SET uid = 'x' || id", "UPDATE environment SET cpu = char(9)")
+
+    faults = [finding.text for finding in found(results) if finding.about == "export"]
+
+    assert [fault.partition(": ")[2].partition(":")[0] for fault in faults] == ["cpu", "uid", "uid"]
+
+
+@pytest.mark.parametrize(
+    ("heading", "told"),
+    [
+        (("s", "S"), []),
+        (None, []),
+        (("t", "S"), [f"suite 's', version {EMPTY[:12]}: its name is 's', in its text 't'"]),
+        (("s", "T\n"), [f"suite 's', version {EMPTY[:12]}: its title is 'S', in its text 'T\\n'"]),
+    ],
+)
+def test_a_suite_is_called_as_its_text_says(results: Path, heading: tuple[str, str] | None, told: list[str]) -> None:
+    findings = audit(f"sqlite:///{results}/ranbench.db", results, alive, lambda _text: heading)
+
+    assert [finding.text for finding in findings] == told
 
 
 def test_a_done_attempt_that_stopped_early_is_a_fault(results: Path) -> None:
@@ -235,6 +424,7 @@ def test_a_table_that_was_made_in_another_way_is_a_fault(tmp_path: Path, old: st
     ("statement", "text"),
     [
         ("CREATE TABLE mine (x)", "table mine is none of ranbench's"),
+        ("CREATE VIEW mine AS SELECT 1", "view mine is none of ranbench's"),
         ("CREATE INDEX mine ON attempt (started)", "index mine is none of ranbench's"),
         ("ALTER TABLE suite ADD COLUMN mine TEXT", "column suite.mine is none of ranbench's"),
         ("INSERT INTO cell SELECT 'abc', spec FROM cell", "cell abc: has no run"),
@@ -295,6 +485,18 @@ def test_an_older_database_is_not_upgraded_and_its_content_is_left_to_the_upgrad
     assert finding.level == "note"
     assert finding.text.startswith(f"schema 0001 is older than {VERSION}")
     assert content(results) == before
+
+
+def test_text_that_is_not_utf8_is_named_in_an_older_database_too(results: Path) -> None:
+    change(
+        results, f"UPDATE {VERSION_TABLE} SET version_num = '0001'", "UPDATE suite SET title = CAST(X'FF41' AS TEXT)"
+    )
+
+    damaged, version = found(results)
+
+    text = r"suite: column title holds b'\xffA' once, which is not UTF-8; restore the database from a copy"
+    assert (damaged.level, damaged.text) == ("fault", text)
+    assert version.text == f"schema 0001 is older than {VERSION}, so the content was not checked"
 
 
 @pytest.mark.parametrize(
@@ -418,7 +620,7 @@ def test_a_damaged_record_is_refused_in_one_line_with_its_name(results: Path, st
 
 
 def test_a_point_that_is_no_number_and_a_done_attempt_without_its_end_are_refused(results: Path) -> None:
-    change(results, "UPDATE metric_point SET value = 'x' WHERE attempt_id = 1 AND step = 50")
+    change(results, "UPDATE metric_point SET value = 'x' WHERE attempt_id = 1 AND name = 'train_loss'")
     change(results, "UPDATE attempt SET ended = NULL WHERE id = 1", "DELETE FROM suite_run", "DELETE FROM suite")
 
     with Store.open(f"sqlite:///{results}/ranbench.db") as store:

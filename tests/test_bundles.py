@@ -152,6 +152,28 @@ def test_whatever_the_order_of_merging_the_export_is_the_same_to_the_byte(databa
     assert sum(len(found.attempts) for found in store.runs()) == 6
 
 
+def test_of_two_titles_of_one_text_the_same_one_stays_whichever_is_merged_first(
+    database: Opened, tmp_path: Path
+) -> None:
+    text = "name: table9"
+    for title in ("A table", "Another title"):
+        store = database(title)
+        store.record_suite("table9", title, text, hashlib.sha256(text.encode()).hexdigest(), [run(0)])
+        store.fail(begin(store, 0), "me", Reason.ERROR, "no")
+        store.export(tmp_path / f"{title}.zip")
+    exports = []
+
+    for order in (("A table", "Another title"), ("Another title", "A table")):
+        merged = database("-".join(order))
+        for title in order:
+            merged.merge(tmp_path / f"{title}.zip")
+        merged.export(tmp_path / "out.zip")
+        exports.append((tmp_path / "out.zip").read_bytes())
+
+    assert exports[0] == exports[1]
+    assert [suite.title for suite in merged.suites()] == ["A table"]
+
+
 def test_a_bundle_holds_no_host_user_path_command_or_patch(bundle: Path) -> None:
     with zipfile.ZipFile(bundle) as archive:
         whole = "".join(archive.read(name).decode() for name in archive.namelist())

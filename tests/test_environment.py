@@ -12,6 +12,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -139,6 +140,24 @@ def test_the_code_of_a_user_s_net_is_found_without_running_any_of_it(
     assert unknown == [None] * 4
     assert code_of("attention-56") == code_of("timm:resnet18") == code_id()
     assert not {"mypackage", "loose"} & set(sys.modules)
+
+
+def test_a_file_of_the_package_that_git_does_not_know_is_a_change_by_its_name(tmp_path: Path) -> None:
+    package = tmp_path / "ranbench"
+    shutil.copytree(Path(ranbench.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    who = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+    for words in (("init", "-q"), ("add", "."), (*who, "commit", "-q", "-m", "all")):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True, capture_output=True)
+    ask = "from ranbench.environment import commit_and_patch; print(commit_and_patch()[1], end='')"
+    how: Any = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(tmp_path)}, "capture_output": True}
+    patches = []
+
+    for name in ("notes.txt", "ranbench/models/untracked.py"):
+        (tmp_path / name).write_text("private = 1")
+        done = subprocess.run([sys.executable, "-c", ask], text=True, check=True, **how)
+        patches.append(done.stdout)
+
+    assert patches == ["", "# not in git: ranbench/models/untracked.py\n"]
 
 
 def test_this_process_is_alive_whatever_its_heartbeat() -> None:

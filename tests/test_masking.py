@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ranbench.masking import mask, mask_url
+
+SUITES = Path(__file__).parent.parent / "suites"
 
 
 @pytest.mark.parametrize(
@@ -60,6 +64,20 @@ from ranbench.masking import mask, mask_url
         ("token: str = b'say \"x\"'", "token: str = b'***'"),
         ("+password: >\n+  hunter two", "+password: >\n+  ***"),
         ("# dckr_pat_abcdefghijklmnop", "# ***"),
+        ("+os.environ['PASSWORD'] = 'hunter'", "+os.environ['PASSWORD'] = '***'"),
+        ('+os.environ["WANDB_API_KEY"] = "0a1b2c"', '+os.environ["WANDB_API_KEY"] = "***"'),
+        ('+x = dict(password="""two\n+lines""")', '+x = dict(password="""***""")'),
+        ('+API_KEY = (\n+    "first"\n+    f"second"\n+)', '+API_KEY = (\n+    "***"\n+    f"***"\n+)'),
+        ("-API_KEY: str = (\n-    'first'\n-)", "-API_KEY: str = (\n-    '***'\n-)"),
+        ("+api_key=\n+    'hunter'", "+api_key=\n+    '***'"),
+        ("+api_key = \\\n+    'hunter'", "+api_key = \\\n+    '***'"),
+        ("+os.environ.setdefault('TOKEN','hunter')", "+os.environ.setdefault('TOKEN','***')"),
+        ("+os.getenv('PASSWORD', 'hunter')", "+os.getenv('PASSWORD', '***')"),
+        ('+x = os.environ.get("MY_TOKEN", "hunter")', '+x = os.environ.get("MY_TOKEN", "***")'),
+        ('+  "secret": ["hunter", "two words"],', '+  "secret": ["***", "***"],'),
+        ("wandb login --relogin 0123456789abcdef0123", "wandb login --relogin ***"),
+        ("run --pw hunter -x", "run --pw *** -x"),
+        ("post https://hooks.slack.com/services/T0/B0/x1", "post https://hooks.slack.com/services/***"),
         (
             "-----BEGIN RSA PRIVATE KEY-----\n+MIIE\n+abc\n+-----END RSA PRIVATE KEY-----",
             "-----BEGIN RSA PRIVATE KEY-----***-----END RSA PRIVATE KEY-----",
@@ -90,10 +108,25 @@ def test_a_secret_is_masked_and_nothing_around_it(text: str, expected: str) -> N
         "tokens: 512",
         "commit 828e092fc0581d7be0c2c7f0a1b2c3d4e5f60718",
         "--only model=attention-56 --seeds 5",
+        "+os.environ['TOKEN'] = os.environ['X']",
+        "+tokens = ['<pad>', '<eos>']",
+        "+for name in ('password', 'sslpassword'):",
+        '+class Token:\n+    """What the owner holds."""',
+        '+def claim(token: str) -> None:\n+    """Take it."""',
+        "+token = (\n+    first\n+    if x\n+    else second\n+)",
+        "+pw = conv1x1\n+self.pw = nn.Conv2d(3, 4, 1)",
+        "+found = kept.get('token', None)",
+        "wandb login",
+        "huggingface-cli login --help",
     ],
 )
 def test_other_text_stays(text: str) -> None:
     assert mask(text) == text
+
+
+@pytest.mark.parametrize("file", sorted(SUITES.rglob("*.yaml")), ids=lambda file: file.name)
+def test_a_suite_and_a_protocol_stay(file: Path) -> None:
+    assert mask(file.read_text()) == file.read_text()
 
 
 def test_what_the_environment_calls_a_secret_is_masked_wherever_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,6 +147,7 @@ def test_what_the_environment_calls_a_secret_is_masked_wherever_it_stands(monkey
         ("postgresql+psycopg:me:pw@host/db", "postgresql+psycopg:me:***@host/db"),
         ("postgresql+psycopg:/me:pw@host/db", "postgresql+psycopg:/me:***@host/db"),
         ("postgresql://host/db?pass%77ord=pw&x=1", "postgresql://host/db?pass%77ord=***&x=1"),
+        ("postgresql://host/db?passwrd=pw&pasword=pw", "postgresql://host/db?passwrd=***&pasword=***"),
         ("host=h password='two words' dbname=x", "host=h password=*** dbname=x"),
         ("postgresql://me@host:5432/db", "postgresql://me@host:5432/db"),
         ("postgresql://host:5432/db?sslmode=require", "postgresql://host:5432/db?sslmode=require"),

@@ -272,13 +272,56 @@ def test_an_upgrade_that_fails_changes_nothing(path: Path, later: pytest.MonkeyP
     (upgrade.MIGRATIONS / "versions" / f"{NEXT}_colour.py").write_text(broken)
     before = definitions(path)
 
-    with pytest.raises(StoreError, match="no such table: nowhere"):
-        Store.open(f"sqlite:///{path}")
+    for _ in range(2):
+        with pytest.raises(StoreError) as caught:
+            Store.open(f"sqlite:///{path}")
 
+    assert str(caught.value) == (
+        f"sqlite:///{path}: cannot be upgraded from schema {VERSION} to {NEXT}, and is as it was: no such table: "
+        "nowhere; restore it from a copy, or go on with the ranbench that wrote it"
+    )
+    assert list(path.parent.glob("*.schema-*")) == []
     later.undo()
     assert definitions(path) == before
     with Store.open(f"sqlite:///{path}") as store:
         assert [suite.name for suite in store.suites()] == ["table9"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            "versions = '{\"a\": NaN}'",
+            "cannot be upgraded from schema 0001 .* Out of range float values .*; restore it",
+        ),
+        ("versions = '{'", "cannot be upgraded from schema 0001 .* should be JSON is not: .*; restore it from a copy"),
+        (
+            "cpu = CAST(X'FF41' AS TEXT)",
+            "is damaged: holds text that is not UTF-8; see 'ranbench db check', and restore",
+        ),
+    ],
+)
+def test_what_no_version_wrote_is_told_in_one_line_and_leaves_no_copy(tmp_path: Path, change: str, told: str) -> None:
+    path = tmp_path / "first.db"
+    environment = "(1, 'e', 'cpu', 'cpu', 'cpu', 1, 1, 1, 'eager', '3', 'Linux', '{}', NULL, 0, NULL, 'h', 'u', 'c')"
+    old_database(path, "0001", f"INSERT INTO environment VALUES {environment}", f"UPDATE environment SET {change}")
+
+    for _ in range(2):
+        with pytest.raises(StoreError, match=told) as caught:
+            Store.open(f"sqlite:///{path}")
+
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.glob("*.schema-*")) == []
+    assert rows(path, f"SELECT version_num FROM {VERSION_TABLE}") == [("0001",)]
+
+
+def test_a_thousand_earlier_copies_are_no_reason_to_fail(path: Path, later: pytest.MonkeyPatch) -> None:
+    earlier = f"ranbench.db.schema-{VERSION}"
+    for name in (earlier, *(f"{earlier}-{number}" for number in range(2, 1001))):
+        path.with_name(name).touch()
+
+    with Store.open(f"sqlite:///{path}") as store:
+        assert store.backup == path.with_name(f"{earlier}-1001")
 
 
 def test_a_newer_database_is_refused_and_left_alone(path: Path, later: pytest.MonkeyPatch) -> None:
@@ -343,7 +386,7 @@ def test_the_document_names_every_table_and_column_and_no_other(path: Path) -> N
 def test_the_queries_of_the_document_run(path: Path) -> None:
     text = DOCUMENT.read_text()
     shell = re.findall(r'^sqlite3 .*?"\n(.*?)"$', text, re.MULTILINE | re.DOTALL)
-    python = re.findall(r'read_sql\("(.*?)"', text)
+    python = re.findall(r'read_sql\(\s*"{3}(.*?)"{3}', text, re.DOTALL)
 
     assert (len(shell), len(python)) == (1, 1)
     for query in [*shell, *python, 'SELECT "commit", "user" FROM environment']:
@@ -414,6 +457,7 @@ def test_a_database_of_something_else_is_refused_and_left_alone(tmp_path: Path) 
         ("postgresql+psycopg://me:secret@host:port/db", "is not a URL"),
         ("postgresql+psycopg://me@host/db?autocommit=1", "'autocommit' is not an option of such a URL"),
         ("postgresql+psycopg://me@host/db?sslmod=require", "'sslmod' is not an option .*; did you mean 'sslmode'"),
+        ("postgresql+psycopg://me@host/db?pwort=secret", r"@host/db\?\.\.\.': 'pwort' is not an option of such a URL"),
         ("postgresql+psycopg://me@/db?host=a&port=x", "the port is not a number"),
         ("no url ://me:secret@host", r"://me:\*\*\*@host': is not a URL"),
         ("sqlite://", "names no plain file"),
@@ -444,8 +488,11 @@ def test_a_copy_that_cannot_be_finished_leaves_nothing(path: Path, later: pytest
     assert list(path.parent.glob("*.partial*")) == []
 
 
-def test_a_database_on_a_read_only_medium_is_read_without_its_log(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "on_read_only_medium", lambda _path: True)
+@pytest.mark.parametrize("medium", [True, False], ids=["a read-only medium", "no rights"])
+def test_a_database_that_cannot_be_written_is_read_without_its_log(
+    path: Path, monkeypatch: pytest.MonkeyPatch, medium: bool
+) -> None:
+    monkeypatch.setattr(sqlite, "on_read_only_medium", lambda _path: medium)
     real = sqlite3.connect
 
     class Logless(sqlite3.Connection):

@@ -34,6 +34,7 @@ from ranbench.records import MetricPoint, Predictions
 from ranbench.spec import RunSpec
 from ranbench.store import Claimed, Refused, Store, claiming, connection, merging, upgrade, writing
 from ranbench.store import postgres as kind
+from ranbench.store.audit import audit
 from ranbench.store.bundle import opened
 from ranbench.store.connection import make_engine, writing_engine
 from ranbench.store.schema import VERSION, VERSION_TABLE, Row
@@ -113,6 +114,42 @@ def in_thread(do: Callable[[], object]) -> tuple[threading.Thread, list[object]]
 
 
 # Its tables.
+
+
+def test_an_audit_finds_what_only_a_server_keeps(made: str, beside: Engine, tmp_path: Path) -> None:
+    with Store.open(made) as store:
+        attempt = claimed(store, code_id="c" * 64)
+        names = ("train_loss", "test_error_pct", "test_loss")
+        store.append(attempt, "me", [MetricPoint(name, 100, 1.0) for name in names], 100)
+        final = {"error_pct": 5.0, "loss": 0.1, "best_error_pct": 4.5, "best_iteration": 50.0}
+        store.finish(attempt, "me", final)
+
+    sound = audit(made, tmp_path, lambda *_: True)
+    with beside.begin() as connection:
+        for statement in (
+            "UPDATE metric SET value = 'NaN' WHERE name = 'loss'",
+            "UPDATE attempt SET updated = '2026-01-01T00:00:00+02:00'",
+            "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+            "CREATE TRIGGER t BEFORE INSERT ON metric FOR EACH ROW EXECUTE FUNCTION f()",
+            "CREATE RULE r AS ON INSERT TO metric_point DO INSTEAD NOTHING",
+            "DROP INDEX ix_attempt_uid",
+            "CREATE UNIQUE INDEX ix_attempt_uid ON attempt (uid) WHERE false",
+            "CREATE VIEW mine AS SELECT 1",
+        ):
+            connection.exec_driver_sql(statement)
+    found = audit(made, tmp_path, lambda *_: True)
+
+    name = f"run {run().fingerprint[:12]}, attempt 1"
+    assert sound == []
+    assert [(finding.level, finding.text) for finding in found] == [
+        ("fault", "the unique index on attempt (uid) is lacking"),
+        ("note", "index ix_attempt_uid is none of ranbench's"),
+        ("fault", "trigger r on metric_point acts when rows are written, which nothing may do"),
+        ("fault", "trigger t on metric acts when rows are written, which nothing may do"),
+        ("note", "view mine is none of ranbench's"),
+        ("fault", "attempt 1: column updated is not a time in UTC"),
+        ("fault", f"{name}: is done without loss"),
+    ]
 
 
 def test_an_empty_database_is_no_database_until_something_is_written(empty: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import threading
 from collections.abc import Iterator
@@ -301,6 +302,18 @@ def test_recording_a_suite_again_changes_nothing_and_a_new_text_is_a_new_version
     assert [(r.fingerprint, r.state) for r in records] == [(spec.fingerprint, "planned") for spec in wanted]
     assert [r.suites for r in records] == [("table9",), ("table9",), ("table9",), ("other", "table9")]
     assert len(store.runs()) == 5
+
+
+def test_of_texts_of_suites_and_protocols_all_but_secrets_is_kept(store: Store) -> None:
+    title, text, token = "A table of https://me:hunter2hunter2@host/x", "name: table9\n# {}\n", "ghp_" + "a1b2c3d4" * 4
+    for _ in range(2):
+        store.record_suite("table9", title, text.format(token), "a" * 64, [], {"short": text.format(token)})
+
+    (found,) = store.suites()
+
+    kept = text.format("***")
+    assert (found.title, found.text) == ("A table of https://me:***@host/x", kept)
+    assert (found.sha256, found.protocols) == (hashlib.sha256(kept.encode()).hexdigest(), {"short": kept})
 
 
 def test_the_version_used_last_comes_first(store: Store) -> None:

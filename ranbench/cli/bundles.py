@@ -31,7 +31,10 @@ def export(
     json: Json = False,
     db: Db = None,
 ) -> None:
-    """Write done and failed runs to one file, for 'merge' and '--db'. It names no host, user, path or command."""
+    """Write done and failed runs to one file, for 'merge' and '--db'. It names no host, user, path or command.
+
+    Texts of suites and protocols are in it as their authors wrote them, with comments, but for secrets.
+    """
     if file.exists() and not force:
         raise UsageError(f"{file}: is there already; name another file, or replace it with --force")
     if not file.parent.is_dir():

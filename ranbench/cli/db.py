@@ -22,10 +22,11 @@ def check(context: typer.Context, json: Json = False, db: Db = None) -> None:
     """Look for damage, orphans and missing results in the database and its files; exit 7 on faults. Mends nothing."""
     from ranbench.environment import is_alive
     from ranbench.store.audit import audit
+    from ranbench.suite import heading
 
     chosen = settings(context, db)
     chosen.refuse_bundle()
-    found = audit(chosen.db, chosen.results, is_alive)
+    found = audit(chosen.db, chosen.results, is_alive, heading)
     counts = Counter(finding.level for finding in found)
     if json:
         as_json({"database": mask_url(chosen.db), "findings": [dataclasses.asdict(finding) for finding in found]})

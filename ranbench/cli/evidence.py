@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ranbench.cli.options import suite_name, suite_of
 from ranbench.cli.output import note
 from ranbench.errors import RanbenchError, SuiteError, UsageError
+from ranbench.masking import mask
 
 if TYPE_CHECKING:
     from ranbench.claims import Version
@@ -47,7 +48,7 @@ def suite_in(
             raise
         beside = Path(f"{called}.yaml")  # of the file that was run here, only its name is recorded
         here = beside if name == called and beside.is_file() else None
-    differs = here is not None and recorded is not None and _text(here) != recorded.text
+    differs = here is not None and recorded is not None and not _is_of(here, recorded.text)
     if recorded is None or (here is not None and not (differs and of_bundle and name == called)):
         if differs:
             note(f"suite {called}: the text of {here} is taken; the one that was recorded last is another")
@@ -78,13 +79,15 @@ def refuse_two_of_one_name(seen: dict[str, Suite], suite: Suite) -> None:
         )
 
 
-def _text(file: Path) -> str | None:
+def _is_of(file: Path, recorded: str) -> bool:
+    """Tell whether a text was recorded of this file: without its secrets, or whole as early versions did."""
     from ranbench.suite import read_text
 
     try:
-        return read_text(file)
+        text = read_text(file)
     except SuiteError:
-        return None
+        return False
+    return recorded in (text, mask(text))
 
 
 def measured_of(store: Store, suite: Suite) -> dict[str, Recorded]:

@@ -11,6 +11,7 @@ from ranbench.cli.evidence import refuse_two_of_one_name
 from ranbench.cli.options import Db, Factor, Json, Protocol, settings
 from ranbench.cli.output import answer, as_json, plural, table
 from ranbench.errors import Problem, RanbenchError, SuiteError, UsageError, nearest
+from ranbench.masking import mask
 
 if TYPE_CHECKING:
     from ranbench.suite import Suite
@@ -35,7 +36,7 @@ def validate(
             refuse_two_of_one_name(seen, suite)
         except RanbenchError as error:
             problems = error.problems if isinstance(error, SuiteError) else ()
-            found.append({"suite": name, "valid": False, "problems": _problems(name, error, problems)})
+            found.append({"suite": mask(name), "valid": False, "problems": _problems(name, error, problems)})
             continue
         size = {"cells": len(suite.cells), "runs": len(suite.runs()), "claims": len(suite.claims)}
         found.append({"suite": name, "valid": True, "problems": [], **size})
@@ -48,10 +49,12 @@ def validate(
 
 
 def _problems(name: str, error: RanbenchError, problems: tuple[Problem, ...]) -> list[dict[str, object]]:
+    """Describe what is wrong; it may quote the URL of a database that was given in place of a suite."""
     if not problems:
-        return [{"file": name, "line": None, "column": None, "key": None, "text": str(error)}]
+        return [{"file": mask(name), "line": None, "column": None, "key": None, "text": mask(str(error))}]
     return [
-        {"file": one.file, "line": one.line, "column": one.column, "key": one.key, "text": one.text} for one in problems
+        {"file": mask(one.file), "line": one.line, "column": one.column, "key": one.key, "text": mask(one.text)}
+        for one in problems
     ]
 
 

@@ -91,7 +91,7 @@ def _spec_of(name: str, places: Sequence[str] | None) -> ModuleSpec | None:
 def commit_and_patch() -> tuple[str | None, str]:
     """Return commit and uncommitted changes of the repository that this package stands in; (None, '') outside one.
 
-    Secrets in the changes are masked.
+    Secrets in the changes are masked. Of files of the package that git does not know only the names are among them.
     """
     here = Path(__file__).resolve().parent
 
@@ -104,4 +104,16 @@ def commit_and_patch() -> tuple[str | None, str]:
 
     tracked = git("ls-files", "--error-unmatch", "--", str(here / "code.py"))
     commit = git("rev-parse", "HEAD") if tracked else None
-    return (commit.strip(), mask(git("diff", "HEAD") or "")) if commit else (None, "")
+    if not commit:
+        return None, ""
+    others = (
+        "ls-files",
+        "--others",
+        "--exclude-standard",
+        "--exclude=__pycache__",
+        "--full-name",
+        "--",
+        str(here.parent),
+    )
+    untracked = "".join(f"# not in git: {name}\n" for name in (git(*others) or "").splitlines())
+    return commit.strip(), mask((git("diff", "HEAD") or "") + untracked)

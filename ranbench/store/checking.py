@@ -39,6 +39,10 @@ FORMS: Mapping[str, type[Form]] = {
 F = TypeVar("F", bound=Form)
 
 
+class Absent(ValueError):
+    """A record that another one names is not there, or was not taken itself."""
+
+
 class Checked:
     """What was found so far in the records of a bundle, which come in the order of its parts."""
 
@@ -77,7 +81,7 @@ class Checked:
                 return checked.fingerprint
             case SuiteForm():
                 if not self.runs.keys() >= set(checked.runs):
-                    raise ValueError("names a run that is not in the bundle")
+                    raise Absent("names a run that is not in the bundle")
                 return (checked.name, checked.sha256)
             case EnvironmentForm():
                 self.places[checked.key] = checked
@@ -93,9 +97,9 @@ class Checked:
                 return (checked.attempt, checked.name)
             case ProbeForm():
                 if checked.attempt not in self.steps or checked.environment not in self.places:
-                    raise ValueError("its attempt or its environment is not in the bundle")
+                    raise Absent("its attempt or its environment is not in the bundle")
                 if checked.attempt not in self.done:
-                    raise ValueError("its attempt is not done")
+                    raise Absent("its attempt is not done")
                 return (checked.attempt, checked.kind)
         raise TypeError(type(checked).__name__)
 
@@ -112,7 +116,7 @@ class Checked:
 
     def _run(self, run: RunForm) -> None:
         if run.cell_id not in self.cells:
-            raise ValueError("its cell is not in the bundle")
+            raise Absent("its cell is not in the bundle")
         spec = RunSpec.stored(run.fingerprint, {**self.cells[run.cell_id], "seed": run.seed})
         if (spec.fingerprint, spec.cell_id) != (run.fingerprint, run.cell_id):
             raise ValueError("its fingerprint or cell_id is not the hash of its spec")
@@ -120,9 +124,9 @@ class Checked:
 
     def _attempt(self, attempt: AttemptForm) -> None:
         if attempt.run not in self.runs or attempt.environment not in self.places:
-            raise ValueError("its run or its environment is not in the bundle")
+            raise Absent("its run or its environment is not in the bundle")
         if attempt.complexity is not None and attempt.complexity not in self.counts:
-            raise ValueError("the counts of its net are not in the bundle")
+            raise Absent("the counts of its net are not in the bundle")
         expected = self.runs[attempt.run].protocol.iterations
         if attempt.iterations != expected:
             raise ValueError(f"is of {attempt.iterations:,} iterations, its spec of {expected:,}")
@@ -135,7 +139,7 @@ class Checked:
 
     def _series(self, series: SeriesForm) -> None:
         if series.attempt not in self.steps:
-            raise ValueError("its attempt is not in the bundle")
+            raise Absent("its attempt is not in the bundle")
         if series.steps[-1] > self.steps[series.attempt]:
             raise ValueError(f"has a point at {series.steps[-1]:,}, beyond the step {self.steps[series.attempt]:,}")
 

@@ -25,7 +25,16 @@ from ranbench.store.checking import FORMS, Checked, told
 from ranbench.store.content import sha256_of
 from ranbench.store.form import Form
 from ranbench.store.public import public, without_paths, without_secrets
-from ranbench.store.reading import artefacts, chunks, environment_of, environments, name_of, pairs, points
+from ranbench.store.reading import (
+    artefacts,
+    chunks,
+    environment_of,
+    environments,
+    name_of,
+    pairs,
+    place_of_probe,
+    points,
+)
 from ranbench.store.rows import fetched
 from ranbench.store.schema import (
     ArtefactRow,
@@ -73,7 +82,7 @@ class Export:
             linked = select(SuiteRunRow.fingerprint).join(SuiteRow, SuiteRow.id == SuiteRunRow.suite_id)
             closed = closed.where(AttemptRow.fingerprint.in_(linked.where(SuiteRow.name.in_(list(suites)))))
         self.suites = frozenset(suites)
-        self.runs: list[str] = sorted(connection.execute(closed).scalars())
+        self.runs: list[str] = sorted(row[0] for row in fetched(connection, closed))
 
     def _check(self, suites: Collection[str]) -> None:
         known = sorted(set(self.connection.execute(select(SuiteRow.name)).scalars()))
@@ -90,10 +99,11 @@ class Export:
         Raises:
             StoreError: one of them is not what a merge takes; ``label`` names the database.
         """
-        checked, parts = Checked(), self._parts()
+        checked, parts = Checked(), self.records()
         return {part: _checked(checked, f"{label}: {part}", FORMS[part], parts[part]) for part in parts}
 
-    def _parts(self) -> dict[str, Iterator[Record]]:
+    def records(self) -> dict[str, Iterator[Record]]:
+        """Return the same before they are checked."""
         return {
             "cells": self._cells(),
             "runs": self._runs(),
@@ -151,7 +161,7 @@ class Export:
         found: set[Any] = set()
         for part in chunks(self.runs):
             mine = (AttemptRow.fingerprint.in_(part), AttemptRow.state.in_(CLOSED))
-            found.update(self.connection.execute(select(column).where(*mine)).scalars())
+            found.update(row[0] for row in fetched(self.connection, select(column).where(*mine)))
         return found
 
     def _names(self, uids: Collection[str] | None) -> Iterator[list[str]]:
@@ -240,17 +250,17 @@ class Export:
             query = select(AttemptRow.uid, *ProbeRow.__table__.columns).join(
                 AttemptRow, AttemptRow.id == ProbeRow.attempt_id
             )
-            found = self.connection.execute(query.where(AttemptRow.uid.in_(part))).all()
+            found = fetched(self.connection, query.where(AttemptRow.uid.in_(part)))
             rows = sorted(found, key=lambda row: (row.uid, row.kind))
             places = environments(self.connection, {row.environment_id for row in rows})
             for row in rows:
                 yield {
                     "attempt": row.uid,
                     "kind": row.kind,
-                    "numbers": {name: value + 0.0 for name, value in row.numbers.items()},
+                    "numbers": {name: _plain_number(value) for name, value in row.numbers.items()},
                     "code_id": row.code_id,
                     "measured": row.measured.isoformat(),
-                    "environment": digest(public(places[row.environment_id])),
+                    "environment": digest(public(place_of_probe(row, places))),
                 }
 
     def files(self, results: Path) -> tuple[dict[str, Path], int]:
@@ -266,7 +276,7 @@ class Export:
         for part in chunks(self._closed(AttemptRow.id)):
             query = select(ArtefactRow.path, ArtefactRow.sha256, AttemptRow.bundle)
             of_attempts = query.join(AttemptRow, AttemptRow.id == ArtefactRow.attempt_id)
-            for path, sha256, bundle in self.connection.execute(of_attempts.where(AttemptRow.id.in_(part))):
+            for path, sha256, bundle in fetched(self.connection, of_attempts.where(AttemptRow.id.in_(part))):
                 if is_artefact(path):
                     merged[path, sha256] = merged.get((path, sha256), True) and bundle is not None
         found, left_out = {}, 0
@@ -279,6 +289,11 @@ class Export:
             else:
                 raise StoreError(f"{results / name}: {wrong}; export without weights")
         return found, left_out
+
+
+def _plain_number(value: Any) -> Any:
+    """Write zero and whole numbers in one form; what is no number is left to the check."""
+    return value + 0.0 if type(value) in (int, float) else value
 
 
 def _wrong(path: Path, sha256: str) -> str | None:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,12 @@ def on_read_only_medium(path: Path) -> bool:
         return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
     except (OSError, AttributeError):  # not there, or no such question on this system
         return False
+
+
+def is_only_readable(path: Path) -> bool:
+    """Tell whether we have no right to write to the file, or to make the log beside it without which none can."""
+    log = path.with_name(f"{path.name}-wal")
+    return not os.access(path, os.W_OK) or not (log.exists() or os.access(path.parent, os.W_OK))
 
 
 def open_to_read(path: Path, *, check_same_thread: bool = True) -> sqlite3.Connection:
@@ -83,6 +89,30 @@ def orphans(connection: Connection) -> dict[tuple[str, str], int]:
     """Count the rows that name a row which is not there, by their table and the table that they name."""
     rows = connection.exec_driver_sql("PRAGMA foreign_key_check")
     return dict(Counter((str(row[0]), str(row[2])) for row in rows))
+
+
+def undecodable(connection: Connection) -> Iterator[str]:
+    """Name the text that is not UTF-8, which nothing can read: the first of each column."""
+    quoted = connection.dialect.identifier_preparer.quote_identifier
+    for table in definitions(connection):
+        for _, column, *_ in connection.exec_driver_sql(f"PRAGMA table_info({quoted(table)})").all():
+            text, rows = (
+                f"CAST({quoted(column)} AS BLOB)",
+                f"FROM {quoted(table)} WHERE typeof({quoted(column)}) = 'text'",
+            )
+            for value in filter(_is_damaged, connection.exec_driver_sql(f"SELECT DISTINCT {text} {rows}").scalars()):
+                same = connection.exec_driver_sql(f"SELECT count(*) {rows} AND {text} = ?", (value,)).scalar_one()
+                times = "once" if same == 1 else f"{same:,} times"
+                yield f"{table}: column {column} holds {value[:20]!r} {times}, which is not UTF-8"
+                break
+
+
+def _is_damaged(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return True
+    return False
 
 
 def definitions(connection: Connection) -> dict[str, str]:

@@ -256,7 +256,9 @@ class AttemptForm(Form):
             raise ValueError(f"is {self.state} with the reason {self.reason}")
         if self.step > self.iterations:
             raise ValueError(f"is at iteration {self.step} of {self.iterations}")
-        for told in broken(self.state, self.step, self.iterations, self.metrics):
+        predicted = self.predictions is not None
+        counts = (self.step, self.iterations, self.metrics)
+        for told in broken(self.state, *counts, error=self.error, predicted=predicted):
             raise ValueError(told)
         _ascends("artefacts", [(file.kind, file.path) for file in self.artefacts])
         return self

@@ -62,6 +62,10 @@ class Kind(ABC):
     def is_collision(self, error: Any) -> bool:
         """Tell whether the transaction was undone only because of another one, and can be repeated."""
 
+    @abstractmethod
+    def triggers(self, connection: Connection) -> dict[str, str]:
+        """Return what acts when rows are written, by its name, with its table."""
+
     # Around migrations.
 
     @abstractmethod

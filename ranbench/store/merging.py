@@ -136,9 +136,12 @@ class _Merge:
             with _told(where):
                 add_missing(self.connection, SuiteRow, [{**content, "recorded": recorded, "used": used}])
             this = (SuiteRow.name == suite.name, SuiteRow.sha256 == suite.sha256)
-            found = self.connection.execute(select(SuiteRow.id, SuiteRow.recorded, SuiteRow.used).where(*this)).one()
-            times = {"recorded": min(recorded, found.recorded), "used": max(used, found.used)}
-            self.connection.execute(update(SuiteRow).where(*this).values(times))
+            columns = (SuiteRow.id, SuiteRow.title, SuiteRow.recorded, SuiteRow.used)
+            found = self.connection.execute(select(*columns).where(*this)).one()
+            # of two titles, of which the text bears one out at most, the same one stays whichever came first
+            title = min(suite.title, found.title)
+            values = {"title": title, "recorded": min(recorded, found.recorded), "used": max(used, found.used)}
+            self.connection.execute(update(SuiteRow).where(*this).values(values))
             add_missing(
                 self.connection, SuiteRunRow, [{"suite_id": found.id, "fingerprint": run} for run in suite.runs]
             )

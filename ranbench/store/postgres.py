@@ -138,6 +138,15 @@ class Postgres(Kind):
         """Tell whether two transactions waited for each other, or could not be put in an order."""
         return isinstance(error, psycopg.errors.SerializationFailure | psycopg.errors.DeadlockDetected)
 
+    def triggers(self, connection: Connection) -> dict[str, str]:
+        """Return the triggers and rules, by name, with their tables."""
+        rows = connection.exec_driver_sql(
+            "SELECT tgname, relname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid "
+            "WHERE NOT tgisinternal AND relnamespace = current_schema()::regnamespace "
+            "UNION ALL SELECT rulename, tablename FROM pg_rules WHERE schemaname = current_schema()"
+        )
+        return {str(name): str(table) for name, table in rows}
+
     def refuse_damaged(self, engine: Engine, label: str) -> None:
         """Do nothing: the server looks after its files."""
 
@@ -185,6 +194,7 @@ def _check_options(url: URL, label: str) -> None:
     known = {option.keyword.decode() for option in Conninfo.get_defaults()}
     for name in url.query:
         if name not in known:
+            label = f"{label.partition('?')[0]}?..."  # a misspelt name may be that of a secret
             raise StoreError(f"database {label!r}: {name!r} is not an option of such a URL{nearest(name, known)}")
 
 

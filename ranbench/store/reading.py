@@ -27,7 +27,7 @@ from ranbench.records import (
     RunRecord,
     State,
 )
-from ranbench.store.rows import check_spec, fetched, known
+from ranbench.store.rows import check_numbers, check_spec, fetched, known
 from ranbench.store.schema import (
     ArtefactRow,
     AttemptRow,
@@ -115,11 +115,9 @@ def _attempts(connection: Connection, where: ColumnElement[bool]) -> dict[str, l
     places = environments(connection, {row.environment_id for row in (*rows, *probed)})
     probes: dict[int, list[Probe]] = defaultdict(list)
     for row in probed:
-        if row.environment_id not in places:
-            raise Unreadable(f"attempt {row.attempt_id}, its {row.kind}: names an environment that is not there")
-        probes[row.attempt_id].append(
-            Probe(row.kind, row.numbers, row.code_id, row.measured, places[row.environment_id])
-        )
+        check_numbers(f"attempt {row.attempt_id}, its {row.kind}", row.numbers)
+        place = place_of_probe(row, places)
+        probes[row.attempt_id].append(Probe(row.kind, row.numbers, row.code_id, row.measured, place))
     result: dict[str, list[Attempt]] = defaultdict(list)
     for row in rows:
         made = _attempt(row, environment_of(row, places), metrics[row.id], tuple(probes[row.id]))
@@ -167,6 +165,17 @@ def environment_of(row: Row[Any], places: Mapping[int, Environment]) -> Environm
     """
     if row.environment_id not in places:
         raise Unreadable(f"{name_of(row)}: names an environment that is not there")
+    return places[row.environment_id]
+
+
+def place_of_probe(row: Row[Any], places: Mapping[int, Environment]) -> Environment:
+    """Return where an attempt's weights were measured.
+
+    Raises:
+        Unreadable: its environment is not there.
+    """
+    if row.environment_id not in places:
+        raise Unreadable(f"attempt {row.attempt_id}, its {row.kind}: names an environment that is not there")
     return places[row.environment_id]
 
 
@@ -245,7 +254,8 @@ def points(
         wanted = query.where(point.attempt_id.in_(part)).order_by(point.attempt_id, point.name, point.step)
         for key, group in groupby(connection.execute(wanted), key=lambda row: (row[0], row[1])):
             steps, values = zip(*((row[2], _number(row[3])) for row in group), strict=True)
-            if set(map(type, steps)) != {int} or not set(map(type, values)) <= {int, float}:
+            whole = isinstance(key[1], str) and set(map(type, steps)) == {int}
+            if not whole or not set(map(type, values)) <= {int, float}:
                 raise Unreadable(f"attempt {key[0]}: its series {key[1]!a} has a point that is no number")
             result[key] = (list(steps), list(values))
     return result

@@ -102,6 +102,17 @@ def check_spec(cell_id: str, spec: Mapping[str, Any]) -> None:
         raise Unreadable(f"cell {_short(cell_id)}: its spec has no protocol.evaluation.images that can be read")
 
 
+def check_numbers(name: str, numbers: Mapping[str, Any]) -> None:
+    """Check that what was measured is numbers.
+
+    Raises:
+        Unreadable: one is none.
+    """
+    for key, value in numbers.items():
+        if type(value) not in (int, float):
+            raise Unreadable(f"{name}: its {key!a} is {_short(value)}")
+
+
 def loads(text: Any) -> Any:
     """Read JSON that a database keeps as text.
 

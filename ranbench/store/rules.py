@@ -11,13 +11,34 @@ from ranbench.records import State
 FINAL_METRICS = ("error_pct", "loss", "best_error_pct", "best_iteration")
 
 
-def broken(state: str, step: int, iterations: int, metrics: Mapping[str, Any]) -> Iterator[str]:
-    """Tell what does not hold of an attempt and its final metrics, of which None is not-a-number."""
+# Series of which every done attempt has a point.
+SERIES = ("train_loss", "test_error_pct", "test_loss")
+
+
+def broken(
+    state: str,
+    step: int,
+    iterations: int,
+    metrics: Mapping[str, Any],
+    *,
+    error: str | None = None,
+    predicted: bool = False,
+) -> Iterator[str]:
+    """Tell what does not hold of an attempt and its final metrics, of which None and NaN are not-a-number."""
     if state == State.DONE.value:
-        lacking = [metric for metric in FINAL_METRICS if metrics.get(metric) is None]
+        lacking = [metric for metric in FINAL_METRICS if _is_lacking(metrics.get(metric))]
         if lacking:
             yield f"is done without {', '.join(lacking)}"
         if step != iterations:
             yield f"is done at iteration {step:,} of {iterations:,}"
-    elif metrics:
-        yield f"has a result, and is {state}"
+    else:
+        if metrics:
+            yield f"has a result, and is {state}"
+        if predicted:
+            yield f"has predictions, and is {state}"
+    if error is not None and state != State.FAILED.value:
+        yield f"has an error, and is {state}"
+
+
+def _is_lacking(value: Any) -> bool:
+    return value is None or value != value  # noqa: PLR0124 - NaN, which a server keeps

@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from ranbench.errors import StoreError, one_line
-from ranbench.store.file import on_read_only_medium, open_to_read
+from ranbench.store.file import is_only_readable, on_read_only_medium, open_to_read
 from ranbench.store.kind import Kind, missing
 from ranbench.store.rows import loads
 from ranbench.store.schema import Row
@@ -81,7 +82,7 @@ class Sqlite(Kind):
             raise StoreError(f"{label}: cannot be opened: {one_line(error)}") from None
         location = URL.create("sqlite", database=str(path))
         arguments: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}, "json_deserializer": loads}
-        if not create and on_read_only_medium(path):
+        if not create and (on_read_only_medium(path) or is_only_readable(path)):
             arguments["creator"] = lambda: open_to_read(path, check_same_thread=False)
         engine = create_engine(location, **arguments)
         event.listen(engine, "connect", _set_up)
@@ -115,6 +116,11 @@ class Sqlite(Kind):
     def is_collision(self, error: Any) -> bool:
         """Return False: who writes has the whole database."""
         return False
+
+    def triggers(self, connection: Connection) -> dict[str, str]:
+        """Return the triggers, by name, with their tables."""
+        rows = connection.exec_driver_sql("SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger'")
+        return {str(name): str(table) for name, table in rows}
 
     def refuse_damaged(self, engine: Engine, label: str) -> None:
         """Find a cut inside the last page, which SQLite itself notices only once it reads that page.
@@ -153,7 +159,7 @@ class Sqlite(Kind):
             StoreError: the folder cannot be written.
         """
         path = Path(str(engine.url.database))
-        names = (f"{path.name}.schema-{version}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
+        names = (f"{path.name}.schema-{version}{suffix}" for suffix in chain([""], (f"-{n}" for n in count(2))))
         target = next(found for found in map(path.with_name, names) if not found.exists())
         partial = target.with_name(f"{target.name}.partial")
         try:

@@ -238,6 +238,8 @@ class Store:
     ) -> None:
         """Record a version of a suite's text, the runs it asks for, and the link between them; again is no change.
 
+        Texts go into every bundle: secrets in them are not kept, and ``sha256`` is that of what is.
+
         ``protocols``: name -> text of the protocols that it names or is run with.
         """
         said = {"name": name, "title": title, "text": text, "sha256": sha256}

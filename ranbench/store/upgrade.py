@@ -6,17 +6,24 @@ Alembic is loaded only where a database must be made or upgraded.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.exc import DBAPIError
 
 import ranbench
 from ranbench.errors import StoreError, one_line
 from ranbench.masking import mask_url
 from ranbench.store.connection import kind_of, make_engine, translated, writing_engine
-from ranbench.store.kind import missing
-from ranbench.store.schema import VERSION, VERSION_TABLE
+from ranbench.store.kind import Kind, missing
+from ranbench.store.schema import VERSION, VERSION_TABLE, Unreadable
+
+# What a migration raises over content that no version wrote.
+_OF_CONTENT = (DBAPIError, Unreadable, ValueError, TypeError, AttributeError, LookupError, RecursionError)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -51,9 +58,35 @@ def prepare(engine: Engine, label: str, *, create: bool) -> Upgrade | None:
         if found == VERSION:
             return None
         made = None if found is None else Upgrade(found, kind.copy(engine, found))
-        migrate(connection, label)
-        kind.finish_schema(connection)
+        with _undone(kind, label, made):
+            migrate(connection, label)
+            kind.finish_schema(connection)
     return made
+
+
+@contextmanager
+def _undone(kind: Kind, label: str, upgrade: Upgrade | None) -> Iterator[None]:
+    """Tell what helps where an upgrade fails; the transaction is undone, so that its copy is not needed.
+
+    Raises:
+        StoreError: something in the database is not what the older version wrote.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if upgrade and upgrade.copy:
+            with suppress(OSError):
+                upgrade.copy.unlink()
+        if upgrade is None or not isinstance(error, _OF_CONTENT):
+            raise
+        driver: Any = error.orig if isinstance(error, DBAPIError) else error
+        said, told = one_line(driver), str(error) if isinstance(error, Unreadable) else kind.explain(driver)
+        if not said.startswith(told):  # what it is about and what helps is known
+            raise
+        raise StoreError(
+            f"{label}: cannot be upgraded from schema {upgrade.version} to {VERSION}, and is as it was: {told}; "
+            "restore it from a copy, or go on with the ranbench that wrote it"
+        ) from error
 
 
 def is_made(url: str) -> bool:

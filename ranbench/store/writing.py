@@ -204,18 +204,20 @@ def add_suite(
     sha256: str,
     protocols: Mapping[str, str],
 ) -> None:
-    """Write a version of a suite's text with the texts of its protocols, and link it to its runs."""
+    """Write a version of a suite's text with the texts of its protocols, without secrets, and link it to its runs."""
     add_runs(connection, specs)
-    moment = now()
+    moment, kept = now(), mask(text)
+    if kept != text:
+        text, sha256 = kept, hashlib.sha256(kept.encode()).hexdigest()
     add = insert(connection, SuiteRow).values(
-        name=name, title=title, text=text, sha256=sha256, recorded=moment, used=moment
+        name=name, title=mask(title), text=text, sha256=sha256, recorded=moment, used=moment
     )
     connection.execute(add.on_conflict_do_update(index_elements=["name", "sha256"], set_={"used": moment}))
     this = (SuiteRow.name == name, SuiteRow.sha256 == sha256)
     suite_id = connection.execute(select(SuiteRow.id).where(*this)).scalar_one()
     links = [{"suite_id": suite_id, "fingerprint": spec.fingerprint} for spec in specs]
     add_missing(connection, SuiteRunRow, links)
-    for protocol, content in protocols.items():
+    for protocol, content in ((protocol, mask(content)) for protocol, content in protocols.items()):
         digest = hashlib.sha256(content.encode()).hexdigest()
         put_protocol(connection, suite_id, name=protocol, sha256=digest, text=content, used=moment)
 

@@ -3,7 +3,7 @@
 from ranbench.suite.files import find_suite, load_protocol, protocol_files, shipped_suites
 from ranbench.suite.load import load_suite, recorded_suite
 from ranbench.suite.protocols import protocol_options
-from ranbench.suite.reading import read_text
+from ranbench.suite.reading import heading, read_text
 from ranbench.suite.values import (
     AXES,
     Axes,
@@ -42,6 +42,7 @@ __all__ = [
     "axis_text",
     "count_words",
     "find_suite",
+    "heading",
     "load_protocol",
     "load_suite",
     "protocol_files",

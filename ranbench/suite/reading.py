@@ -74,6 +74,16 @@ def parse(file: str, text: str) -> Document:
     return Document(file, text, value, builder.places, builder.numbers)
 
 
+def heading(text: str) -> tuple[str, str] | None:
+    """Return the name and the title that stand in the text of a suite; None where it is none that can be read."""
+    try:
+        value = parse("suite", text).value
+    except SuiteError:
+        return None
+    found = (value.get("name"), value.get("title"))
+    return found if isinstance(found[0], str) and isinstance(found[1], str) else None  # type: ignore[return-value]
+
+
 def read_text(path: Path) -> str:
     """Return a file's text.
 

@@ -9,6 +9,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from cli.test_cli import ROOT, ranbench
 
 TOKEN = "ghp_" + "A1b2C3d4" * 4  # in a comment of changed code
@@ -35,6 +37,8 @@ def test_planted_secrets_are_in_no_output_no_database_and_no_bundle(
     tmp_path: Path, tiny_suite: Path, tiny_texts: tuple[str, str]
 ) -> None:
     checkout = changed_checkout(tmp_path / "checkout")
+    for file in (tiny_suite, tiny_suite.parent / "protocols" / "tiny.yaml"):
+        file.write_text(f"{file.read_text()}# https://bob:{PASSWORD}@intra.example/x\n# token: {TOKEN}\n")
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(checkout), "SOME_API_KEY": KEY}
     # a wrapper takes what ranbench does not know off its command line, as a job script might
     wrapper = (
@@ -60,12 +64,15 @@ def test_planted_secrets_are_in_no_output_no_database_and_no_bundle(
     run = call("runs", "--json").stdout.split('"fingerprint": "')[1][:12]
     shown = call("show", run, "--json")
     call("export", "out.zip", "--with-patch")
+    report = call("report", str(tiny_suite))
 
+    assert "recorded last is another" not in report.stderr  # masked as it is, the file's text is the recorded one
     assert "--token ***" in shown.stdout
     assert "DB_PASSWORD" in shown.stdout  # the patch itself is kept
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
         bundle = "".join(archive.read(name).decode() for name in archive.namelist())
     assert "DB_PASSWORD" in bundle
+    assert bundle.count("# https://bob:***@intra.example/x\\n# token: ***") == 2
     database = b"".join(file.read_bytes() for file in (tmp_path / "results").glob("ranbench.db*"))
     for secret in SECRETS:
         for text in (said.stdout, said.stderr, shown.stdout, bundle):
@@ -89,3 +96,14 @@ def test_a_password_in_a_url_is_in_no_refusal(tmp_path: Path, tiny_suite: Path) 
             assert found.returncode == 7, found.stderr
             assert len(found.stderr.splitlines()) == 1
             assert PASSWORD not in found.stdout + found.stderr
+
+
+@pytest.mark.parametrize(("words", "code"), [(("validate",), 2), (("validate", "--json"), 2), (("plan",), 2)])
+def test_a_url_that_was_given_in_place_of_a_suite_is_refused_without_its_password(
+    tmp_path: Path, words: tuple[str, ...], code: int
+) -> None:
+    found = ranbench(*words, f"postgresql+psycopg://me:{PASSWORD}@h/db", cwd=tmp_path)
+
+    assert found.returncode == code
+    assert PASSWORD not in found.stdout + found.stderr
+    assert "/me:***@h/db: no such file" in found.stdout + found.stderr

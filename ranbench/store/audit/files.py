@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 from ranbench.records import State, checkpoint_folders
 from ranbench.store.audit.finding import Finding, fault, note
 from ranbench.store.content import sha256_of
+from ranbench.store.rows import checked
 from ranbench.store.schema import ArtefactRow, AttemptRow
 
 
@@ -51,7 +52,7 @@ def _recorded(connection: Connection) -> dict[tuple[str, str, int], bool]:
     row = ArtefactRow
     query = select(row.path, row.sha256, row.size, AttemptRow.bundle).join(AttemptRow, AttemptRow.id == row.attempt_id)
     found: dict[tuple[str, str, int], bool] = {}
-    for path, sha256, size, bundle in connection.execute(query.order_by(row.path)):
+    for path, sha256, size, bundle in checked(connection, query.order_by(row.path)):
         key = (path, sha256, size)
         found[key] = found.get(key, True) and bundle is not None
     return found
@@ -78,7 +79,7 @@ def _content(file: Path, sha256: str, size: int) -> Iterator[Finding]:
 def _checkpoints(connection: Connection, folder: Path) -> Iterator[Finding]:
     query = select(AttemptRow.fingerprint, AttemptRow.uid, AttemptRow.number, AttemptRow.state)
     states: dict[str, str] = {}
-    for fingerprint, uid, number, state in connection.execute(query):
+    for fingerprint, uid, number, state in checked(connection, query):
         states.update(dict.fromkeys(checkpoint_folders(fingerprint, uid, number), state))
     for inside in sorted(folder.glob("*")):
         of_attempt = states.get(inside.name)

@@ -17,9 +17,14 @@ class Finding:
 
 def fault(about: str, text: str) -> Finding:
     """Make a finding that is a fault."""
-    return Finding("fault", about, text)
+    return Finding("fault", about, _on_one_line(text))
 
 
 def note(about: str, text: str) -> Finding:
     """Make a finding that is none."""
-    return Finding("note", about, text)
+    return Finding("note", about, _on_one_line(text))
+
+
+def _on_one_line(text: str) -> str:
+    """Write what cannot be printed as Python does: a record may hold anything, and a terminal obeys some of it."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)

@@ -8,16 +8,26 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, Connection, Text, cast, func, select, text
+from sqlalchemy import JSON, CheckConstraint, ColumnElement, Connection, Text, cast, func, select, text
 from sqlalchemy.orm import aliased
 
-from ranbench.records import Owner
+from ranbench.records import Owner, State
 from ranbench.store import file
 from ranbench.store.audit.finding import Finding, fault, note
-from ranbench.store.reading import owner_of
+from ranbench.store.reading import name_of, owner_of
 from ranbench.store.rows import checked
-from ranbench.store.rules import broken
-from ranbench.store.schema import AttemptRow, MetricPointRow, MetricRow, Row, Unreadable, UtcTime
+from ranbench.store.rules import SERIES, broken
+from ranbench.store.schema import (
+    AttemptRow,
+    MetricPointRow,
+    MetricRow,
+    PredictionRow,
+    ProbeRow,
+    Row,
+    Unreadable,
+    UtcTime,
+)
+from ranbench.store.writing import NO_OWNER
 
 IsAlive = Callable[[Owner, datetime], bool]
 
@@ -66,19 +76,39 @@ def json_columns(connection: Connection) -> Iterator[Finding]:
                         yield fault("JSON", f"{table.name} {str(name)[:12]}: column {column.name} is not JSON")
 
 
+def undecodable_text(connection: Connection) -> Iterator[Finding]:
+    """Find text that is not UTF-8, of whatever version the tables are. A server takes none."""
+    if connection.dialect.name == "sqlite":
+        for told in file.undecodable(connection):
+            yield fault("values", f"{told}; restore the database from a copy")
+
+
+def times(connection: Connection) -> Iterator[Finding]:
+    """Find times that are not in UTC in the one form whose order is that of time."""
+    for table in Row.metadata.sorted_tables:
+        key = next(iter(table.primary_key.columns))
+        for column in table.columns:
+            if isinstance(column.type, UtcTime):
+                for name, stored in connection.execute(select(key, cast(column, Text))):
+                    if not _is_time(column.type, stored, connection):
+                        told = f"column {column.name} is not a time in UTC"
+                        yield fault("values", f"{table.name} {str(name)[:12]}: {told}")
+
+
+def _is_time(kind: UtcTime, stored: str | None, connection: Connection) -> bool:
+    try:
+        moment = kind.process_result_value(stored, connection.dialect)
+        return kind.process_bind_param(moment, connection.dialect) == stored
+    except (Unreadable, OverflowError):
+        return False
+
+
 def values(connection: Connection) -> Iterator[Finding]:
     """Find values that are not of their column's kind, the first of each table. A server takes none."""
     if connection.dialect.name != "sqlite":
         return
     for table in Row.metadata.sorted_tables:
         key = next(iter(table.primary_key.columns))
-        for column in table.columns:
-            if isinstance(column.type, UtcTime):
-                for name, stored in connection.execute(select(key, cast(column, Text))):
-                    try:
-                        column.type.process_result_value(stored, connection.dialect)
-                    except Unreadable:
-                        yield fault("values", f"{table.name} {str(name)[:12]}: column {column.name} is not a time")
         plain = [column for column in table.columns if not isinstance(column.type, (UtcTime, JSON))]
         try:
             for _row in checked(connection, select(key, *plain)):
@@ -100,18 +130,32 @@ def attempts(connection: Connection, is_alive: IsAlive) -> Iterator[Finding]:
     """Find done attempts without their result, points beyond the last step, and runs that nobody works on."""
     metrics = _final_metrics(connection)
     beyond = _beyond(connection)
+    predicted, probed = (_owners(connection, column) for column in (PredictionRow.attempt_id, ProbeRow.attempt_id))
+    series = {name: _owners(connection, MetricPointRow.attempt_id, MetricPointRow.name == name) for name in SERIES}
     columns = AttemptRow.__table__.columns
     for row in checked(connection, select(*columns).order_by(AttemptRow.fingerprint, AttemptRow.number)):
-        name = f"run {row.fingerprint[:12]}, attempt {row.number}"
-        for told in broken(row.state, row.step, row.iterations, metrics[row.id]):
+        name = name_of(row)
+        counts = (row.step, row.iterations, metrics[row.id])
+        for told in broken(row.state, *counts, error=row.error, predicted=row.id in predicted):
             yield fault("attempts", f"{name}: {told}")
+        if row.state != State.DONE.value and row.id in probed:
+            yield fault("attempts", f"{name}: has measurements of its weights, and is {row.state}")
+        lacking = [one for one, owners in series.items() if row.id not in owners]
+        if row.state == State.DONE.value and lacking:
+            yield fault("attempts", f"{name}: is done without a point of {', '.join(lacking)}")
+        if row.state != State.RUNNING.value and any(getattr(row, owned) is not None for owned in NO_OWNER):
+            yield fault("attempts", f"{name}: has an owner, and is {row.state}")
         if row.id in beyond:
-            last, series = beyond[row.id]
-            yield fault("attempts", f"{name}: has a point of {series} at {last:,}, beyond its step {row.step:,}")
+            last, of_series = beyond[row.id]
+            yield fault("attempts", f"{name}: has a point of {of_series} at {last:,}, beyond its step {row.step:,}")
         owner = owner_of(row)
         if owner is not None and not is_alive(owner, row.updated):
             again = "'rerun --check'" if row.purpose == "check" else "run command"
             yield note("attempts", f"{name}: its process is gone; the next {again} resumes it")
+
+
+def _owners(connection: Connection, column: Any, *where: ColumnElement[bool]) -> set[int]:
+    return set(connection.execute(select(column).where(*where).distinct()).scalars())
 
 
 def _final_metrics(connection: Connection) -> dict[int, dict[str, float | None]]:

@@ -11,6 +11,7 @@ from sqlalchemy import CheckConstraint, Connection, ForeignKeyConstraint, Inspec
 from sqlalchemy.exc import SAWarning
 
 from ranbench.store.audit.finding import Finding, fault, note
+from ranbench.store.connection import kind_of
 from ranbench.store.file import definitions
 from ranbench.store.schema import VERSION_TABLE, Row
 
@@ -35,6 +36,11 @@ def _tables(connection: Connection) -> Iterator[Finding]:
         yield from _columns(table, found, connection)
         yield from _constraints(table, found)
         yield from _checks(table, found, texts.get(table.name))
+    for name, table_name in sorted(kind_of(connection).triggers(connection).items()):
+        if table_name in Row.metadata.tables:
+            yield fault("tables", f"trigger {name} on {table_name} acts when rows are written, which nothing may do")
+    for name in sorted(found.get_view_names()):
+        yield note("tables", f"view {name} {_MORE}")
     for name in sorted(names - {table.name for table in Row.metadata.sorted_tables} - {VERSION_TABLE}):
         yield note("tables", f"table {name} {_MORE}")
 
@@ -66,7 +72,7 @@ def _constraints(table: Table, found: Inspector) -> Iterator[Finding]:
         )
     unique = [tuple(one["column_names"]) for one in found.get_unique_constraints(table.name)]
     references = [_reference(one) for one in found.get_foreign_keys(table.name)]
-    indexes = {(tuple(one["column_names"]), bool(one["unique"])): one for one in found.get_indexes(table.name)}
+    indexes = {_index(one): one for one in found.get_indexes(table.name)}
     for constraint in table.constraints:
         if isinstance(constraint, UniqueConstraint):
             columns = tuple(column.name for column in constraint.columns)
@@ -79,12 +85,18 @@ def _constraints(table: Table, found: Inspector) -> Iterator[Finding]:
                 yield fault("tables", f"{table.name}.{columns[0]} does not refer to {columns[1]}.{columns[2]}")
     for index in table.indexes:
         columns = tuple(column.name for column in index.columns)
-        if indexes.pop((columns, bool(index.unique)), None) is None:
+        if indexes.pop((columns, bool(index.unique), False), None) is None:
             kind = "unique index" if index.unique else "index"
             yield fault("tables", f"the {kind} on {table.name} ({', '.join(columns)}) is lacking")
     for one in indexes.values():
         if not one.get("duplicates_constraint"):
             yield note("tables", f"index {one['name']} {_MORE}")
+
+
+def _index(one: Any) -> tuple[tuple[str, ...], bool, bool]:
+    """The columns of an index, whether it is unique, and whether it leaves rows out."""
+    partial = any(name.endswith("_where") for name in one.get("dialect_options", {}))
+    return tuple(one["column_names"]), bool(one["unique"]), partial
 
 
 def _reference(one: Any) -> tuple[str, str, str]:
