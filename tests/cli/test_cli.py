@@ -374,3 +374,15 @@ def test_a_pipe_that_closes_early_is_no_error(done: Path) -> None:
 
     assert found.stdout == "[\n"
     assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize("command", ["runs --json", "schema", "list models", "--help"])
+def test_a_pipe_that_was_closed_before_anything_was_read_exits_with_0(done: Path, command: str) -> None:
+    read, write = os.pipe()
+    os.close(read)
+
+    with os.fdopen(write, "wb") as pipe:
+        words = [sys.executable, "-m", "ranbench", *command.split()]
+        found = subprocess.run(words, cwd=done, stdout=pipe, stderr=subprocess.PIPE, text=True, check=False)
+
+    assert (found.returncode, found.stderr) == (0, "")
