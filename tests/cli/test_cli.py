@@ -196,7 +196,7 @@ def test_a_run_of_a_factor_is_reported_under_its_commands(tiny_suite: Path) -> N
     reported = ranbench("report", "tiny.yaml", *chosen, "--seeds", "1", cwd=folder)
 
     assert (trained.returncode, reported.returncode) == (0, 0), trained.stderr + reported.stderr
-    page = (folder / "reports" / "tiny.md").read_text()
+    page = (folder / "reports" / "tiny.cifar-scaled-0.5.md").read_text()
     assert "ranbench run tiny.yaml --protocol cifar-scaled --factor 0.5 --seeds 1" in page
     assert "iterations 3 instead of 6" in page
 
