@@ -5,10 +5,22 @@ Nothing is read from a database and nothing is rendered. The rules are those of 
 
 from ranbench.claims.judging import compared, judge
 from ranbench.claims.planning import Planned, plan_seeds
-from ranbench.claims.verdict import Beside, Member, Need, NetPair, NewRun, Outcome, Sampled, Sensitivity, Verdict
+from ranbench.claims.verdict import (
+    Beside,
+    Imputed,
+    Member,
+    Need,
+    NetPair,
+    NewRun,
+    Outcome,
+    Sampled,
+    Sensitivity,
+    Verdict,
+)
 
 __all__ = [
     "Beside",
+    "Imputed",
     "Member",
     "Need",
     "NetPair",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from ranbench.claims import Outcome, compared, judge, plan_seeds
+from ranbench.claims import Imputed, Outcome, Sensitivity, compared, judge, plan_seeds
 from ranbench.records import State
 from ranbench.statistics import LEVEL, POWER, power_beyond, power_within, prediction, seeds_needed, summarise
 
@@ -193,8 +192,58 @@ def test_failed_runs_are_counted_as_guessing_in_a_line_of_their_own(suite_of):
 
     assert without.sensitivity is None
     assert verdict.outcome is Outcome.REPRODUCED
-    assert verdict.sensitivity == replace(verdict.sensitivity, failed=1, worst=90.0, outcome=Outcome.INCONCLUSIVE)
-    assert verdict.lines[-1] == "if the failed run were counted as guessing (90 percent), it would be inconclusive"
+    assert verdict.sensitivity == Sensitivity(1, 90.0, (Imputed("", pytest.approx(20.6), "for", "for"),))
+    assert verdict.lines[-1] == (
+        "with the failed run counted as guessing (90 percent), the advantage of 'attention-164, residual' over "
+        "'attention-164, naive' in test error is +20.6 percentage points, which still speaks for the claim"
+    )
+
+
+@pytest.mark.parametrize("gap", [1.0, 4.0, 60.0])
+def test_a_failed_run_of_the_arm_said_to_be_worse_never_speaks_against_the_claim(suite_of, gap):
+    suite = suite_of(BETTER)
+    records = done(suite, RESIDUAL_164, LOW) + done(suite, NAIVE_164, moved(LOW[:4], gap))
+
+    [verdict] = judge(suite, [*records, record(suite, NAIVE_164, 4, attempt(State.FAILED))])
+
+    [one] = verdict.sensitivity.effects
+    assert (one.speaks, one.effect > gap) == ("for", True)
+
+
+def test_a_failed_run_of_the_arm_said_to_be_better_may_turn_the_effect(suite_of):
+    suite = suite_of(BETTER)
+    records = done(suite, RESIDUAL_164, LOW[:4]) + done(suite, NAIVE_164, HIGH)
+
+    [verdict] = judge(suite, [*records, record(suite, RESIDUAL_164, 4, attempt(State.FAILED))])
+
+    [one] = verdict.sensitivity.effects
+    assert (verdict.outcome, one.speaks, one.spoke) == (Outcome.REPRODUCED, "against", "for")
+    assert verdict.lines[-1].endswith("is -13.4 percentage points, which then speaks against the claim")
+
+
+def test_only_comparisons_with_failed_runs_are_told_again_whatever_else_is_missing(suite_of):
+    suite = suite_of(OVER)
+    fail = [record(suite, axes, 4, attempt(State.FAILED)) for axes in (RESIDUAL_56, NAIVE_56)]
+    records = done(suite, RESIDUAL_56, LOW[:4]) + done(suite, NAIVE_56, HIGH[:4])
+
+    [verdict] = judge(suite, records + fail)
+
+    assert [(one.at, one.speaks) for one in verdict.sensitivity.effects] == [("attention-56", "for")]
+    assert verdict.lines[-1] == (
+        "with the 2 failed runs counted as guessing (90 percent), the effect is +3.2 percentage points at "
+        "attention-56, which still speaks for the claim"
+    )
+
+
+def test_where_every_run_of_an_arm_failed_the_guesses_speak_alone(suite_of):
+    suite = suite_of(BETTER)
+    failed = [record(suite, NAIVE_164, seed, attempt(State.FAILED)) for seed in range(5)]
+
+    [verdict], [nothing] = judge(suite, done(suite, RESIDUAL_164, LOW) + failed), judge(suite, failed)
+
+    assert verdict.sensitivity.effects == (Imputed("", pytest.approx(88.0), "for", None),)
+    assert verdict.lines[-1].endswith("is +88 percentage points, which speaks for the claim")
+    assert nothing.sensitivity is None
 
 
 def test_failed_runs_of_another_metric_count_as_the_worst_of_all(suite_of):
@@ -207,7 +256,7 @@ def test_failed_runs_of_another_metric_count_as_the_worst_of_all(suite_of):
 
     [verdict] = judge(suite, [*records, record(suite, NAIVE_164, 4, attempt(State.FAILED))])
 
-    assert (verdict.sensitivity.worst, verdict.sensitivity.outcome) == (1.0, Outcome.REPRODUCED)
+    assert (verdict.sensitivity.worst, verdict.sensitivity.effects[0].speaks) == (1.0, "for")
 
 
 # --- seeds added after looking
@@ -238,7 +287,8 @@ def test_the_seeds_that_would_decide_are_those_for_the_papers_effect(suite_of):
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert (verdict.need.more, verdict.need.effect, verdict.need.basis) == (more, pytest.approx(1.2), "paper")
     assert verdict.sentence.endswith(
-        f"; {more} more seeds per arm give 80 % power for +1.2 percentage points, the paper's."
+        f"; {more} more seeds per arm give 80 % power for +1.2 percentage points, the paper's, "
+        "if the spread is as seen."
     )
 
 

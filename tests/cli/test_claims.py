@@ -110,10 +110,15 @@ def test_verdicts_are_printed_with_what_stands_beside_them(call: Call) -> None:
     assert (
         "the two nets of seed 0 differ on 18 of 360 test images, and 'attention-56, residual' is right on 18" in words
     )
-    assert "~ everywhere: Inconclusive: 1 of 2 comparisons cannot be tested: it needs three seeds per arm" in words
+    assert (
+        "~ everywhere: Inconclusive: 1 of 2 comparisons cannot be tested: attention-92: it needs three seeds" in words
+    )
     assert "✓ attention-56: reproduced, +5.00 (" in words
     assert "~ attention-92: inconclusive, it needs three seeds per arm, has 3 and 2" in words
-    assert "- if the failed run were counted as guessing (90 percent), it would be inconclusive" in words
+    assert (
+        "- with the failed run counted as guessing (90 percent), the effect is +28.3 percentage points at "
+        "attention-92, which then speaks for the claim"
+    ) in words
 
 
 def test_smoke_runs_measure_nothing(call: Call) -> None:
