@@ -137,6 +137,11 @@ class ClaimCase:
     refusal: Refusal | None
 
     @property
+    def refused_as_scaled(self) -> bool:
+        """Whether its runs are of scaled fidelity, which the claim does not allow."""
+        return self.refusal is not None and self.refusal.outcome is Outcome.NOT_COMPARABLE
+
+    @property
     def arms(self) -> tuple[Arm, ...]:
         """The arms of all comparisons."""
         return tuple(arm for case in self.cases for arm in case.arms)

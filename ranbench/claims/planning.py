@@ -27,7 +27,8 @@ class Planned:
     ``level``: Holm's first step, the strictest that it may meet. ``sds``: spread of one run in each arm, in the unit of
     the metric, with where it comes from. ``effects``: true effect of each comparison that the power is for, as a
     verdict shows it. ``seeds``: per arm for ``power``, None where a thousand do not do; ``power_as_planned``: of the
-    suite's own seeds. ``reason``: why nothing can be said, else None.
+    suite's own seeds, over a matrix a lower bound. ``scaled``: what was measured or seen is of runs that the claim does
+    not allow. ``reason``: why nothing can be said, else None.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Planned:
     power: float = POWER
     planned: int = 0
     power_as_planned: float | None = None
+    scaled: bool = False
     reason: str | None = None
 
 
@@ -156,6 +158,7 @@ def _planned(suite: Suite, whole: ClaimCase, level: float, sd: float | None) -> 
         basis="paper" if all(design.basis == "paper" for design in designs) else "seen",
         seeds=seeds_needed(power_with),
         power_as_planned=power_with(blank.planned) if blank.planned >= MIN_SEEDS else None,
+        scaled=whole.refused_as_scaled and (sd is None or any(design.basis == "seen" for design in designs)),
     )
 
 

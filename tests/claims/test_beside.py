@@ -9,7 +9,16 @@ import pytest
 
 from ranbench.claims import Imputed, Outcome, Sensitivity, compared, judge, plan_seeds
 from ranbench.records import State
-from ranbench.statistics import LEVEL, POWER, power_beyond, power_within, prediction, seeds_needed, summarise
+from ranbench.statistics import (
+    LEVEL,
+    POWER,
+    permutation,
+    power_beyond,
+    power_within,
+    prediction,
+    seeds_needed,
+    summarise,
+)
 
 from .conftest import (
     BETTER,
@@ -53,6 +62,20 @@ def test_a_permutation_p_counts_the_ways_that_are_as_extreme(suite_of):
     assert f"a permutation test gives p = {extreme / 252:.2g} (unadjusted; at best 0.004)" in verdict.beside.lines
 
 
+def test_ways_that_tie_are_counted_whatever_the_rounding():
+    rng = np.random.default_rng(11)
+    ways = [list(way) for way in itertools.combinations(range(10), 5)]
+    for shift in (0, 10, 50):
+        for _ in range(40):
+            a, b = (np.rint(100 * rng.normal(5.5 + by, 0.25, 5)).astype(int) for by in (shift / 100, 0.0))
+            pool = np.concatenate([a - shift, b])
+            exact = np.mean([pool[way].sum() >= pool[:5].sum() for way in ways])
+
+            found = permutation([value / 100 - shift / 100 for value in a], [value / 100 for value in b])
+
+            assert found.p == pytest.approx(exact, abs=1e-9)
+
+
 def test_a_permutation_p_that_could_not_be_small_is_not_printed(suite_of):
     suite = suite_of(BETTER)
     records = done(suite, RESIDUAL_164, LOW[:3]) + done(suite, NAIVE_164, HIGH[:3])
@@ -88,6 +111,18 @@ def test_the_interval_of_one_new_run_is_wider_than_that_of_the_mean(suite_of):
         "one new run would lie in 3.596 to 8.404 percent (95 % prediction interval), which holds the published 6"
         in verdict.beside.lines
     )
+
+
+@pytest.mark.parametrize(("values", "low", "high"), [((0.1, 0.2, 4.0), 0.0, None), ((99.9, 99.8, 95.0), None, 100.0)])
+def test_a_new_run_lies_where_its_metric_can_be(suite_of, values, low, high):
+    suite = suite_of(VALUE)
+
+    [verdict] = judge(suite, done(suite, NAIVE_56, values))
+
+    new, (whole_low, whole_high) = verdict.beside.new_run, prediction(values).interval(LEVEL)
+    assert whole_low < 0.0 or whole_high > 100.0
+    assert new.low == (whole_low if low is None else low)
+    assert new.high == (whole_high if high is None else high)
 
 
 def test_the_size_of_the_test_set_is_told_apart_from_the_spread_of_seeds(suite_of):
@@ -337,6 +372,21 @@ def test_a_plan_takes_spread_and_effect_from_runs_where_nothing_is_stated(suite_
 
     assert (plan.spread, plan.basis, plan.effects) == ("measured", "seen", (pytest.approx(3.25),))
     assert plan.sds == (pytest.approx(summarise(LOW).sd), pytest.approx(summarise(HIGH[:2]).sd))
+
+
+def test_a_plan_from_scaled_runs_that_decide_nothing_says_so(suite_of):
+    allowed = BETTER + "    allow_scaled: true\n"
+    suites = [suite_of(claim, protocol=protocol) for claim, protocol in ((BETTER, "short"), (allowed, "short"))]
+    plans = []
+    for suite in suites:
+        records = done(suite, RESIDUAL_164, LOW) + done(suite, NAIVE_164, HIGH)
+
+        plans += planned(suite, records)
+
+    assert [(plan.spread, plan.basis, plan.scaled) for plan in plans] == [
+        ("measured", "seen", True),
+        ("measured", "seen", False),
+    ]
 
 
 def test_a_plan_says_what_it_lacks(suite_of):

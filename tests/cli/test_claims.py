@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -190,6 +191,32 @@ def test_seeds_are_planned_from_the_spread_of_the_runs(call: Call) -> None:
     assert code == 0
     assert (helps["spread"], helps["sds"], helps["effects"]) == ("measured", [1.0, 1.5], [4.0])
     assert everywhere["reason"] == "no spread is measured yet; --sd states one"
+
+
+def test_the_power_of_several_comparisons_is_told_as_a_lower_bound(call: Call) -> None:
+    for model in ("attention-56", "attention-92"):
+        finish(model, "residual", (4.0, 5.0, 6.0))
+        finish(model, "naive", (8.0, 9.5, 11.0))
+
+    code, out, _ = call("power", "small.yaml")
+
+    helps, everywhere = [line for line in out.splitlines() if line.startswith(("helps", "everywhere"))]
+    assert (code, "at least" in helps) == (0, False)
+    assert re.search(r" at least \d+$", everywhere.rstrip())
+
+
+def test_what_scaled_runs_measured_is_marked(call: Call, folder: Path) -> None:
+    text = SUITE.replace("reference: short", "reference: long")
+    (folder / "protocols" / "long.yaml").write_text(PROTOCOL.replace("iterations: 40", "iterations: 80"))
+    (folder / "small.yaml").write_text(text)
+    finish("attention-56", "residual", (4.0, 5.0, 6.0))
+    finish("attention-56", "naive", (8.0, 9.5, 11.0))
+
+    _, out, _ = call("power", "small.yaml")
+    _, stated, _ = call("power", "small.yaml", "--sd", "1.5")
+
+    assert "measured (scaled)" in out
+    assert "scaled" not in next(line for line in stated.splitlines() if line.startswith("helps"))
 
 
 def test_without_a_spread_no_number_of_seeds_is_given(call: Call) -> None:
