@@ -105,6 +105,10 @@ METRICS: Mapping[str, Metric] = {
 }  # fmt: skip
 
 
+# Kept over iterations: a suite judges what a run ends with.
+SERIES = ("test_error_pct", "test_loss", "train_loss", "train_error_pct", "lr")
+
+
 def response_name(stage: int, module: int | None = None) -> str:
     """Name the mean absolute response at the end of a stage, or after one of its attention modules; from 1."""
     return f"response_stage{stage}" + ("" if module is None else f"_module{module}")

@@ -37,6 +37,7 @@ def export(
     if not file.parent.is_dir():
         raise UsageError(f"{file}: there is no folder {file.parent}; make it, or name another file")
     chosen = settings(context, db)
+    chosen.spare(str(file), file)
     with chosen.store(create=False) as store:
         made = store.export(
             file,
@@ -73,7 +74,9 @@ def merge(
     else:
         for each in done:
             there = f", {plural(each['known'], 'attempt')} there already" if each["known"] else ""
-            answer(f"{each['file']}: {plural(each['added'], 'attempt')} added{there}; bundle {each['bundle'][:12]}")
+            weights = f", {plural(each['files'], 'file')} of weights" if each["files"] else ""
+            added = f"{plural(each['added'], 'attempt')} added{weights}{there}"
+            answer(f"{each['file']}: {added}; bundle {each['bundle'][:12]}")
     if refused:
         raise refused[-1]  # the last one's line and exit code are those of the command
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ranbench.cli.options import suite_name, suite_of
 from ranbench.cli.output import note
-from ranbench.errors import SuiteError
+from ranbench.errors import SuiteError, UsageError
 
 if TYPE_CHECKING:
     from ranbench.counts import Recorded
@@ -38,28 +38,43 @@ def suite_in(
 
     called = suite_name(name)
     recorded = next((one for one in store.suites() if one.name == called), None) if store else None
+    here: Path | None
     try:
         here = find_suite(name)
     except SuiteError:
         if recorded is None:
             raise
-        here = None
+        beside = Path(f"{called}.yaml")  # of the file that was run here, only its name is recorded
+        here = beside if name == called and beside.is_file() else None
     differs = here is not None and recorded is not None and _text(here) != recorded.text
     if recorded is None or (here is not None and not (differs and of_bundle and name == called)):
         if differs:
             note(f"suite {called}: the text of {here} is taken; the one that was recorded last is another")
-        return suite_of(name, protocol, factor, seeds)
+        return suite_of(name if here is None else str(here), protocol, factor, seeds)
     why = "there is no file of it here" if here is None else f"{here} is another one"
     note(f"suite {called}: {why}, so the text that was recorded with its runs is taken")
     return recorded_suite(
         called,
         recorded.text,
         recorded.protocols,
-        file=f"suites/{called}.yaml" if name == called else name,
+        file=f"{called}.yaml" if name == called else name,
         protocol=protocol,
         factor=factor,
         seeds=seeds,
     )
+
+
+def refuse_two_of_one_name(seen: dict[str, Suite], suite: Suite) -> None:
+    """Check a suite against those that are given with it, and add it to them.
+
+    Raises:
+        UsageError: another one has its name, by which results and pages are known.
+    """
+    other = seen.setdefault(suite.name, suite)
+    if other.text != suite.text:
+        raise UsageError(
+            f"{suite.file}: {suite.name!r} is the name of {other.file} too, which is another suite; rename one of them"
+        )
 
 
 def _text(file: Path) -> str | None:

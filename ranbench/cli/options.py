@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 DEFAULT_DB = "sqlite:///results/ranbench.db"
 DEFAULT_DATA = "data"
 ZIP_MAGIC = b"PK\x03\x04"
+SQLITE_MAGIC = b"SQLite format 3\0"
 
 Db = Annotated[str | None, typer.Option("--db", metavar="URL", help=f"Database; else $RANBENCH_DB, else {DEFAULT_DB}.")]
 Data = Annotated[
@@ -73,8 +74,7 @@ class Settings:
         """The bundle that is named in place of a database."""
         if "://" in self.db or not Path(self.db).is_file():
             return None
-        with Path(self.db).open("rb") as file:
-            return Path(self.db) if file.read(4) == ZIP_MAGIC else None
+        return Path(self.db) if _begins_with(Path(self.db), ZIP_MAGIC) else None
 
     def refuse_bundle(self) -> None:
         """Check that a database is named.
@@ -84,6 +84,22 @@ class Settings:
         """
         if self.bundle is not None:
             raise UsageError(f"--db {self.bundle}: is a bundle, which is checked whenever it is read; name a database")
+
+    def spare(self, said: str, target: Path) -> None:
+        """Check that a file to be written is no database and no bundle that is read; ``said`` names it.
+
+        Raises:
+            UsageError: it is one, or one that SQLite keeps beside a database.
+        """
+        from ranbench.store.connection import database_file
+
+        read = self.bundle or database_file(self.db)
+        if read is not None and target.exists() and read.exists() and target.samefile(read):
+            raise UsageError(f"{said}: is what is read; name another file")
+        log = next((end for end in ("-wal", "-shm", "-journal") if target.name.endswith(end)), None)
+        database = target.with_name(target.name.removesuffix(log)) if log else target
+        if database.is_file() and _begins_with(database, SQLITE_MAGIC):
+            raise UsageError(f"{said}: {'belongs to' if log else 'is'} a database; name another file")
 
     @contextmanager
     def store(self, *, create: bool, write: bool = False) -> Iterator[Store]:
@@ -116,6 +132,11 @@ class Settings:
                     "no copy of a server's database: have a dump (pg_dump), and upgrade ranbench wherever it is used"
                 )
             yield store
+
+
+def _begins_with(file: Path, magic: bytes) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(len(magic)) == magic
 
 
 def settings(context: typer.Context, db: str | None, data: str | None = None) -> Settings:
@@ -183,8 +204,16 @@ def seconds_of(option: str, text: str) -> float:
 
 
 def suite_name(suite: str) -> str:
-    """Return the name of a suite that is given as such or as a file, as all commands take it."""
-    return Path(suite).stem
+    """Return the name of a suite that is given as such or as a file, as all commands take it.
+
+    Raises:
+        UsageError: it is a file of another kind.
+    """
+    path = Path(suite)
+    if path.suffix in {"", ".yaml", ".yml"}:
+        return path.stem
+    bundle = f"; a bundle is read by '--db {suite}'" if path.suffix == ".zip" else ""
+    raise UsageError(f"{suite}: expected the name of a suite, or its file NAME.yaml{bundle}")
 
 
 def suite_of(name: str, protocol: str | None = None, factor: float | None = None, seeds: int | None = None) -> Suite:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ranbench.cli.evidence import measured_of, predictions_of, records_of, suite_in
+from ranbench.cli.evidence import measured_of, predictions_of, records_of, refuse_two_of_one_name, suite_in
 from ranbench.cli.options import Db, Factor, Json, Protocol, Seeds, one_of, settings
 from ranbench.cli.output import answer, as_json, note, plural
 from ranbench.errors import SuiteError, UsageError
@@ -62,6 +62,7 @@ def report(
         return
     tables = []
     missing = 0
+    seen: dict[str, Suite] = {}
     at = settings(context, db)
     with at.store(create=False) as store, _opened(context, against or []) as others:
         names = suites or sorted({entry.name for entry in store.suites()})
@@ -76,6 +77,7 @@ def report(
                 missing += 1
                 note(f"no page for a recorded suite: {error}; give its file: 'ranbench report FILE'")
                 continue
+            refuse_two_of_one_name(seen, suite)
             made = _made(store, suite, others, compare=compare)
             if json:
                 tables.append(made.as_dict())

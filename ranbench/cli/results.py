@@ -121,7 +121,10 @@ def runs(
     """List the runs of the database, or of one suite, with their state and result."""
     if why_not is not None and (suite or where or csv):
         raise UsageError("--why-not: takes two runs, and goes with --json only")
-    with settings(context, db).store(create=False) as store:
+    at = settings(context, db)
+    if csv is not None:
+        at.spare(f"--csv {csv}", csv)
+    with at.store(create=False) as store:
         if why_not is not None:
             _why_not(store.find(why_not[0]), store.find(why_not[1]), json)
             return
@@ -139,6 +142,8 @@ def runs(
     if json:
         as_json([run_dict(record) for record in records])
         return
+    places = {record.cell_id: place for place, record in reversed(list(enumerate(records)))}
+    records = sorted(records, key=lambda record: (places[record.cell_id], record.seed))
     columns = ("run", "net", "dataset", "noise", "iterations", "", "seed", "state", "test error", "attempts", "suites")
     table(
         columns,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ranbench.cli.options import Factor, Json, Protocol
+from ranbench.cli.evidence import refuse_two_of_one_name
+from ranbench.cli.options import Db, Factor, Json, Protocol, settings
 from ranbench.cli.output import answer, as_json, plural, table
 from ranbench.errors import Problem, RanbenchError, SuiteError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from ranbench.suite import Suite
 
 KINDS = ("models", "datasets", "protocols", "suites")
 
@@ -24,9 +28,11 @@ def validate(
     from ranbench.suite import load_suite
 
     found: list[dict[str, object]] = []
+    seen: dict[str, Suite] = {}
     for name in suites:
         try:
             suite = load_suite(name, protocol=protocol, factor=factor)
+            refuse_two_of_one_name(seen, suite)
         except RanbenchError as error:
             problems = error.problems if isinstance(error, SuiteError) else ()
             found.append({"suite": name, "valid": False, "problems": _problems(name, error, problems)})
@@ -76,15 +82,33 @@ def before_new() -> None:
 
 @new.command("suite")
 def new_suite(
+    context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where to write it; its name is the suite's.")] = Path(
         "mysuite.yaml"
     ),
+    recorded: Annotated[
+        bool,
+        typer.Option("--recorded", help="As the database or bundle has it, with its own protocols: FILE is NAME.yaml."),
+    ] = False,
+    db: Db = None,
 ) -> None:
-    """Write a commented suite that holds and runs as it is."""
-    from ranbench.suite.starting import write_starting_suite
+    """Write a commented suite that holds and runs as it is, or one that is recorded."""
+    from ranbench.suite.starting import write_recorded_suite, write_starting_suite
 
-    write_starting_suite(file)
-    answer(str(file))
+    if not recorded:
+        write_starting_suite(file)
+        answer(str(file))
+        return
+    with settings(context, db).store(create=False) as store:
+        texts = {one.name: one for one in reversed(store.suites())}
+    found = texts.get(file.stem)
+    if found is None:
+        there = ", ".join(sorted(texts)) or "none"
+        raise UsageError(
+            f"new suite {file}: nothing of {file.stem!r} is recorded{nearest(file.stem, texts)} (there: {there})"
+        )
+    for written in write_recorded_suite(file, found.text, found.protocols):
+        answer(str(written))
 
 
 def list_(

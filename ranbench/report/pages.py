@@ -266,7 +266,7 @@ def _argument(suite: Suite) -> str:
     path = Path(suite.file)
     if path.is_absolute():
         installed = path.parent.resolve() == shipped_suites().resolve()
-        argument = suite.name if installed else f"suites/{suite.name}.yaml"
+        argument = suite.name if installed else f"{suite.name}.yaml"
     else:
         argument = path.as_posix()
     return shlex.quote(" ".join(argument.split()))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ranbench.counts import Recorded
 from ranbench.environment import code_of
+from ranbench.environment.owner import is_alive
 from ranbench.records import RunRecord, State
 from ranbench.spec import RunSpec, complexity_key
 from ranbench.suite import Cell
@@ -74,7 +75,18 @@ def _is_wanted(record: RunRecord, rerun: Collection[str], code: str | None) -> b
         return True
     if "changed" in rerun and (newest.state not in CLOSED or newest.code_id != code):
         return True
-    return record.counted is None
+    return record.counted is None or (newest.code_id == code and is_left_open(record))
+
+
+def is_left_open(record: RunRecord) -> bool:
+    """Tell whether the newest attempt was stopped or its process is gone, so that the next call goes on with it.
+
+    A run may have a result besides: what ``rerun`` asked for again, and was stopped, is brought to its end.
+    """
+    newest = record.latest
+    if newest is None or newest.state in CLOSED:
+        return False
+    return newest.owner is None or not is_alive(newest.owner, newest.updated)
 
 
 def _stays_failed(record: RunRecord, rerun: Collection[str], code: str | None) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ranbench import counts
 from ranbench.environment.owner import state_now
-from ranbench.records import Complexity, RunRecord
+from ranbench.records import RunRecord
+from ranbench.runner.choice import is_left_open
+from ranbench.runner.rates import Images, Rates, Sizes, images_of, memory_of, training_macs
 from ranbench.spec import RunSpec
 from ranbench.suite import Suite
 
@@ -70,17 +70,6 @@ class Plan:
         return max(parts, default=None)
 
 
-Sizes = Mapping[str, Complexity]
-
-
-def training_macs(spec: RunSpec, iterations: int, sizes: Sizes) -> int | None:
-    """Return the multiply-adds of ``iterations`` training steps, or None where the net has not been counted."""
-    found = counts.lookup(spec.model, spec.data)
-    if found is None and (size := sizes.get(spec.complexity_key)):
-        found = counts.Counts(size.parameters, size.macs, size.depth)
-    return None if found is None else found.training_macs(iterations * spec.protocol.batch)
-
-
 def plan(
     suite: Suite,
     records: Sequence[RunRecord],
@@ -104,18 +93,12 @@ def plan(
     sizes = sizes or {}
     specs = suite.runs(only)
     known = {record.fingerprint: record for record in records}
-    rates, memory = _measured(records, sizes)
+    rates, memory = Rates.of(records, sizes), memory_of(records)
     labels = suite.labels
     planned = tuple(
         _planned(spec, labels[spec.cell_id], known.get(spec.fingerprint), rates, memory, sizes) for spec in specs
     )
-    nets = {spec.model.name for spec in specs}
-    if nets & rates.keys():
-        basis = "measured rates of done runs, of the same net where there are any"
-    elif rates:
-        basis = "measured rates of done runs of other nets"
-    else:
-        basis = "unknown until a first run is done on this database"
+    basis = rates.basis(run.spec for run in planned if run.open)
     gpu = gpu_time(planned, records, sizes) if gpu_rate is None else gpu_time_at(gpu_rate, planned)
     return Plan(suite, planned, basis, gpu)
 
@@ -132,71 +115,48 @@ def gpu_time_at(rate: float, planned: Sequence[PlannedRun]) -> GpuTime:
 def gpu_time(planned: Sequence[PlannedRun], records: Sequence[RunRecord], sizes: Sizes) -> GpuTime:
     """Estimate the time of what is left on a GPU, from done runs on one and from nothing else.
 
-    Of several kinds of GPU, the one with the most done runs is taken. Smoke runs, whose few iterations are mostly
-    warm-up, say nothing. A net that no such run trained has the median rate of the others.
+    Of several kinds of GPU, the one with the most done runs on the datasets of the suite is taken. Smoke runs, whose
+    few iterations are mostly warm-up, say nothing, and neither do runs on another dataset. A net that no such run
+    trained has the median rate of the others on its dataset.
     """
-    found: dict[str, dict[str, list[float]]] = {}
+    wanted = {images_of(run.spec) for run in planned}
+    by_device: dict[str, list[RunRecord]] = {}
     for record in records:
         if record.counted is None or record.smoke or not record.counted.environment.device.startswith("cuda"):
             continue
-        spec, seconds = RunSpec.stored(record.fingerprint, record.spec), record.counted.metrics.get("train_seconds")
-        macs = training_macs(spec, spec.protocol.iterations, sizes)
-        if macs and seconds:
-            found.setdefault(record.counted.environment.device_name, {}).setdefault(spec.model.name, []).append(
-                macs / seconds
-            )
-    if not found:
-        return GpuTime(
-            None,
-            "no done run on a GPU in this database, smoke runs aside, and no rate is assumed (--gpu-rate states one)",
-        )
-    device, by_net = max(found.items(), key=lambda entry: sum(map(len, entry[1].values())))
-    every = [rate for rates in by_net.values() for rate in rates]
-    rates = {net: statistics.median(values) for net, values in by_net.items()}
-    nets = {run.spec.model.name for run in planned if run.open}
-    basis = f"rates of {len(every)} done run{'' if len(every) == 1 else 's'} on {device}"
-    others = sorted(nets - rates.keys())
+        if images_of(RunSpec.stored(record.fingerprint, record.spec)) in wanted:
+            by_device.setdefault(record.counted.environment.device_name, []).append(record)
+    if not by_device:
+        where = "on a GPU on this dataset in this database, smoke runs aside"
+        return GpuTime(None, f"no done run {where}, and no rate is assumed (--gpu-rate states one)")
+    device, chosen = max(by_device.items(), key=lambda entry: len(entry[1]))
+    rates = Rates.of(chosen, sizes)
+    basis = f"rates of {len(chosen)} done run{'' if len(chosen) == 1 else 's'} on {device}"
+    mine = {run.spec.model.name for run in planned if run.open and rates.rank(run.spec) == 0}
+    others = sorted({run.spec.model.name for run in planned if run.open and rates.rank(run.spec) == 1})
     if others:
-        basis += f"; {', '.join(others)} at the median of {', '.join(sorted(rates))}"
-    middle = statistics.median(every)
-    parts = [None if run.macs is None else run.macs / rates.get(run.spec.model.name, middle) for run in planned]
-    if None in parts:
+        basis += f"; {', '.join(others)} at the median of {', '.join(sorted(mine)) or 'other nets'}"
+    found = [(run.macs, rates.rate(run.spec)) for run in planned]
+    hours = [macs / rate / 3600 if macs and rate else 0.0 for macs, rate in found]
+    if any(macs is None for macs, _ in found):
         return GpuTime(None, f"{basis}, but not every net is counted")
-    return GpuTime(sum(part for part in parts if part is not None) / 3600, basis)
+    if any(macs and rate is None for macs, rate in found):
+        return GpuTime(None, f"{basis}, but none on every dataset of the suite")
+    return GpuTime(sum(hours), basis)
 
 
 def _planned(  # noqa: PLR0917 - private, called once
     spec: RunSpec,
     label: str,
     record: RunRecord | None,
-    rates: Mapping[str, float],
-    memory: Mapping[str, float],
+    rates: Rates,
+    memory: Mapping[tuple[str, Images], float],
     sizes: Sizes,
 ) -> PlannedRun:
-    state = state_now(record) if record else "planned"
+    state = "interrupted" if record and is_left_open(record) else state_now(record) if record else "planned"
     step = record.latest.step if record and record.latest and state in ("running", "interrupted") else 0
     macs = training_macs(spec, spec.protocol.iterations - step, sizes)
-    rate = rates.get(spec.model.name, rates.get(""))
+    rate = rates.rate(spec)
     seconds = macs / rate if macs is not None and rate else None
-    planned = PlannedRun(spec, label, state, step, macs, seconds, memory.get(spec.model.name))
+    planned = PlannedRun(spec, label, state, step, macs, seconds, memory.get((spec.model.name, images_of(spec))))
     return planned if planned.open else replace(planned, macs=0, seconds=0.0)
-
-
-def _measured(records: Sequence[RunRecord], sizes: Sizes) -> tuple[dict[str, float], dict[str, float]]:
-    """Median multiply-adds per second by net (and over all under ''), and largest memory by net."""
-    rates: dict[str, list[float]] = {}
-    memory: dict[str, float] = {}
-    for record in records:
-        if record.counted is None:
-            continue
-        spec = RunSpec.stored(record.fingerprint, record.spec)
-        macs = training_macs(spec, spec.protocol.iterations, sizes)
-        seconds = record.counted.metrics.get("train_seconds")
-        if macs and seconds:
-            for name in (spec.model.name, ""):
-                rates.setdefault(name, []).append(macs / seconds)
-        found = record.counted.metrics
-        peak = found.get("peak_device_memory_bytes", found.get("peak_memory_bytes"))
-        if peak:
-            memory[spec.model.name] = max(peak, memory.get(spec.model.name, 0.0))
-    return {name: statistics.median(values) for name, values in rates.items()}, memory

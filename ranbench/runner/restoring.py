@@ -92,6 +92,8 @@ class Restorer:
         from safetensors.torch import load
 
         again = "'ranbench run SUITE --rerun all' trains again"
+        if attempt.bundle is not None:
+            again = "'ranbench merge' of a bundle that 'ranbench export --weights' wrote brings them"
         kept = [artefact for artefact in self.store.artefacts([attempt.id]) if artefact.kind == "weights"]
         if not kept:
             raise CheckpointError(f"{run}: its final weights were not kept; {again}")

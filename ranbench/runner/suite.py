@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ranbench.catalogue import is_foreign
 from ranbench.environment import choose_device, describe, is_alive, new_owner
 from ranbench.errors import SpecError
-from ranbench.records import Complexity, State
+from ranbench.records import Complexity, RunRecord, State, checkpoint_folders
 from ranbench.runner.choice import Choice, choose, other_code_words
 from ranbench.runner.code import code_of_net, code_of_run
 from ranbench.runner.events import Observer, Stop, Summary
@@ -91,7 +91,9 @@ def run(
     if not suite.trains:
         return count_nets(suite, store, only or {}, trust_imports=how.trust_imports, observer=observer)
     specs = suite.runs(only)
-    choice = choose(specs, store.runs([spec.fingerprint for spec in specs]), rerun)
+    records = store.runs([spec.fingerprint for spec in specs])
+    clear_checkpoints(records, results)
+    choice = choose(specs, records, rerun)
     todo = list(choice.todo)
     trusted = how.trust_imports
     prober = Prober(store, data=data, results=results, device=device, trust_imports=trusted, observer=observer)
@@ -115,6 +117,19 @@ def run(
 
         write_profile(work.place_of(todo[0]), todo[0], work.images[todo[0].data])
     return _probed(work.through(len(specs), todo), suite, specs, prober, stop)
+
+
+def clear_checkpoints(records: Iterable[RunRecord], results: Path) -> None:
+    """Delete the checkpoints of done attempts: a process that was killed just after it closed one left them."""
+    folder = results / "checkpoints"
+    there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    attempts = [attempt for record in records for attempt in record.attempts if attempt.state is State.DONE]
+    for attempt in attempts if there else ():
+        name, _ = checkpoint_folders(attempt.fingerprint, attempt.uid, attempt.number)
+        if name in there:
+            from ranbench.training import Checkpoints
+
+            Checkpoints(folder / name).clear()
 
 
 def _probed(summary: Summary, suite: Suite, specs: Sequence[RunSpec], prober: Prober, stop: Stop) -> Summary:

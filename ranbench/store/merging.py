@@ -283,12 +283,16 @@ def _keep_files(connection: Connection, bundle: Bundle, results: Path | None) ->
             )
 
 
-def take_files(bundle: Bundle, results: Path) -> None:
+def take_files(bundle: Bundle, results: Path) -> int:
     """Put the files of a bundle, whose hashes were checked, where the artefacts of the database are, unless they are.
+
+    Returns:
+        How many were put there.
 
     Raises:
         StoreError: the folder cannot be written.
     """
+    taken = 0
     for name, (sha256, _) in bundle.artefacts.items():
         target = results / name
         if is_whole(target, sha256):
@@ -304,6 +308,8 @@ def take_files(bundle: Bundle, results: Path) -> None:
         except OSError as error:
             discard(partial)
             raise StoreError(f"{target}: cannot be written: {one_line(error)}; the records are merged") from None
+        taken += 1
+    return taken
 
 
 def _told(where: str) -> AbstractContextManager[None]:

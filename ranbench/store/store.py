@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -297,9 +298,7 @@ class Store:
         with opened(path) as bundle:
             with self._write() as connection:
                 merged = merge(connection, bundle, results)
-            if results is not None:
-                take_files(bundle, results)
-            return merged
+            return merged if results is None else replace(merged, files=take_files(bundle, results))
 
     @classmethod
     @contextmanager

@@ -54,12 +54,13 @@ class Exported:
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge did: attempts that were added, and attempts that were there already, of how many runs."""
+    """What a merge did: attempts that were added, and that were there already, of how many runs; files of weights."""
 
     bundle: str
     runs: int
     added: int
     known: int
+    files: int = 0
 
 
 @dataclass(frozen=True)

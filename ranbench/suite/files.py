@@ -40,9 +40,9 @@ def find_suite(argument: str) -> Path:
     if path.name in {entry.name for entry in Path().iterdir()}:
         return path
     names = sorted(known)
-    raise SuiteError(
-        clean(f"suite {argument!r} is not known{nearest(argument, names)} (allowed: a file, or {', '.join(names)})")
-    )
+    beside = f"{argument}.yaml"
+    near = f"; did you mean {beside!r}?" if Path(beside).is_file() else nearest(argument, names)
+    raise SuiteError(clean(f"suite {argument!r} is not known{near} (allowed: a file, or {', '.join(names)})"))
 
 
 def suites_called(name: str) -> list[Path]:

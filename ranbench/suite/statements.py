@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
 from ranbench.catalogue import DATASETS, NETS, has_known_depth, num_stages
 from ranbench.errors import Problem, nearest
-from ranbench.records import ALL_METRICS, CITED_METRICS, MODULE_METRICS, RESPONSE_METRICS, SIZE_METRICS
+from ranbench.records import ALL_METRICS, CITED_METRICS, MODULE_METRICS, RESPONSE_METRICS, SERIES, SIZE_METRICS
 from ranbench.suite.cells import unknown_axis
 from ranbench.suite.document import Document, Path_
 from ranbench.suite.form import (
@@ -35,6 +36,7 @@ from ranbench.suite.values import (
     Ratio,
     Trend,
     Value,
+    as_printed,
     axis_text,
     count_words,
     size_unit,
@@ -255,6 +257,8 @@ class Statements:
         found = self._printed(entry, place, published)
         if found is None:
             return None
+        if ALL_METRICS[entry.metric].unit == "percent" and entry.margin > 100:
+            self._note((*place, "margin"), f"{entry.margin:g} percentage points allow any {entry.metric}")
         says = entry.says or _printed_words(entry, found)
         return Value(
             entry.id, says, entry.where, found.cell, entry.metric, found.value, entry.margin, entry.allow_scaled
@@ -320,6 +324,11 @@ class Statements:
         if metric not in ALL_METRICS:
             self._note((*place, "metric"), f"metric {metric!r} is not known{nearest(metric, ALL_METRICS)}")
             return False
+        if metric in SERIES:
+            instead = {"test_error_pct": "error_pct", "test_loss": "loss"}.get(metric)
+            text = f"{metric} is a series over iterations, not what a run ends with"
+            self._note((*place, "metric"), f"{text}; expected {instead}" if instead else text)
+            return False
         if metric in RESPONSE_METRICS and place[0] != "cited" and "responses" not in self.content.probes:
             self._note((*place, "metric"), f"{metric} is measured only where the suite says 'probes: [responses]'")
             return False
@@ -351,6 +360,9 @@ class Statements:
         unit = {**ALL_METRICS, **CITED_METRICS}[entry.metric].unit
         if entry.unit != unit:
             self._note((*place, "unit"), f"{entry.metric} is in {unit}, got {entry.unit!r}")
+        elif not 0 <= entry.value <= (100 if unit == "percent" else math.inf):
+            allowed = "0 to 100" if unit == "percent" else "0 or more"
+            self._note((*place, "value"), f"{entry.metric} in {unit} cannot be {entry.value:g} (allowed: {allowed})")
 
     def _check_ids(self, kind: str, ids: Sequence[str]) -> None:
         for index, name in enumerate(ids):
@@ -404,4 +416,5 @@ def _printed_words(entry: ValueEntry | ComplexityEntry, published: Published) ->
     metric = ALL_METRICS[entry.metric]
     if entry.metric in SIZE_METRICS:
         return f"{named}: {count_words(published.value, published.digits)} {size_unit(entry.metric, published.value)}"
-    return f"{named}: {metric.label} is {published.value:g} {metric.unit}"
+    about = "about " if published.approximate else ""
+    return f"{named}: {metric.label} is {about}{as_printed(published.value, published.digits)} {metric.unit}"

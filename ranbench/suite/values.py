@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -354,6 +355,13 @@ def size_unit(metric: str, count: float) -> str:
         return SIZE_METRICS[metric].unit
     label = MODULE_METRICS[metric].label
     return label.replace("modules", "module") if count == 1 else label
+
+
+def as_printed(value: float, digits: int | None) -> str:
+    """Write a number with so many significant digits as the paper prints, trailing zeros among them: ``0.30``."""
+    if digits is None or not value:
+        return f"{value:g}"
+    return f"{value:.{max(0, digits - math.floor(math.log10(abs(value))) - 1)}f}"
 
 
 def scaled(value: float, digits: int | None) -> str:

@@ -29,7 +29,10 @@ def done(tmp_path_factory: pytest.TempPathFactory, tiny_texts: tuple[str, str]) 
 
 def test_a_report_is_the_same_from_a_database_a_bundle_and_a_database_it_was_merged_into(done: Path) -> None:
     merged = ranbench("merge", "tiny.zip", "--db", "sqlite:///other/ranbench.db", cwd=done)
-    assert (merged.returncode, merged.stdout.startswith("tiny.zip: 4 attempts added; bundle ")) == (0, True)
+    assert (merged.returncode, merged.stdout.startswith("tiny.zip: 4 attempts added, 4 files of weights; bundle ")) == (
+        0,
+        True,
+    )
     again = ranbench("merge", "tiny.zip", "--db", "sqlite:///other/ranbench.db", cwd=done)
     assert again.stdout.startswith("tiny.zip: 0 attempts added, 4 attempts there already; bundle ")
     pages = set()
@@ -63,7 +66,7 @@ def test_a_bundle_alone_gives_the_report_claims_and_verification_of_a_suite_that
     assert {found.stderr for found in (made, named, verified, smoke)} == {told}
     assert (tmp_path / "named" / "tiny.md").read_text() == committed.read_text()
     page = (tmp_path / "reports" / "tiny.md").read_text()
-    assert page.replace("suites/tiny.yaml", "tiny.yaml") == committed.read_text()
+    assert page == committed.read_text()
     assert judged.stdout == claims
 
 
@@ -87,6 +90,81 @@ def test_a_suite_of_a_bundle_is_taken_as_recorded_unless_its_file_is_given(done:
     )
     ours = "ranbench: suite tiny: the text of suites/tiny.yaml is taken; the one that was recorded last is another\n"
     assert told == [another, ours, ours]
+
+
+def test_a_colleague_writes_out_the_suite_of_a_bundle_and_goes_on(done: Path, tmp_path: Path) -> None:
+    bundle = str(done / "tiny.zip")
+    merged = ranbench("merge", bundle, cwd=tmp_path)
+
+    written = ranbench("new", "suite", "tiny.yaml", "--recorded", cwd=tmp_path)
+    again = ranbench("run", "tiny", cwd=tmp_path)
+    named = ranbench("run", "tiny.yaml", cwd=tmp_path)
+    absent = ranbench("new", "suite", "tiyn.yaml", "--recorded", "--db", bundle, cwd=tmp_path)
+
+    assert merged.stdout.startswith(f"{bundle}: 4 attempts added, 4 files of weights; bundle ")
+    assert written.stdout.splitlines() == ["tiny.yaml", "protocols/tiny.yaml"]
+    assert (tmp_path / "tiny.yaml").read_text() == (done / "tiny.yaml").read_text()
+    assert "suite 'tiny' is not known; did you mean 'tiny.yaml'?" in again.stderr
+    assert (named.returncode, "4 done already" in named.stderr + named.stdout) == (0, True)
+    assert absent.stderr == (
+        "ranbench: new suite tiyn.yaml: nothing of 'tiyn' is recorded; did you mean 'tiny'? (there: tiny)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("runs", "--csv", "results/ranbench.db"), "--csv results/ranbench.db: is what is read; name another file"),
+        (("export", "results/ranbench.db", "--force"), "results/ranbench.db: is what is read; name another file"),
+        (("export", "tiny.zip", "--db", "tiny.zip", "--force"), "tiny.zip: is what is read; name another file"),
+        (
+            ("runs", "--db", "tiny.zip", "--csv", "results/ranbench.db"),
+            "--csv results/ranbench.db: is a database; name",
+        ),
+        (("export", "results/ranbench.db-wal"), "results/ranbench.db-wal: belongs to a database; name another file"),
+        (
+            ("runs", "tiny.zip"),
+            "tiny.zip: expected the name of a suite, or its file NAME.yaml; a bundle is read by '--db",
+        ),
+        (("report", "x/tiny.nothing"), "x/tiny.nothing: expected the name of a suite, or its file NAME.yaml"),
+    ],
+)
+def test_no_answer_is_written_over_what_is_read_and_no_other_file_taken_for_a_suite(
+    words: tuple[str, ...], told: str, done: Path
+) -> None:
+    before = [(done / name).read_bytes() for name in ("results/ranbench.db", "tiny.zip")]
+
+    found = ranbench(*words, cwd=done)
+
+    assert (found.returncode, found.stderr.count("\n")) == (2, 1)
+    assert found.stderr.startswith(f"ranbench: {told}")
+    assert [(done / name).read_bytes() for name in ("results/ranbench.db", "tiny.zip")] == before
+
+
+def test_a_suite_beside_the_database_is_found_by_the_name_that_is_recorded(done: Path) -> None:
+    by_name = ranbench("report", "tiny", "--compare", "--out", "by-name", cwd=done)
+    by_file = ranbench("report", "tiny.yaml", "--compare", "--out", "by-file", cwd=done)
+
+    assert (by_name.returncode, by_name.stderr) == (0, "")
+    assert (done / "by-name" / "tiny.md").read_text() == (done / "by-file" / "tiny.md").read_text()
+    assert by_file.returncode == 0
+
+
+def test_two_suites_of_one_name_cannot_be_given_together(done: Path, tmp_path: Path) -> None:
+    for name, text in (("a", "tiny"), ("b", "tiny, another")):
+        (tmp_path / name / "protocols").mkdir(parents=True)
+        (tmp_path / name / "protocols" / "tiny.yaml").write_text((done / "protocols" / "tiny.yaml").read_text())
+        (tmp_path / name / "tiny.yaml").write_text(
+            (done / "tiny.yaml").read_text().replace("title: ", f"title: {text} ")
+        )
+    files = ("a/tiny.yaml", "b/tiny.yaml")
+
+    validated = ranbench("validate", *files, cwd=tmp_path)
+    reported = ranbench("report", *files, "--db", str(done / "tiny.zip"), cwd=tmp_path)
+
+    told = "b/tiny.yaml: 'tiny' is the name of a/tiny.yaml too, which is another suite; rename one of them"
+    assert (validated.returncode, told in validated.stdout) == (2, True)
+    assert (reported.returncode, reported.stderr.splitlines()[-1]) == (2, f"ranbench: {told}")
 
 
 def test_commands_that_read_take_a_bundle(done: Path) -> None:

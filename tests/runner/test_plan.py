@@ -24,13 +24,13 @@ def environment(device: str, name: str) -> Environment:
     )  # fmt: skip
 
 
-def done(spec: RunSpec, seconds: float, device: str = "cuda", name: str = "a GPU") -> RunRecord:
+def done(spec: RunSpec, seconds: float, device: str = "cuda", name: str = "a GPU", **metrics: float) -> RunRecord:
     """A done run whose training steps took so long."""
     attempt = Attempt(
         id=1, fingerprint=spec.fingerprint, number=1, state=State.DONE, reason=None, error=None, code_id="c",
         step=spec.protocol.iterations, iterations=spec.protocol.iterations, resumes=0, resumed_inexactly=False,
         started=NOW, updated=NOW, ended=NOW, owner=None, environment=environment(device, name),
-        metrics={"error_pct": 5.0, "train_seconds": seconds},
+        metrics={"error_pct": 5.0, "train_seconds": seconds, **metrics},
     )  # fmt: skip
     return RunRecord(spec.fingerprint, spec.cell_id, spec.seed, spec.model_dump(mode="json"), (attempt,))
 
@@ -60,7 +60,8 @@ def test_without_a_run_on_a_gpu_no_hours_are_made_up(table5: Suite) -> None:
 
     assert (made.gpu.hours, made.gpu.basis) == (
         None,
-        "no done run on a GPU in this database, smoke runs aside, and no rate is assumed (--gpu-rate states one)",
+        "no done run on a GPU on this dataset in this database, smoke runs aside, and no rate is assumed "
+        "(--gpu-rate states one)",
     )
 
 
@@ -91,6 +92,34 @@ def test_a_net_that_no_gpu_has_trained_gets_the_median_rate_of_the_others_and_th
 
     assert made.gpu.hours == pytest.approx(4 + 5 * RUN_OF_RESNET / RUN_OF_ATTENTION)
     assert made.gpu.basis == "rates of 1 done run on a GPU; resnet-164 at the median of attention-92"
+
+
+def test_runs_on_other_images_say_nothing_of_time_and_memory(table5: Suite) -> None:
+    [digits, *_] = load_suite("quickstart").runs({"model": "attention-164"})
+    records = [done(digits, 100.0, peak_memory_bytes=1e9), done(digits, 100.0, "cpu", "a CPU")]
+
+    made = plan(table5, records)
+
+    assert (made.seconds, made.memory_bytes, made.gpu.hours) == (None, None, None)
+    assert made.basis == "unknown until a first run is done on this database, on this dataset"
+    assert made.gpu.basis.startswith("no done run on a GPU on this dataset in this database")
+
+
+def test_the_nearest_runs_give_the_rate_and_the_basis_says_which(table5: Suite) -> None:
+    [mine] = first(table5, "attention-92", 0)
+    [short] = first(load_suite("table5", protocol="smoke"), "resnet-164", 0)
+    only = {"model": "attention-92"}
+    smoke_rate = short.protocol.iterations * 64 * 3 * 244_500_992 / 2.0
+
+    by_smoke = plan(table5, [done(short, 2.0, "cpu")], only)
+    by_net = plan(table5, [done(short, 2.0, "cpu"), done(mine, 3600.0, "cpu", peak_memory_bytes=7.0)], only)
+
+    assert by_smoke.seconds == pytest.approx(20 * RUN_OF_ATTENTION / smoke_rate)
+    assert by_smoke.basis == (
+        "measured rates of done smoke runs of other nets on the same dataset, which are mostly warm-up"
+    )
+    assert (by_net.seconds, by_net.memory_bytes) == (pytest.approx(19 * 3600.0), 7.0)
+    assert by_net.basis == "measured rates of done runs of the same net"
 
 
 def test_of_two_kinds_of_gpu_the_one_with_more_runs_is_taken(table5: Suite) -> None:

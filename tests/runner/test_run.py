@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ranbench.errors import DataError, UsageError
-from ranbench.records import Reason, RunRecord, State
+from ranbench.records import Reason, RunRecord, State, checkpoint_folders
 from ranbench.runner import Observer, Stop, plan, run
 from ranbench.spec import RunSpec
 from ranbench.store import Store
@@ -211,6 +211,45 @@ def test_rerun_all_opens_the_next_attempt_and_the_latest_counts(
     assert record.attempts[0].metrics["error_pct"] == record.attempts[1].metrics["error_pct"]
 
 
+def test_checkpoints_that_a_killed_process_left_of_a_done_run_are_deleted_by_the_next_call(
+    suite: Suite, store: Store, execute: Callable[..., object], tmp_path: Path
+) -> None:
+    execute(suite)
+    attempt = store.runs(suite="tiny")[0].attempts[0]
+    folder = tmp_path / "results" / "checkpoints" / checkpoint_folders(attempt.fingerprint, attempt.uid, 1)[0]
+    of_another = folder.with_name("of-another")
+    for each in (folder, of_another):
+        each.mkdir(parents=True)
+        (each / f"000000006-{'a' * 16}.safetensors").write_bytes(b"left")
+
+    again = execute(suite)
+
+    assert again.trained == 0  # type: ignore[attr-defined]
+    assert not folder.exists()
+    assert of_another.exists()
+
+
+def test_what_a_rerun_began_and_did_not_finish_is_finished_by_the_next_call(
+    suite: Suite, store: Store, execute: Callable[..., object]
+) -> None:
+    only = {"learning": "naive"}
+    execute(suite, only=only)
+    stop = Stop()
+    stopped = execute(suite, only=only, rerun=frozenset(["all"]), observer=StopAfter(stop, 4), stop=stop)
+    left = [record.attempts[-1].state for record in store.runs(suite="tiny") if record.attempts]
+    planned = plan(suite, store.runs(), only)
+
+    finished = execute(suite, only=only)
+    again = execute(suite, only=only)
+
+    records = [record for record in store.runs(suite="tiny") if record.attempts]
+    assert stopped.exit_code == 130  # type: ignore[attr-defined]
+    assert left == [State.INTERRUPTED, State.DONE]
+    assert [(run.state, run.step) for run in planned.runs] == [("interrupted", 4), ("done", 0)]
+    assert (finished.trained, again.trained) == (1, 0)  # type: ignore[attr-defined]
+    assert all(attempt.state is State.DONE for record in records for attempt in record.attempts)
+
+
 def test_noise_is_recorded_with_its_realised_share_and_confusion(
     tiny_suite: Path, store: Store, execute: Callable[..., object]
 ) -> None:
@@ -272,7 +311,10 @@ def test_a_plan_knows_what_is_done_and_estimates_from_measured_rates(
 
     after = plan(suite, store.runs())
 
-    assert (before.seconds, before.basis) == (None, "unknown until a first run is done on this database")
+    assert (before.seconds, before.basis) == (
+        None,
+        "unknown until a first run is done on this database, on this dataset",
+    )
     assert [planned.state for planned in after.runs] == ["planned", "done", "planned", "done"]
     assert after.macs == 2 * 3 * 6 * 32 * macs_of(suite)
     assert after.seconds is not None and after.seconds > 0

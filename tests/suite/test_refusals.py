@@ -53,6 +53,24 @@ SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
             "tiny.yaml:1:1: seeds: this key is missing",
         ],
     ),
+    "series in a claim": (
+        "metric: error_pct",
+        "metric: test_error_pct",
+        [
+            "tiny.yaml:13:93: claims.0.metric: test_error_pct is a series over iterations, not what a run ends with; "
+            "expected error_pct"
+        ],
+    ),
+    "an error that there cannot be": (
+        "claims:",
+        PUBLISHED.replace("value: 5", "value: 600") + "claims:",
+        ["tiny.yaml:13:50: published.0.value: error_pct in percent cannot be 600 (allowed: 0 to 100)"],
+    ),
+    "a margin that allows anything": (
+        "claims:",
+        PUBLISHED + "claims:\n  - {id: any, " + VALUE.replace("0.5", "200") + "}",
+        ["tiny.yaml:15:72: claims.0.margin: 200 percentage points allow any error_pct"],
+    ),
     "unknown key far down": (
         "id: residual",
         "margn: 1, id: residual",

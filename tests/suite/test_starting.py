@@ -8,7 +8,7 @@ import pytest
 
 from ranbench.errors import SuiteError, UsageError
 from ranbench.suite import load_suite, shipped_suites
-from ranbench.suite.starting import write_starting_suite
+from ranbench.suite.starting import write_recorded_suite, write_starting_suite
 
 
 def test_what_is_written_holds_under_the_name_of_its_file(tmp_path: Path) -> None:
@@ -48,6 +48,25 @@ def test_a_name_of_the_package_is_refused(tmp_path: Path) -> None:
         write_starting_suite(tmp_path / "table3.yaml")
 
     assert str(refused.value).endswith("table3.yaml has this name already; choose another one")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recorded_suite_is_written_with_the_protocols_that_are_not_the_packages(tmp_path: Path) -> None:
+    smoke = (shipped_suites() / "protocols" / "smoke.yaml").read_text(encoding="utf-8")
+
+    files = write_recorded_suite(tmp_path / "two.yaml", "name: two", {"smoke": smoke, "short": "batch: 1"})
+
+    assert files == [tmp_path / "two.yaml", tmp_path / "protocols" / "short.yaml"]
+    assert [file.read_text(encoding="utf-8") for file in files] == ["name: two", "batch: 1"]
+    with pytest.raises(UsageError, match=r"two\.yaml is there already; move it away, or write into another folder"):
+        write_recorded_suite(tmp_path / "two.yaml", "other", {})
+
+
+@pytest.mark.parametrize("name", ["../out", "/tmp/out", ".hidden", "a/b", "a\nb"])
+def test_a_name_out_of_a_bundle_leads_into_no_other_folder(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"names no file NAME\.yaml of a suite or protocol"):
+        write_recorded_suite(tmp_path / "two.yaml", "name: two", {name: "batch: 1"})
+
     assert list(tmp_path.iterdir()) == []
 
 
