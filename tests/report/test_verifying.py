@@ -29,7 +29,7 @@ def test_a_report_that_was_not_changed_has_no_difference(
 
     found = committed(path)
 
-    assert (found.suite, found.compare, found.protocol, found.against) == ("suites/small.yaml", True, None, ())
+    assert (found.suite, found.compare, found.protocol, found.against) == ("small.yaml", True, None, ())
     assert differences(found, text_of(report, found.kind)) == ()
 
 
@@ -129,7 +129,7 @@ def test_where_the_protocol_of_other_runs_is_not_at_hand_no_difference_is_told(
 
     anew = text_of(made(suite, recorder), "md")
 
-    assert "A page of such runs: `ranbench report suites/small.yaml --protocol brief --compare`" in text
+    assert "A page of such runs: `ranbench report small.yaml --protocol brief --compare`" in text
     assert "A page of such runs" not in anew
     assert differences(committed(path), anew) == ()
     assert differences(committed(path), anew.replace("1 scaled run", "2 scaled runs")) != ()
