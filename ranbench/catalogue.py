@@ -20,11 +20,12 @@ ATTENTION = ("mixed", "channel", "spatial")
 MASK = ("encoder-decoder", "local-convolutions")
 R_SCALES = ("both-ways", "way-down")
 SPATIAL_STD = ("biased", "unbiased")
+UNIT_ORDER = ("pre-activation", "post-activation")
 NOISE_DRAWN = ("once", "each-epoch")
 
 ATTENTION_OPTIONS: Mapping[str, tuple[str, ...]] = {"learning": LEARNING, "attention": ATTENTION, "mask": MASK}
 # Options on which the number of parameters and multiply-adds depends; the others change neither.
-COUNTED_OPTIONS = ("mask", "p", "t", "r", "r_scales")
+COUNTED_OPTIONS = ("mask", "p", "t", "r", "r_scales", "unit_order")
 SIZES = ("p", "t", "r")
 MAX_SIZE = 16
 MOST_CLASSES = 256  # a predicted class is kept in one byte
@@ -64,7 +65,13 @@ class NetInfo:
 
 def _attention(summary: str, *forms: Form, p: int = 1, t: int = 2, r: int = 1) -> NetInfo:
     options = {**ATTENTION_OPTIONS, "r_scales": R_SCALES, "spatial_std": SPATIAL_STD}
+    if "cifar" in forms:  # the other families are of ImageNet alone, and have the order that their authors define
+        options["unit_order"] = UNIT_ORDER
     return NetInfo(summary, forms, options, {"p": p, "t": t, "r": r})
+
+
+def _resnet(summary: str) -> NetInfo:
+    return NetInfo(summary, ("cifar", "digits"), {"unit_order": UNIT_ORDER})
 
 
 _RAN = "Residual Attention Network"
@@ -82,8 +89,8 @@ NETS: Mapping[str, NetInfo] = {
     "attentioninception-56": _attention(
         f"{_RAN} of Inception units, 1, 1, 1 modules (table 7); units are our reconstruction", "imagenet"
     ),
-    "resnet-164": NetInfo("pre-activation ResNet of 164 layers (tables 5 and 6, figure 4)", ("cifar", "digits")),
-    "resnet-1001": NetInfo("pre-activation ResNet of 1001 layers (table 6)", ("cifar", "digits")),
+    "resnet-164": _resnet("pre-activation ResNet of 164 layers (tables 5 and 6, figure 4)"),
+    "resnet-1001": _resnet("pre-activation ResNet of 1001 layers (table 6)"),
     "wrn-16-8": NetInfo("wide ResNet, depth 16, width 8 (table 6)", ("cifar", "digits")),
     "wrn-28-10": NetInfo("wide ResNet, depth 28, width 10 (table 6)", ("cifar", "digits")),
     "resnet-110": NetInfo("pre-activation ResNet of 110 layers, basic units (suite senet)", ("cifar", "digits")),
@@ -242,8 +249,8 @@ def import_path(name: str) -> str | None:
     return f"{match[1].replace('/', '.')}:{match[2]}" if match else None
 
 
-def check_option(model: str, option: str, value: object) -> None:
-    """Check one option of the net ``model``.
+def check_option(model: str, option: str, value: object, form: Form | None = None) -> None:
+    """Check one option of the net ``model``, in the form ``form`` where that is known.
 
     Raises:
         SpecError: no such net, it has no such option, or the option does not take ``value``.
@@ -261,6 +268,11 @@ def check_option(model: str, option: str, value: object) -> None:
     if value not in allowed:
         hint = nearest(str(value), allowed)
         raise SpecError(f"{option} {value!r} is not known{hint} (allowed: {', '.join(allowed)})")
+    if option == "unit_order" and form == "imagenet" and value != UNIT_ORDER[0]:
+        raise SpecError(
+            f"model {model!r} on imagenet has unit_order {UNIT_ORDER[0]}, which its authors define; "
+            f"got {value!r} (it may be chosen in the cifar and digits forms)"
+        )
 
 
 def check_setting(model: str, form: Form, options: Mapping[str, object]) -> None:

@@ -42,9 +42,9 @@ def stage_responses(
     paper leaves the following open, and it is chosen here; a suite that shows the figure declares it as a deviation:
 
     - where: what the next stage reads, that is the sum that leaves the stage's last residual unit, before the BN and
-      ReLU with which pre-activated units begin. The paper says "output features" of a stage; it does not say whether
-      they are taken after an activation, or before the unit that follows the attention modules. So the output of every
-      attention module (after its last unit) is measured as well;
+      ReLU with which pre-activated units begin, and behind the ReLU with which post-activated ones end. The paper says
+      "output features" of a stage; it does not say whether they are taken after an activation, or before the unit that
+      follows the attention modules. So the output of every attention module (after its last unit) is measured as well;
     - of what: the mean of |x| over all images, channels and positions;
     - images: the test images that the protocol evaluates on, plain, each once;
     - mode: evaluation, so that BatchNorm uses its running statistics.

@@ -175,13 +175,13 @@ def test_a_dataset_that_does_not_exist_is_refused_with_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("model", "option", "value", "message"),
     [
-        ("resnet-164", "learning", "naive", "model 'resnet-164' has no option 'learning' (it has no options)"),
+        ("wrn-16-8", "learning", "naive", "model 'wrn-16-8' has no option 'learning' (it has no options)"),
         (
             "attention-56",
             "depth",
             "56",
             "model 'attention-56' has no option 'depth' "
-            "(it has: learning, attention, mask, r_scales, spatial_std, p, t, r)",
+            "(it has: learning, attention, mask, r_scales, spatial_std, unit_order, p, t, r)",
         ),
         (
             "attention-56",
@@ -189,12 +189,19 @@ def test_a_dataset_that_does_not_exist_is_refused_with_the_nearest() -> None:
             "naiv",
             "learning 'naiv' is not known; did you mean 'naive'? (allowed: residual, naive)",
         ),
+        (
+            "attentionnext-56",
+            "unit_order",
+            "post-activation",
+            "model 'attentionnext-56' has no option 'unit_order' "
+            "(it has: learning, attention, mask, r_scales, spatial_std, p, t, r)",
+        ),
         ("attention-56", "learning", 5, "learning 5 is not known (allowed: residual, naive)"),
         ("attention-56", "r", 0, "r 0 is not allowed (allowed: whole numbers from 1 to 16)"),
         ("attention-56", "p", 17, "p 17 is not allowed (allowed: whole numbers from 1 to 16)"),
         ("attention-56", "t", True, "t True is not allowed (allowed: whole numbers from 1 to 16)"),
         ("attention-56", "r", "2", "r '2' is not allowed (allowed: whole numbers from 1 to 16)"),
-        ("resnet-164", "r", 2, "model 'resnet-164' has no option 'r' (it has no options)"),
+        ("resnet-164", "r", 2, "model 'resnet-164' has no option 'r' (it has: unit_order)"),
         ("timm:resnet18", "r", 2, "model 'timm:resnet18' has no option 'r' (it has no options)"),
     ],
 )
@@ -203,6 +210,19 @@ def test_an_option_that_does_not_fit_is_refused(model: str, option: str, value: 
         check_option(model, option, value)
 
     assert str(refused.value) == message
+
+
+@pytest.mark.parametrize("name", ["attention-56", "attention-92"])
+def test_where_bn_and_relu_stand_on_imagenet_is_what_the_authors_define(name: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        check_option(name, "unit_order", "post-activation", "imagenet")
+
+    check_option(name, "unit_order", "pre-activation", "imagenet")
+    check_option(name, "unit_order", "post-activation", "cifar")
+    assert str(refused.value) == (
+        f"model '{name}' on imagenet has unit_order pre-activation, which its authors define; "
+        "got 'post-activation' (it may be chosen in the cifar and digits forms)"
+    )
 
 
 def test_every_attention_net_has_the_same_options_with_the_papers_choice_first() -> None:
@@ -214,7 +234,10 @@ def test_every_attention_net_has_the_same_options_with_the_papers_choice_first()
     }
 
     assert len(names) == 9
-    assert {name: net_info(name).options for name in names} == dict.fromkeys(names, options)
+    order = {"unit_order": ("pre-activation", "post-activation")}
+    assert {name: net_info(name).options for name in names} == {
+        name: options | (order if name.startswith("attention-") else {}) for name in names
+    }
     assert {option: values[0] for option, values in ATTENTION_OPTIONS.items()} == {
         "learning": "residual",
         "attention": "mixed",

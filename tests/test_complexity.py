@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ranbench.catalogue import ATTENTION_OPTIONS, DATASETS, NETS
+from ranbench.catalogue import ATTENTION_OPTIONS, DATASETS, NETS, UNIT_ORDER
 from ranbench.complexity import CONVENTION, Memory, measure, measure_named, memory, net_of, trunk_depth, write_counts
 from ranbench.counts import COUNTS_FILE, Counts, read_counts
 from ranbench.errors import SpecError
@@ -24,6 +24,8 @@ from ranbench.models.attention import AttentionModule
 from ranbench.models.units import PreActivationUnit
 from ranbench.records import Complexity
 from ranbench.spec import DataSpec, ModelSpec
+
+CIFAR10 = DataSpec.of("cifar10")
 
 # --- closed forms, by hand; (parameters, multiply-adds); w inner width, c channels, side: height = width of a map
 
@@ -63,6 +65,11 @@ def bottleneck(inputs: int, w: int, c: int, before: int, after: int, *, groups: 
     last = 9 * w**2 // groups + w * c + (inputs * c if inputs != c else 0)
     norms = 2 * (w + w + c) + (2 * c if inputs != c else 0)
     return Count(inputs * w + last + norms, inputs * w * before**2 + last * after**2)
+
+
+def post_activation(inputs: int, c: int, before: int, after: int) -> Count:
+    """The bottleneck of He et al. (2015), inner width a quarter of the outputs, its stride in the 3x3."""
+    return bottleneck(inputs, c // 4, c, before, after, groups=1)
 
 
 def resnext(inputs: int, c: int, before: int, after: int) -> Count:
@@ -138,9 +145,10 @@ def attention_by_hand(
     *,
     r: int | None = None,
     r_scales: str = "both-ways",
+    unit_order: str = "pre-activation",
 ) -> Count:
     kind, number = name.split("-")
-    unit, info = UNITS[kind], DATASETS[dataset]
+    unit, info = post_activation if unit_order == "post-activation" else UNITS[kind], DATASETS[dataset]
     if info.form == "imagenet":
         modules, p, t, units_of_mask = IMAGENET_SETTINGS[number], 1, 2, 1
         (total, side), inputs, closing = imagenet_stem(side), 64, 0
@@ -175,6 +183,19 @@ def resnet_by_hand(dataset: str, units: int = 18) -> Count:
         total += (units - 1) * keeping_unit(w, after)
         inputs, before = 4 * w, after
     return total + classifier(inputs, info.num_classes)
+
+
+def original_resnet_by_hand(dataset: str, units: int) -> Count:
+    """Bottlenecks with BN behind each convolution, strides in the first 1x1; BN in the stem, none in the head."""
+    info = DATASETS[dataset]
+    side = info.shape[1]
+    total = convolution(3, info.shape[0], 16, side, norm=True)
+    inputs = 16
+    for w, after in ((16, side), (32, side // 2), (64, side // 4)):
+        total += bottleneck(inputs, w, 4 * w, after, after, groups=1)
+        total += (units - 1) * bottleneck(4 * w, w, 4 * w, after, after, groups=1)
+        inputs = 4 * w
+    return total + classifier(inputs, info.num_classes, norm=False)
 
 
 def wide_by_hand(dataset: str, units: int, width: int) -> Count:
@@ -243,7 +264,8 @@ def by_hand(entry: str) -> Count | None:
     chosen = dict(option.split("=") for option in options)
     r = int(chosen["r"]) if "r" in chosen else None
     assert not {"p", "t"} & chosen.keys(), "a suite names a setting that is not worked out here"
-    return attention_by_hand(name, dataset, side, chosen["mask"], r=r, r_scales=chosen.get("r_scales", "both-ways"))
+    rest = {option: chosen[option] for option in ("r_scales", "unit_order") if option in chosen}
+    return attention_by_hand(name, dataset, side, chosen["mask"], r=r, **rest)
 
 
 @cache
@@ -282,6 +304,50 @@ def test_an_attention_net_has_the_counts_worked_out_by_hand(
     counts = pair(measured(name, dataset, mask, side))
 
     assert counts == attention_by_hand(name, dataset, side or DATASETS[dataset].shape[1], mask)
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset"),
+    [
+        ("attention-56", "cifar10"),
+        ("attention-92", "cifar100"),
+        ("attention-56", "digits"),
+        ("attention-452", "digits"),
+    ],
+)
+@pytest.mark.parametrize("mask", ATTENTION_OPTIONS["mask"])
+def test_a_post_activated_attention_net_has_the_counts_worked_out_by_hand(name: str, dataset: str, mask: str) -> None:
+    model = ModelSpec(name=name, mask=mask, unit_order="post-activation")
+
+    counts = pair(measure_named(model, DataSpec.of(dataset)))
+
+    side = DATASETS[dataset].shape[1]
+    assert counts == attention_by_hand(name, dataset, side, mask, unit_order="post-activation")
+
+
+@pytest.mark.parametrize(("name", "units"), [("resnet-164", 18), ("resnet-1001", 111)])
+def test_a_post_activated_resnet_has_the_counts_worked_out_by_hand(name: str, units: int) -> None:
+    found = measure_named(ModelSpec(name=name, unit_order="post-activation"), DataSpec.of("cifar10"))
+
+    assert pair(found) == original_resnet_by_hand("cifar10", units)
+    assert found.depth == int(name.split("-")[1])
+
+
+@pytest.mark.parametrize("m", [1, 2, 6])
+def test_where_bn_stands_moves_the_parameters_and_no_multiply_add(m: int) -> None:
+    """On CIFAR, stages of 64, 128 and 256 channels that read 16, 64 and 128.
+
+    The first unit of a stage has its BN behind itself (twice c more, twice what it reads less) and one on its
+    projection (twice c); each mask has one less of c, the head one less of 256.
+    """
+    before, after = (
+        pair(measure_named(ModelSpec(name=f"attention-{36 * m + 20}", unit_order=order, p=1, t=2, r=1), CIFAR10))
+        for order in UNIT_ORDER
+    )
+
+    widths = sum((2 * c - 2 * reads) + 2 * c for reads, c in ((16, 64), (64, 128), (128, 256)))
+    assert after.macs == before.macs
+    assert after.parameters - before.parameters == widths - m * 2 * (64 + 128 + 256) - 2 * 256
 
 
 @pytest.mark.parametrize(("r_scales", "up"), [("both-ways", 3), ("way-down", 1)])

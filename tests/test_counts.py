@@ -52,6 +52,16 @@ def measured(model: ModelSpec, data: DataSpec) -> Counts:
             {"name": "cifar10"},
             "attention-56 mask=encoder-decoder r=2 r_scales=way-down @ cifar10",
         ),
+        (
+            {"name": "attention-56", "unit_order": "post-activation"},
+            {"name": "digits"},
+            "attention-56 mask=encoder-decoder unit_order=post-activation @ digits",
+        ),
+        (
+            {"name": "attention-56", "unit_order": "pre-activation"},
+            {"name": "digits"},
+            "attention-56 mask=encoder-decoder @ digits",
+        ),
         ({"name": "resnet-164"}, {"name": "digits", "train": 100, "test": 50}, "resnet-164 @ digits"),
         ({"name": "resnet-152"}, {"name": "imagenet"}, "resnet-152 @ imagenet 224"),
         ({"name": "resnet-152"}, {"name": "imagenet", "input": 320}, "resnet-152 @ imagenet 320"),

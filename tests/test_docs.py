@@ -335,6 +335,6 @@ def test_the_commands_at_the_head_of_the_nightly_suite_train_every_cell_in_turn(
 
     nights = [suite.select(dict(every_night)), *(suite.select(dict([pair])) for pair in in_turn)]
 
-    assert len(in_turn) == 8
-    assert [len(cells) for cells in nights] == [4, 1, 2, 1, 2, 2, 1, 1, 1]
+    assert len(in_turn) == 9
+    assert [len(cells) for cells in nights] == [4, 1, 2, 1, 2, 2, 1, 1, 1, 1]
     assert {suite.cells.index(cell) for cells in nights for cell in cells} == set(range(len(suite.cells)))

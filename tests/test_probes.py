@@ -36,9 +36,11 @@ def pictures() -> torch.Tensor:
     return torch.randint(0, 256, (5, 1, 8, 8), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
 
 
-@pytest.mark.parametrize("learning", ["residual", "naive"])
-def test_the_response_of_a_stage_is_the_mean_of_the_absolute_values_that_the_next_one_reads(learning: str) -> None:
-    net = made(learning=learning)
+@pytest.mark.parametrize("options", [{}, {"learning": "naive"}, {"unit_order": "post-activation"}])
+def test_the_response_of_a_stage_is_the_mean_of_the_absolute_values_that_the_next_one_reads(
+    options: dict[str, str],
+) -> None:
+    net = made(**options)
     assert isinstance(net, ResidualAttentionNet)
     with torch.no_grad():
         first = net.stages[0](net.stem(plain(pictures())))

@@ -82,6 +82,7 @@ CHANGES: tuple[tuple[str, Any], ...] = (
     ("model.r", 2),
     ("model.r_scales", "way-down"),
     ("model.spatial_std", "unbiased"),
+    ("model.unit_order", "post-activation"),
     ("data.name", "digits"),
     ("data.checksum", "md5:0"),
     ("data.train_images", 49_000),
@@ -237,7 +238,7 @@ def test_every_field_of_a_run_stands_in_one_list_of_its_identity() -> None:
 
 # Adding a field here means to have decided: required, or optional with a default that leaves older results as they are.
 FIELDS: dict[type[Spec], tuple[str, ...]] = {
-    ModelSpec: ("name", "learning", "attention", "mask", "p", "t", "r", "r_scales", "spatial_std"),
+    ModelSpec: ("name", "learning", "attention", "mask", "p", "t", "r", "r_scales", "spatial_std", "unit_order"),
     Facts: ("form", "shape", "classes"),
     DataSpec: ("name", "checksum", "train_images", "test_images", "input", "facts"),
     NoiseSpec: ("rate", "drawn"),
@@ -316,7 +317,16 @@ def test_what_local_convolutions_do_not_use_makes_no_other_cell(spelled: dict[st
     assert run_spec(model={"name": "attention-56", "mask": "local-convolutions", **spelled}).cell_id == plain.cell_id
 
 
-@pytest.mark.parametrize("spelled", [{"p": 1}, {"t": 2, "r": 1}, {"r_scales": "both-ways"}, {"r_scales": "way-down"}])
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        {"p": 1},
+        {"t": 2, "r": 1},
+        {"r_scales": "both-ways"},
+        {"r_scales": "way-down"},
+        {"unit_order": "pre-activation"},
+    ],
+)
 def test_what_the_name_implies_may_be_spelled_out_or_not(spelled: dict[str, Any]) -> None:
     assert run_spec(model={"name": "attention-56", **spelled}).cell_id == run_spec().cell_id
 

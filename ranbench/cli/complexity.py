@@ -44,6 +44,9 @@ def complexity(
         int | None, typer.Option("--r", help="Units of an encoder-decoder mask between two samplings.")
     ] = None,
     r_scales: Annotated[str | None, typer.Option("--r-scales", help="both-ways or way-down.")] = None,
+    unit_order: Annotated[
+        str | None, typer.Option("--unit-order", help="pre-activation or post-activation; not on ImageNet.")
+    ] = None,
     batch: Annotated[
         int | None, typer.Option("--batch", metavar="N", help="Also the memory of a training step on N images.")
     ] = None,
@@ -58,7 +61,8 @@ def complexity(
     json: Json = False,
 ) -> None:
     """Count parameters, multiply-adds, depth and memory of a net; nothing is trained, no weights are needed."""
-    options = {"learning": learning, "attention": attention, "mask": mask, "p": p, "t": t, "r": r, "r_scales": r_scales}
+    options = {"learning": learning, "attention": attention, "mask": mask, "p": p, "t": t, "r": r}
+    options |= {"r_scales": r_scales, "unit_order": unit_order}
     given = {name.replace("_", "-"): value for name, value in options.items()}
     given |= {"input": side, "batch": batch, "backward": backward, "tree": tree, "trust-imports": trust_imports}
     if write_counts:
@@ -90,10 +94,11 @@ def _specs(
     from ranbench.spec import DataSpec, ModelSpec
 
     name = dataset or _usual_dataset(model)
+    form = dataset_info(name).form
     given = {option: value for option, value in options.items() if value is not None}
     for option, value in given.items():
-        check_option(model, option, value)
-    check_setting(model, dataset_info(name).form, given)
+        check_option(model, option, value, form)
+    check_setting(model, form, given)
     try:
         return ModelSpec.model_validate({"name": model, **given}), DataSpec.of(name, input=side)
     except ValidationError as error:

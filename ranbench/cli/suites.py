@@ -151,14 +151,15 @@ def _models() -> list[dict[str, object]]:
 
 
 def _model_notes() -> str:
-    from ranbench.catalogue import ATTENTION_OPTIONS, MAX_SIZE, R_SCALES, SPATIAL_STD
+    from ranbench.catalogue import ATTENTION_OPTIONS, MAX_SIZE, R_SCALES, SPATIAL_STD, UNIT_ORDER
 
-    choices = {**ATTENTION_OPTIONS, "r_scales": R_SCALES, "spatial_std": SPATIAL_STD}
+    choices = {**ATTENTION_OPTIONS, "r_scales": R_SCALES, "spatial_std": SPATIAL_STD, "unit_order": UNIT_ORDER}
     options = "; ".join(f"{option}: {' | '.join(values)}" for option, values in choices.items())
     return (
         "also: attention-N of any N = 36m + 20 on cifar10, cifar100 and digits; timm:NAME, torchvision:NAME, and your "
         "own package.module:factory (--trust-imports)\n"
-        f"options of attention nets: {options}; p, t, r: 1 to {MAX_SIZE}"
+        f"options of attention nets: {options}; p, t, r: 1 to {MAX_SIZE}\n"
+        "unit_order is not chosen on imagenet; it is an option of resnet-164 and resnet-1001 too"
     )
 
 

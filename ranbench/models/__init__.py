@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from torch import nn
 
 from ranbench.catalogue import (
-    ATTENTION_OPTIONS,
     Form,
     attention_modules,
     check_form,
@@ -29,12 +28,12 @@ from ranbench.models.baselines import (
 from ranbench.models.layers import initialise
 from ranbench.models.library import CITED, factory_net, library_net
 from ranbench.models.ran import PLANS, ResidualAttentionNet
-from ranbench.models.units import INCEPTION, PRE_ACTIVATION, RESNEXT, Units
+from ranbench.models.units import INCEPTION, POST_ACTIVATION, PRE_ACTIVATION, RESNEXT, Units
 
 __all__ = ["BASELINES", "UNITS", "build", "initialise"]
 
-# Nets without attention modules: channels, number of classes -> net.
-BASELINES: Mapping[str, Callable[[int, int], nn.Module]] = {
+# Nets without attention modules: channels, number of classes, and the net's options by name -> net.
+BASELINES: Mapping[str, Callable[..., nn.Module]] = {
     "resnet-164": resnet_164,
     "resnet-1001": resnet_1001,
     "wrn-16-8": wrn_16_8,
@@ -82,13 +81,16 @@ def build(
     info = net_info(name)
     check_form(name, form)
     for option, value in options.items():
-        check_option(name, option, value)
+        check_option(name, option, value, form)
     check_images(name, form, shape, options)
-    of_modules = (*ATTENTION_OPTIONS, "spatial_std")
-    sizes = {option: value for option, value in options.items() if option not in of_modules}
+    of_modules = (*info.sizes, "r_scales")
+    sizes = {option: value for option, value in options.items() if option in of_modules}
     modules = attention_modules(name, form, **sizes)  # type: ignore[arg-type]
+    chosen = {
+        option: options.get(option, usual) for option, (usual, *_) in info.options.items() if option != "r_scales"
+    }
     if modules is None:
-        return BASELINES[name](shape[0], num_classes)
-    chosen = {option: options.get(option, info.options[option][0]) for option in of_modules}
-    units = UNITS[name.split("-", maxsplit=1)[0]]
+        return BASELINES[name](shape[0], num_classes, **chosen)
+    order = chosen.pop("unit_order", None)
+    units = POST_ACTIVATION if order == "post-activation" else UNITS[name.split("-", maxsplit=1)[0]]
     return ResidualAttentionNet(PLANS[form], modules, shape[0], num_classes, units=units, **chosen)

@@ -8,7 +8,10 @@ and the attention modules, then three closing units. What the paper leaves open 
 - stem: 3x3 convolution with 16 channels, BN, ReLU (convolution, BN, ReLU as in the authors' ImageNet nets);
 - the two units per stage: one before the modules, which changes width and size, and one after them;
 - mask poolings: 3, 2, 1, down to 4x4 in every stage;
-- head: BN, ReLU, global average, fully connected. There is no closing group of three units as on ImageNet.
+- head: BN, ReLU, global average, fully connected. There is no closing group of three units as on ImageNet;
+- order within a unit: BN and ReLU before each convolution, pre-activation, as in the authors' ImageNet nets. The option
+  ``unit_order`` takes the units of He et al. (2015) in trunk and mask alike, which end in the ReLU of the sum. Then, as
+  in the authors' AttentionNeXt, the head has no BN and ReLU of its own, nor has a mask before its 1x1 convolutions.
 """
 
 from __future__ import annotations

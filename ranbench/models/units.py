@@ -83,6 +83,26 @@ class PostActivationUnit(nn.Module):
         return functional.relu(shortcut + self.body(x))
 
 
+class OriginalUnit(PostActivationUnit):
+    """The bottleneck of He et al. (2015): 1x1 BN ReLU, 3x3 BN ReLU, 1x1 BN, with 4 * inner outputs.
+
+    It takes its stride where the pre-activated bottleneck of the same net does: the attention nets stride in the 3x3
+    convolution, the ResNets in the first 1x1 (``stride_first``), as He et al. do.
+    """
+
+    def __init__(self, inputs: int, inner: int, stride: int = 1, *, stride_first: bool = False):
+        outputs = EXPANSION * inner
+        body = nn.Sequential(
+            conv1x1(inputs, inner, stride if stride_first else 1),
+            NormReLU(inner),
+            conv3x3(inner, inner, 1 if stride_first else stride),
+            NormReLU(inner),
+            conv1x1(inner, outputs),
+            Norm(outputs),
+        )
+        super().__init__(body, inputs, outputs, stride)
+
+
 class ResNeXtUnit(PostActivationUnit):
     """Body: 1x1 BN ReLU, 3x3 in groups BN ReLU, 1x1 BN; inner width half the outputs (the authors' definitions).
 
@@ -141,7 +161,8 @@ class Units:
     """A family of units: ``make(inputs, outputs, stride)`` builds one; ``preactivated`` says where BN and ReLU stand.
 
     After pre-activated units, what reads them normalises first: the pair of 1x1 convolutions of a mask and the head.
-    Post-activated units bring their own BN and ReLU, and the authors' definitions repeat neither.
+    Post-activated units bring their own BN and ReLU, and the authors' definitions of such a net, AttentionNeXt, repeat
+    neither. The post-activated nets of CIFAR and digits, which the paper does not describe, follow them in this.
     """
 
     make: Callable[[int, int, int], nn.Module]
@@ -156,6 +177,11 @@ def _pre_activation(inputs: int, outputs: int, stride: int) -> PreActivationUnit
     return PreActivationUnit(inputs, outputs // EXPANSION, stride)
 
 
+def _post_activation(inputs: int, outputs: int, stride: int) -> OriginalUnit:
+    return OriginalUnit(inputs, outputs // EXPANSION, stride)
+
+
 PRE_ACTIVATION = Units(_pre_activation, preactivated=True)
+POST_ACTIVATION = Units(_post_activation, preactivated=False)
 RESNEXT = Units(ResNeXtUnit, preactivated=False)
 INCEPTION = Units(InceptionUnit, preactivated=False)

@@ -13,6 +13,7 @@ from ranbench.catalogue import (
     R_SCALES,
     SIZES,
     SPATIAL_STD,
+    UNIT_ORDER,
     Form,
     attention_modules,
     check_option,
@@ -29,8 +30,8 @@ Size = Annotated[int, Field(ge=1, le=MAX_SIZE)]
 class ModelSpec(Spec):
     """A net and its options. learning, attention and mask of attention nets are always spelled out.
 
-    p, t, r, r_scales and spatial_std are None where they are what the name says or change nothing, r and r_scales with
-    local convolutions, r_scales where r is 1, spatial_std without spatial attention: the same net has one spec.
+    The others are None where they are what the name says or change nothing, r and r_scales with local convolutions,
+    r_scales where r is 1, spatial_std without spatial attention: the same net has one spec.
     """
 
     name: str = Field(description="a name of 'ranbench list models', for instance attention-56, or of another library")
@@ -42,6 +43,9 @@ class ModelSpec(Spec):
     r: Size | None = Field(None, description="units of the mask between two samplings")
     r_scales: str | None = Field(None, description="how r enters the mask: both-ways (figure 2) or way-down")
     spatial_std: str | None = Field(None, description="deviation in spatial attention: biased or unbiased")
+    unit_order: str | None = Field(
+        None, description="where BN and ReLU stand in a unit: pre-activation or post-activation"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -64,6 +68,8 @@ class ModelSpec(Spec):
             given.pop("r_scales", None)
         if given.get("attention") != "spatial" or given.get("spatial_std") == SPATIAL_STD[0]:
             given.pop("spatial_std", None)
+        if given.get("unit_order") == UNIT_ORDER[0]:
+            given.pop("unit_order")
         return {"name": name, **always, **{key: value for key, value in given.items() if value != info.sizes.get(key)}}
 
     @property

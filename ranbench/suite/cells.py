@@ -124,17 +124,17 @@ class Cells:
             self._refuse(place, axes, "model", str(error))
             return None
         options = {axis: axes[axis] for axis in MODEL_AXES[1:] if axis in axes}
+        form = self._form(str(axes.get("dataset")))
         refused = False
         for option, value in options.items():
             try:
-                check_option(name, option, value)
+                check_option(name, option, value, form)
             except SpecError as error:
                 self._refuse(place, axes, option, str(error))
                 refused = True
         if refused:
             return None
         try:
-            form = self._form(str(axes.get("dataset")))
             if form:  # else the dataset is refused
                 check_setting(name, form, options)
             return ModelSpec.model_validate({"name": name, **options})

@@ -16,7 +16,7 @@ from ranbench.suite.form import CitedEntry, DeviationEntry, Paper, Scalar
 Axes = Mapping[str, Scalar]
 # Axes that the name of a net implies; they tell cells apart only where a suite spells one of them out.
 _WORDLESS = ("r_scales", "spatial_std")  # axes whose values say nothing alone
-IMPLIED_AXES = ("p", "t", "r", "r_scales", "spatial_std")
+IMPLIED_AXES = ("p", "t", "r", "r_scales", "spatial_std", "unit_order")
 MODEL_AXES = ("model", "learning", "attention", "mask", *IMPLIED_AXES)
 AXES = (*MODEL_AXES, "dataset", "input", "noise", "noise_drawn")
 

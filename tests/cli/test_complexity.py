@@ -79,6 +79,7 @@ def test_json_has_the_documented_form(complexity: Command) -> None:
         "mask": "encoder-decoder",
         "r_scales": "both-ways",
         "spatial_std": "biased",
+        "unit_order": "pre-activation",
         "p": 1,
         "t": 2,
         "r": 1,
@@ -127,6 +128,7 @@ def test_options_and_input_size_reach_the_net(complexity: Command) -> None:
         "mask": "encoder-decoder",
         "r_scales": "way-down",
         "spatial_std": "biased",
+        "unit_order": "pre-activation",
         "p": 1,
         "t": 2,
         "r": 2,
@@ -137,6 +139,17 @@ def test_p_and_t_reach_the_net(complexity: Command) -> None:
     found = as_json(complexity("attention-92", "--p", "2", "--t", "4", "--mask", "local-convolutions", "--json"))
 
     assert (found["depth"], found["options"]["p"], found["options"]["t"]) == (92, 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "macs"),
+    [("attention-56", 1_030_362, 122_825_216), ("resnet-164", 1_704_154, 244_500_992)],
+)
+def test_a_post_activated_net_is_counted(complexity: Command, name: str, parameters: int, macs: int) -> None:
+    found = as_json(complexity(name, "--unit-order", "post-activation", "--json"))
+
+    assert (found["parameters"], found["macs"]) == (parameters, macs)
+    assert (found["depth"], found["options"]["unit_order"]) == (int(name.split("-")[1]), "post-activation")
 
 
 def test_the_text_says_size_depth_convention_and_what_was_not_counted(complexity: Command) -> None:
@@ -234,6 +247,7 @@ def test_an_option_that_changes_nothing_is_said_to_and_not_shown(complexity: Com
         "attention": "mixed",
         "mask": "local-convolutions",
         "spatial_std": "biased",
+        "unit_order": "pre-activation",
         "p": 1,
         "t": 2,
     }
@@ -274,7 +288,7 @@ def test_writing_the_counts_says_what_moved(
         (["attention-57"], "a depth must be 36m + 20 with m of 1 or more; nearest: attention-56 or attention-92"),
         (["attention-0"], "a depth must be 36m + 20 with m from 1 to 277; nearest: attention-56"),
         (["attention-99999"], "a depth must be 36m + 20 with m from 1 to 277; nearest: attention-9992"),
-        (["resnet-164", "--learning", "naive"], "model 'resnet-164' has no option 'learning' (it has no options)"),
+        (["resnet-164", "--learning", "naive"], "model 'resnet-164' has no option 'learning' (it has: unit_order)"),
         (["resnet-164", "--r", "2"], "model 'resnet-164' has no option 'r'"),
         (["attention-56", "--p", "0"], "p 0 is not allowed (allowed: whole numbers from 1 to 16)"),
         (["attention-56", "--mask", "none"], "mask 'none' is not known"),
@@ -289,6 +303,11 @@ def test_writing_the_counts_says_what_moved(
             ["attention-56", "--dataset", "imagenet", "--p", "2"],
             "on imagenet has p = 1 and t = 2, which its depth is made",
         ),
+        (
+            ["attention-56", "--dataset", "imagenet", "--unit-order", "post-activation"],
+            "model 'attention-56' on imagenet has unit_order pre-activation, which its authors define",
+        ),
+        (["--unit-order", "post-activation"], "--unit-order does not go with it"),
         (["attention-128", "--dataset", "imagenet"], "model 'attention-128' has no form for imagenet images"),
         (["users.nets:net"], "--trust-imports"),
         (["torchvision:resnet19"], "did you mean 'resnet"),

@@ -36,6 +36,15 @@ def pre_activation(x: Node, outputs: int, stride: int = 1) -> Node:
     return add(conv(activated, outputs, 1, stride) if changes else x, body)
 
 
+def post_activation(x: Node, outputs: int, stride: int = 1) -> Node:
+    """1x1-BN-ReLU, 3x3-BN-ReLU (carries the stride), 1x1-BN, sum, ReLU; 1x1-BN of x beside it (He et al. 2015)."""
+    body = norm_relu(conv(x, outputs // 4, 1))
+    body = norm_relu(conv(body, outputs // 4, 3, stride))
+    body = norm(conv(body, outputs, 1))
+    changes = x.size[0] != outputs or stride != 1
+    return relu(add(norm(conv(x, outputs, 1, stride)) if changes else x, body))
+
+
 def resnext(x: Node, outputs: int, stride: int = 1) -> Node:
     """1x1-BN-ReLU, 3x3 group 32-BN-ReLU, 1x1-BN, sum, ReLU; inner 128/256/512/1024 for 256/512/1024/2048 (FACTS 3.1).
 
@@ -118,12 +127,15 @@ def imagenet_net(unit: Unit, modules: tuple[int, int, int], side: int = 224) -> 
     return classifier(norm_relu(x) if unit is pre_activation else x, 1000)
 
 
-def cifar_net(m: int, classes: int = 10, side: int = 32, **options: int | bool) -> Node:
-    """3x3 stem of 16, unit, m modules, unit at 64, 128, 256 channels, BN, ReLU, average, classes (FACTS 4.2)."""
+def cifar_net(m: int, classes: int = 10, side: int = 32, *, unit: Unit = pre_activation, **options: int | bool) -> Node:
+    """3x3 stem of 16, unit, m modules, unit at 64, 128, 256 channels, BN, ReLU, average, classes (FACTS 4.2).
+
+    No BN, ReLU before the average after other than pre-activation units, as in the authors' AttentionNeXt.
+    """
     x = norm_relu(conv(image(3, side, side), 16, 3))
     for outputs, stride, poolings in ((64, 1, 3), (128, 2, 2), (256, 2, 1)):
-        x = pre_activation(x, outputs, stride)
+        x = unit(x, outputs, stride)
         for _ in range(m):
-            x = attention_module(x, pre_activation, poolings, **options)  # type: ignore[arg-type]
-        x = pre_activation(x, outputs)
-    return classifier(norm_relu(x), classes)
+            x = attention_module(x, unit, poolings, **options)  # type: ignore[arg-type]
+        x = unit(x, outputs)
+    return classifier(norm_relu(x) if unit is pre_activation else x, classes)

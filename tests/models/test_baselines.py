@@ -13,6 +13,7 @@ from layer_graph import (
     graph_of,
     image,
     in_order,
+    norm,
     norm_relu,
     on_meta,
     relu,
@@ -53,6 +54,15 @@ def bottleneck(x: Node, outputs: int, stride: int, *, se: bool = False) -> Node:
     return add(projected(x, activated, outputs, stride), excited(last) if se else last)
 
 
+def original(x: Node, outputs: int, stride: int) -> Node:
+    """1x1 BN ReLU (with the stride), 3x3 BN ReLU, 1x1 BN, sum, ReLU; 1x1 BN of x beside it (He et al. 2015)."""
+    body = norm_relu(conv(x, outputs // 4, 1, stride))
+    body = norm_relu(conv(body, outputs // 4, 3))
+    last = norm(conv(body, outputs, 1))
+    changes = x.size[0] != outputs or stride != 1
+    return relu(add(norm(conv(x, outputs, 1, stride)) if changes else x, last))
+
+
 def basic(x: Node, outputs: int, stride: int, *, se: bool = False) -> Node:
     """BN ReLU 3x3 (with the stride), BN ReLU 3x3, no dropout (Zagoruyko and Komodakis, 2016)."""
     activated = norm_relu(x)
@@ -68,6 +78,15 @@ def resnet(n: int, classes: int, *, se: bool = False) -> Node:
         for _ in range(n - 1):
             x = bottleneck(x, outputs, 1, se=se)
     return classifier(norm_relu(x), classes)
+
+
+def original_resnet(n: int, classes: int) -> Node:
+    x = norm_relu(conv(image(3, 32, 32), 16, 3))
+    for outputs, stride in ((64, 1), (128, 2), (256, 2)):
+        x = original(x, outputs, stride)
+        for _ in range(n - 1):
+            x = original(x, outputs, 1)
+    return classifier(x, classes)
 
 
 def wide_resnet(n: int, k: int, classes: int, *, se: bool = False) -> Node:
@@ -98,6 +117,13 @@ def test_every_layer_is_that_of_the_cited_paper(name: str, classes: int, expecte
     layers = rows(graph_of(name, "cifar", IMAGE, classes))
 
     assert differing(layers, rows(expected)) == []
+
+
+@pytest.mark.parametrize(("name", "n"), [("resnet-164", 18), ("resnet-1001", 111)])
+def test_every_layer_of_a_post_activated_resnet_is_that_of_units_of_2015(name: str, n: int) -> None:
+    layers = rows(graph_of(name, "cifar", IMAGE, 10, unit_order="post-activation"))
+
+    assert differing(layers, rows(original_resnet(n, 10))) == []
 
 
 @pytest.mark.parametrize(("name", "millions"), MILLIONS.items())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from layer_graph import differing, graph_of, in_order, on_meta, rows, traced
-from paper_nets import cifar_net
+from paper_nets import cifar_net, post_activation
 from torch import nn
 
 IMAGE = (3, 32, 32)
@@ -33,6 +33,22 @@ def test_every_layer_is_that_of_the_reconstruction(
     layers = rows(graph_of(name, "cifar", IMAGE, 10, **options))
 
     assert differing(layers, rows(cifar_net(m, **sizes))) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "sizes"),
+    [
+        ({}, {}),
+        ({"r": 2}, {"down": 2, "up": 2}),
+        ({"mask": "local-convolutions"}, {"local": True}),
+    ],
+)
+def test_every_layer_of_a_post_activated_net_is_that_of_units_of_2015(
+    options: dict[str, str | int], sizes: dict[str, int | bool]
+) -> None:
+    layers = rows(graph_of("attention-92", "cifar", IMAGE, 10, unit_order="post-activation", **options))
+
+    assert differing(layers, rows(cifar_net(2, unit=post_activation, **sizes))) == []
 
 
 @pytest.mark.parametrize(("num_classes", "side"), [(100, 32), (10, 33)])

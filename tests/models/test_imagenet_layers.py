@@ -7,16 +7,30 @@ from pathlib import Path
 import pytest
 import torch
 from layer_graph import Node, differing, graph_of, image, in_order, on_meta, rows, traced
-from paper_nets import Unit, attention_module, imagenet_net, imagenet_stem, inception, pre_activation, resnext
+from paper_nets import (
+    Unit,
+    attention_module,
+    imagenet_net,
+    imagenet_stem,
+    inception,
+    post_activation,
+    pre_activation,
+    resnext,
+)
 from torch import nn
 
 from ranbench.models.attention import AttentionModule
-from ranbench.models.units import INCEPTION, PRE_ACTIVATION, RESNEXT, Units
+from ranbench.models.units import INCEPTION, POST_ACTIVATION, PRE_ACTIVATION, RESNEXT, Units
 
 WRITTEN_OUT = Path(__file__).with_name("attention_56_stage_1.txt")
 ONE_EACH, ONE_TWO_THREE = (1, 1, 1), (1, 2, 3)
-FAMILIES = [(PRE_ACTIVATION, pre_activation), (RESNEXT, resnext), (INCEPTION, inception)]
-FAMILY_NAMES = ["pre-activation", "resnext", "inception"]
+FAMILIES = [
+    (PRE_ACTIVATION, pre_activation),
+    (POST_ACTIVATION, post_activation),
+    (RESNEXT, resnext),
+    (INCEPTION, inception),
+]
+FAMILY_NAMES = ["pre-activation", "post-activation", "resnext", "inception"]
 
 
 def photograph(side: int) -> tuple[int, int, int]:

@@ -13,7 +13,7 @@ from ranbench.models import build
 from ranbench.spec import ModelSpec, digest
 
 SIDES: dict[Form, int] = {"cifar": 32, "imagenet": 224, "digits": 8}
-HAS = "it has: learning, attention, mask, r_scales, spatial_std, p, t, r"
+HAS = "it has: learning, attention, mask, r_scales, spatial_std, unit_order, p, t, r"
 
 
 def refusal_of_build(name: str, options: dict[str, Any], form: Form) -> str:
@@ -66,7 +66,18 @@ def refusal_of_spec(name: str, options: dict[str, Any]) -> list[str]:
             "model 'attention-452': a depth must be 90m + 20, for p = 3 and t = 4, with m of 1 or more; "
             "nearest: attention-380 or attention-470",
         ),
-        ("resnet-164", {"learning": "naive"}, "model 'resnet-164' has no option 'learning' (it has no options)"),
+        ("resnet-164", {"learning": "naive"}, "model 'resnet-164' has no option 'learning' (it has: unit_order)"),
+        (
+            "wrn-16-8",
+            {"unit_order": "pre-activation"},
+            "model 'wrn-16-8' has no option 'unit_order' (it has no options)",
+        ),
+        (
+            "resnet-164",
+            {"unit_order": "postactivation"},
+            "unit_order 'postactivation' is not known; did you mean 'post-activation'? "
+            "(allowed: pre-activation, post-activation)",
+        ),
         ("resnet-152", {"p": 1}, "model 'resnet-152' has no option 'p' (it has no options)"),
         (
             "attention-56",
@@ -153,10 +164,19 @@ def test_on_imagenet_p_and_t_are_those_of_the_table(name: str, p: int, t: int) -
     )
 
 
+def test_on_imagenet_where_bn_and_relu_stand_is_the_authors() -> None:
+    assert refusal_of_build("attention-56", {"unit_order": "post-activation"}, "imagenet") == (
+        "model 'attention-56' on imagenet has unit_order pre-activation, which its authors define; "
+        "got 'post-activation' (it may be chosen in the cifar and digits forms)"
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "spelled"),
     [
         ("attention-56", {"p": 1}),
+        ("attention-56", {"unit_order": "pre-activation"}),
+        ("resnet-164", {"unit_order": "pre-activation"}),
         ("attention-56", {"p": 1, "t": 2, "r": 1, "r_scales": "both-ways"}),
         ("attention-56", {"r_scales": "way-down"}),  # r is 1: it changes nothing
         ("attention-56", {"r": 1, "r_scales": "way-down"}),
@@ -192,6 +212,7 @@ def test_what_makes_another_net_makes_another_cell() -> None:
             {"p": 1, "t": 2},
             {"mask": "local-convolutions"},
             {"learning": "naive"},
+            {"unit_order": "post-activation"},
         )
     ]
 

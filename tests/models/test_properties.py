@@ -15,11 +15,12 @@ from ranbench.catalogue import ATTENTION_OPTIONS, R_SCALES, Modules, StagePlan
 from ranbench.models.attention import AttentionModule
 from ranbench.models.layers import initialise
 from ranbench.models.ran import Plan, ResidualAttentionNet, cifar_stem
-from ranbench.models.units import INCEPTION, PRE_ACTIVATION, ResNeXtUnit, Units
+from ranbench.models.units import INCEPTION, POST_ACTIVATION, PRE_ACTIVATION, ResNeXtUnit, Units
 
 CHANNELS = 16
 FAMILIES = {
     "pre-activation": PRE_ACTIVATION,
+    "post-activation": POST_ACTIVATION,
     # the authors' 32 groups need 64 channels or more
     "resnext": Units(lambda inputs, outputs, stride: ResNeXtUnit(inputs, outputs, stride, groups=2), False),
     "inception": INCEPTION,

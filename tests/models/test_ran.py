@@ -10,7 +10,7 @@ from layer_graph import graph_of, on_meta, trunk_depth
 from torch import nn
 from torch.nn import functional
 
-from ranbench.catalogue import ATTENTION_OPTIONS, DATASETS, NETS, Form, is_attention_net
+from ranbench.catalogue import ATTENTION_OPTIONS, DATASETS, NETS, UNIT_ORDER, Form, is_attention_net
 from ranbench.models import BASELINES, UNITS, build, initialise
 
 DIGITS = DATASETS["digits"]
@@ -65,6 +65,8 @@ def test_every_net_gives_one_logit_per_class(name: str, dataset: str) -> None:
         ("attention-83", "cifar10", {"p": 3, "t": 1}),  # 63m + 20
         ("attention-56", "cifar10", {"mask": "local-convolutions", "learning": "naive"}),
         ("attention-56", "cifar10", {"r": 3, "r_scales": "way-down"}),
+        ("attention-56", "cifar10", {"unit_order": "post-activation"}),
+        ("resnet-164", "cifar10", {"unit_order": "post-activation"}),
     ],
 )
 def test_the_name_is_the_number_of_weighted_layers_on_the_trunk(
@@ -116,9 +118,10 @@ def test_the_stages_have_the_stated_channels_and_sizes(dataset: str, maps: list[
     assert seen == maps
 
 
+@pytest.mark.parametrize("order", UNIT_ORDER)
 @pytest.mark.parametrize("name", ["attention-56", "resnet-164"])
-def test_gradients_reach_every_parameter(name: str) -> None:
-    net = small_net(name=name).train()
+def test_gradients_reach_every_parameter(name: str, order: str) -> None:
+    net = small_net({"unit_order": order}, name).train()
 
     functional.cross_entropy(net(some_digits(10)), torch.arange(10)).backward()
 

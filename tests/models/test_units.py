@@ -19,6 +19,7 @@ from ranbench.models.units import (
     PRE_ACTIVATION,
     RESNEXT,
     InceptionUnit,
+    OriginalUnit,
     PostActivationUnit,
     PreActivationUnit,
     ResNeXtUnit,
@@ -82,8 +83,11 @@ def test_a_unit_that_changes_width_or_size_projects_the_activated_input(inputs: 
 
 
 @pytest.mark.parametrize(("stride_first", "strides"), [(False, [1, 2, 1]), (True, [2, 1, 1])])
-def test_the_stride_stands_in_the_3x3_or_in_the_first_1x1(stride_first: bool, strides: list[int]) -> None:
-    unit = PreActivationUnit(16, 8, 2, stride_first=stride_first)
+@pytest.mark.parametrize("kind", [PreActivationUnit, OriginalUnit])
+def test_the_stride_stands_in_the_3x3_or_in_the_first_1x1(
+    kind: type[PreActivationUnit | OriginalUnit], stride_first: bool, strides: list[int]
+) -> None:
+    unit = kind(16, 8, 2, stride_first=stride_first)
 
     convolutions = [module for module in unit.body if isinstance(module, nn.Conv2d)]
 
@@ -135,7 +139,26 @@ def test_a_resnext_unit_ends_in_the_relu_of_the_sum_and_projects_the_plain_input
     torch.testing.assert_close(result, functional.relu(centred(shortcut(maps)) + body))
 
 
-@pytest.mark.parametrize("unit", [ResNeXtUnit(16, 16, groups=2), InceptionUnit(16, 16)], ids=["resnext", "inception"])
+@pytest.mark.parametrize(("inputs", "stride"), [(8, 1), (8, 2), (16, 2)])
+def test_a_bottleneck_of_2015_ends_in_the_relu_of_the_sum_and_projects_the_plain_input(
+    inputs: int, stride: int
+) -> None:
+    unit = OriginalUnit(inputs, 4, stride)
+    maps = torch.randn((3, inputs, 8, 8), generator=generator())
+    first, second, third, shortcut = (module for module in unit.modules() if isinstance(module, nn.Conv2d))
+
+    result = unit(maps)
+
+    body = centred(third(normalised(second(normalised(first(maps))))))
+    assert result.shape == (3, 16, 8 // stride, 8 // stride)
+    torch.testing.assert_close(result, functional.relu(centred(shortcut(maps)) + body))
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [OriginalUnit(16, 4), ResNeXtUnit(16, 16, groups=2), InceptionUnit(16, 16)],
+    ids=["original", "resnext", "inception"],
+)
 def test_a_post_activated_unit_that_keeps_width_and_size_adds_to_its_plain_input(unit: PostActivationUnit) -> None:
     maps = torch.randn((3, 16, 8, 8), generator=generator())
 

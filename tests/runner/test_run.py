@@ -287,6 +287,31 @@ def test_noise_that_is_drawn_for_each_epoch_is_another_cell_with_the_same_share(
     assert len({weights(record, store) for record in records}) == 2
 
 
+def test_the_order_of_units_is_an_axis_whose_default_is_the_cell_that_exists(
+    tiny_suite: Path, store: Store, execute: Callable[..., object]
+) -> None:
+    plain = load_suite(tiny_suite, seeds=1)
+    text = tiny_suite.read_text()
+    axis = "learning: [residual, naive]\n    unit_order: [pre-activation, post-activation]"
+    tiny_suite.write_text(
+        text.replace("learning: [residual, naive]", axis).replace("better, ", "better, over: [unit_order], ")
+    )
+    suite = load_suite(tiny_suite, seeds=1)
+
+    execute(suite)
+
+    records = store.runs(suite="tiny")
+    assert [suite.label(cell) for cell in suite.cells] == [
+        "residual, pre-activation",
+        "residual, post-activation",
+        "naive, pre-activation",
+        "naive, post-activation",
+    ]
+    assert {run.cell_id for run in plain.runs()} < {run.cell_id for run in suite.runs()}
+    assert len(suite.claims[0].pairs) == 2  # type: ignore[union-attr]
+    assert len({weights(record, store) for record in records}) == 4
+
+
 def test_missing_data_is_told_before_anything_is_claimed(
     tmp_path: Path, store: Store, execute: Callable[..., object]
 ) -> None:

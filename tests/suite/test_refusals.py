@@ -10,7 +10,10 @@ from ranbench.errors import SuiteError
 from ranbench.suite import load_suite
 
 PROTOCOLS = "(allowed: cifar-paper, cifar-resnet, cifar-scaled, digits, imagenet-paper, smoke, tiny)"
-AXES = "(allowed: model, learning, attention, mask, p, t, r, r_scales, spatial_std, dataset, input, noise, noise_drawn)"
+AXES = (
+    "(allowed: model, learning, attention, mask, p, t, r, r_scales, spatial_std, unit_order, dataset, input, noise, "
+    "noise_drawn)"
+)
 SUITE_KEYS = (
     "(allowed: name, title, about, paper, reference, protocol, factor, seeds, datasets, cells, probes, published, "
     "cited, claims, deviations)"
@@ -468,8 +471,10 @@ SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
         "attention-56",
         "resnet-164",
         [
-            "tiny.yaml:11:16: cells.matrix.learning.0: model 'resnet-164' has no option 'learning' (it has no options)",
-            "tiny.yaml:11:26: cells.matrix.learning.1: model 'resnet-164' has no option 'learning' (it has no options)",
+            "tiny.yaml:11:16: cells.matrix.learning.0: model 'resnet-164' has no option 'learning' "
+            "(it has: unit_order)",
+            "tiny.yaml:11:26: cells.matrix.learning.1: model 'resnet-164' has no option 'learning' "
+            "(it has: unit_order)",
         ],
     ),
     "true in the matrix": (
@@ -549,6 +554,25 @@ SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
         "digits}",
         "digits, spatial_std: robust}",
         ["tiny.yaml:9:49: cells.fixed.spatial_std: spatial_std 'robust' is not known (allowed: biased, unbiased)"],
+    ),
+    "an order that units do not have": (
+        "digits}",
+        "digits, unit_order: post}",
+        [
+            "tiny.yaml:9:49: cells.fixed.unit_order: unit_order 'post' is not known "
+            "(allowed: pre-activation, post-activation)"
+        ],
+    ),
+    "an order of units on imagenet": (
+        "fixed: {model: attention-56, dataset: digits}",
+        "fixed: {model: attention-56, dataset: imagenet, unit_order: post-activation}",
+        [
+            "tiny.yaml:9:51: cells.fixed.unit_order: model 'attention-56' on imagenet has unit_order pre-activation, "
+            "which its authors define; got 'post-activation' (it may be chosen in the cifar and digits forms)",
+            "tiny.yaml:9:32: cells.fixed.dataset: this version cannot train on 'imagenet' yet; "
+            "seeds: 0, without reference and protocol, counts its nets",
+            "tiny.yaml:7:3: datasets.digits: no cell of the suite has this dataset",
+        ],
     ),
     "noise that is no number": (
         "digits}",

@@ -57,8 +57,8 @@ def test_cells_are_selected_by_axis_values_as_text(tiny_suite: Path, only: dict[
         (
             {"lerning": "naive"},
             "--only lerning: unknown axis; did you mean 'learning'? "
-            "(allowed: model, learning, attention, mask, p, t, r, r_scales, spatial_std, dataset, input, noise, "
-            "noise_drawn)",
+            "(allowed: model, learning, attention, mask, p, t, r, r_scales, spatial_std, unit_order, dataset, input, "
+            "noise, noise_drawn)",
         ),
         ({"learning": "naiv"}, "--only learning=naiv: no cell of suite 'tiny' has these values"),
         ({"noise": "x"}, "--only noise=x: no cell of suite 'tiny' has these values"),

@@ -83,6 +83,21 @@ def test_one_batch_is_learned_to_near_zero_loss(start: Start, digits: ImageSet, 
     assert errors[-1] == 0.0
 
 
+@pytest.mark.parametrize("name", ["attention-56", "resnet-164"])
+def test_a_post_activated_net_learns_one_batch_as_well(name: str, digits: ImageSet, protocol: Protocol) -> None:
+    """Evaluated at the end only: running statistics of a few iterations fit no net of this depth."""
+    few = dataclasses.replace(digits, train_images=digits.train_images[:32], train_labels=digits.train_labels[:32])
+    plain = protocol.augmentation.model_copy(update={"pad": 0, "flip": False})
+    at_the_end = protocol.evaluation.model_copy(update={"every": 40})
+    long = steady(protocol, 0.01, 40).model_copy(update={"augmentation": plain, "evaluation": at_the_end})
+    net = build(name, {"unit_order": "post-activation"}, few.shape, few.num_classes, form="digits")
+
+    points, _, _ = complete(Training(net, few, few.train_labels, long, seed=0, device=torch.device("cpu")))
+
+    losses = [point.value for point in points if point.name == "train_loss"]
+    assert losses[-1] < losses[0] / 4
+
+
 def test_the_records_of_a_run_are_all_there_in_their_order(start: Start, protocol: Protocol) -> None:
     records = list(start().run())
 
