@@ -438,7 +438,7 @@ def refuses(database: Opened, path: Path, told: str) -> None:
         (rewrite("attempts", ended="2026-01-01T02:00:00Z"), "attempts.jsonl:1: .*: ended: is not in UTC"),
         (rewrite("attempts", ended="2026-01-01T02:00:00.000000+00:00"), "attempts.jsonl:1: .*: ended: is not in UTC"),
         (
-            rewrite("attempts", state="failed", reason="error", metrics={}, iterations=99, step=0),
+            rewrite("attempts", state="failed", reason="error", metrics={}, predictions=None, iterations=99, step=0),
             "attempts.jsonl:1: .*: is of 99 iterations, its spec of 100",
         ),
         (rewrite("attempts", predictions="AAB="), "attempts.jsonl:1: .*: is not base64 in its canonical form"),

@@ -212,6 +212,8 @@ def call(line: str, shorter: dict[str, list[str]], folder: Path) -> subprocess.C
     into = words.index(">") if ">" in words else len(words)
     words, file = words[:into], words[into + 1 :]
     more = shorter.get(words[0], []) if not {"--protocol", "--verify"} & set(words) else []
+    if shorter.get("report") == SMOKE:  # whose pages have a name of their own
+        words = [re.sub(r"^(reports/[\w-]+)\.(md|json)$", r"\1.smoke.\2", word) for word in words]
     if "RUN" in words:
         listed = ranbench(["runs", "--json"], folder).stdout
         words[words.index("RUN")] = json.loads(listed)[0]["fingerprint"][:4]

@@ -250,7 +250,10 @@ def test_an_upgrade_that_fails_changes_nothing(made: str, beside: Engine, later:
     said = refused(made)
 
     later.undo()
-    assert said == 'relation "nowhere" does not exist'
+    assert said == (
+        f'cannot be upgraded from schema {VERSION} to {NEXT}, and is as it was: relation "nowhere" does not exist; '
+        "restore it from a copy, or go on with the ranbench that wrote it"
+    )
     assert Store.open(made).close() is None
     with beside.connect() as other:
         assert "colour" not in {column["name"] for column in inspect(other).get_columns("suite")}

@@ -9,6 +9,7 @@ from ranbench.claims.planning import Planned, plan_seeds
 from ranbench.claims.verdict import (
     Beside,
     DeclaredAfter,
+    Imputed,
     Member,
     Need,
     NetPair,
@@ -22,6 +23,7 @@ from ranbench.claims.verdict import (
 __all__ = [
     "Beside",
     "DeclaredAfter",
+    "Imputed",
     "Member",
     "Need",
     "NetPair",

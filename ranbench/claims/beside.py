@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from ranbench.claims.cases import ERRORS, Case, listed
@@ -73,6 +74,8 @@ def _new_run(case: Case) -> NewRun | None:
     if found is None:
         return None
     low, high = found.interval(LEVEL)
+    most = 100.0 if METRICS[claim.metric].unit == "percent" else math.inf
+    low, high = max(low, 0.0), min(high, most)  # no metric is below zero
     return NewRun(low, high, claim.published, low <= claim.published <= high)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from ranbench.claims.verdict import Outcome
 from ranbench.counts import Counts, lookup
-from ranbench.records import METRICS, RunRecord, State
+from ranbench.records import METRICS, RESPONSE_METRICS, RunRecord, State
 from ranbench.spec import Fidelity, complexity_key, fidelity
 from ranbench.statistics import Estimate, contrast, log_ratio, one_sample, slope_weights
 from ranbench.suite import Better, Cell, Ratio, Suite, Tested, Trend, Value
@@ -25,7 +25,10 @@ TESTS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Arm:
-    """The runs of one cell: the finite values with their seeds and attempts, and what became of the others."""
+    """The runs of one cell: the finite values with their seeds and attempts, and what became of the others.
+
+    ``unmeasured``: runs that are done, but of which this metric was not measured; they have not failed.
+    """
 
     label: str
     cell: Cell
@@ -34,6 +37,7 @@ class Arm:
     attempts: tuple[int, ...]
     planned: int
     failed: int
+    unmeasured: int = 0
 
     @property
     def mean(self) -> float:
@@ -133,6 +137,11 @@ class ClaimCase:
     refusal: Refusal | None
 
     @property
+    def refused_as_scaled(self) -> bool:
+        """Whether its runs are of scaled fidelity, which the claim does not allow."""
+        return self.refusal is not None and self.refusal.outcome is Outcome.NOT_COMPARABLE
+
+    @property
     def arms(self) -> tuple[Arm, ...]:
         """The arms of all comparisons."""
         return tuple(arm for case in self.cases for arm in case.arms)
@@ -151,6 +160,11 @@ class ClaimCase:
     def tested(self) -> tuple[Case, ...]:
         """The comparisons that have an estimate."""
         return () if self.refusal else tuple(case for case in self.cases if isinstance(case.found, Estimate))
+
+    @property
+    def deciding(self) -> Case:
+        """The tested comparison that is least sure to hold, and so most sure to fail; there must be a tested one."""
+        return max(self.tested, key=lambda case: (case.p_confirming, -case.p_refuting))  # near 1 a p has few digits
 
 
 def claim_case(
@@ -223,11 +237,12 @@ def _x(claim: Trend, cell: Cell, index: int, measured: Mapping[str, Counts]) -> 
 def _arm(suite: Suite, cell: Cell, metric: str, found: Mapping[tuple[str, int], RunRecord]) -> Arm:
     cell_id = cell.run(suite.protocol, 0).cell_id
     records = [found[cell_id, seed] for seed in suite.seeds if (cell_id, seed) in found]
-    done = [(record.seed, record.counted) for record in records if record.counted]
+    counted = [(record.seed, record.counted) for record in records if record.counted]
+    done = [(seed, attempt) for seed, attempt in counted if metric in attempt.measured]
     finite = [
         (seed, attempt.id, attempt.measured[metric])
         for seed, attempt in done
-        if math.isfinite(attempt.measured.get(metric, math.nan))
+        if math.isfinite(attempt.measured[metric])
     ]
     return Arm(
         label=f"'{suite.label(cell)}'",
@@ -235,8 +250,9 @@ def _arm(suite: Suite, cell: Cell, metric: str, found: Mapping[tuple[str, int], 
         values=tuple(value for _, _, value in finite),
         seeds=tuple(seed for seed, _, _ in finite),
         attempts=tuple(attempt for _, attempt, _ in finite),
-        planned=len(suite.seeds),
+        planned=max(len(suite.seeds), suite.planned_seeds),  # seeds that "--seeds" leaves out were planned
         failed=sum(record.state == State.FAILED for record in records) + len(done) - len(finite),
+        unmeasured=len(counted) - len(done),
     )
 
 
@@ -255,9 +271,7 @@ def _found(case: Case) -> Estimate | Refusal:
     missing = [arm for arm in arms if not arm.values]
     per_arm = " per arm" if len(arms) > 1 else ""
     if missing:
-        failed = sum(arm.failed for arm in missing)
-        reason = f"no finished run of {listed(arm.label for arm in missing)}{f' ({failed} failed)' if failed else ''}"
-        return Refusal(Outcome.NOT_RUN, reason, f"three finished seeds{per_arm} would allow a test")
+        return _without_values(claim, missing, per_arm)
     oriented = case.oriented([arm.mean for arm in arms])
     if oriented is None:
         reason = f"{METRICS[claim.metric].label} is not above zero, so there is no ratio"
@@ -275,6 +289,22 @@ def _found(case: Case) -> Estimate | Refusal:
         estimate = contrast(case.weights, values)
     reason = "no spread between seeds, so no interval can be formed"
     return estimate or Refusal(Outcome.INCONCLUSIVE, reason, "seeds with differing values would allow one", effect)
+
+
+def _without_values(claim: Tested, missing: Sequence[Arm], per_arm: str) -> Refusal:
+    """Say what became of the runs of arms that have no value: none, failed, or done without this measurement."""
+    labels, failed = listed(arm.label for arm in missing), sum(arm.failed for arm in missing)
+    unmeasured = sum(arm.unmeasured for arm in missing)
+    if not unmeasured:
+        reason = f"no finished run of {labels}{f' ({failed} failed)' if failed else ''}"
+        return Refusal(Outcome.NOT_RUN, reason, f"three finished seeds{per_arm} would allow a test")
+    metric = METRICS[claim.metric]
+    lack = f"{unmeasured} done without it{f', {failed} failed' if failed else ''}"
+    probe = metric.name in RESPONSE_METRICS
+    remedy = (
+        "'ranbench run SUITE' measures done runs" if probe else f"three seeds{per_arm} that have it would allow a test"
+    )
+    return Refusal(Outcome.NOT_RUN, f"no run of {labels} has a measured {metric.label} ({lack})", remedy)
 
 
 def listed(items: Iterable[object]) -> str:

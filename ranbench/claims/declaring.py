@@ -49,6 +49,8 @@ def declared_after(
     if not runs:
         return None
     before = [terms for recorded, terms in known if first is None or recorded < first]
+    if first is not None and not before and runs < len(times):
+        return None  # its suite was never another; cells that it shares were trained for a suite that was run earlier
     other = next((terms for terms in reversed(before) if terms), None)
     changed = _changed(own, other) if other else ()
     number = other[changed[0]] if other and len(changed) == 1 else None

@@ -12,7 +12,14 @@ from ranbench.claims.declaring import Version, declared_after, done_at, seeds_pl
 from ranbench.claims.planning import need
 from ranbench.claims.sensitivity import sensitivity_words, with_failures
 from ranbench.claims.verdict import DeclaredAfter, Member, Outcome, Verdict
-from ranbench.claims.wording import change_words, effect_unit, tested_words, untested_words
+from ranbench.claims.wording import (
+    change_words,
+    deciding_words,
+    effect_unit,
+    missing_words,
+    tested_words,
+    untested_words,
+)
 from ranbench.counts import Counts
 from ranbench.records import RunRecord
 from ranbench.statistics import LEVEL, HolmStep, holm
@@ -125,7 +132,7 @@ class _Judged:
         """Make the verdict."""
         whole, claim = self.whole, self.whole.claim
         outcome, step = self._decide()
-        level = step.level if step else self.first_level
+        level = step.level if step and whole.tested else self.first_level
         blank = Verdict(
             claim=claim,
             outcome=outcome,
@@ -142,7 +149,7 @@ class _Judged:
             unit=effect_unit(claim),
             sentence="",
             reason=None,
-            sensitivity=with_failures(whole, level),
+            sensitivity=with_failures(whole),
             adaptive=self._adaptive(),
             declared_after=self.order.declared_after(whole),
         )
@@ -151,24 +158,26 @@ class _Judged:
         elif not whole.refusal:
             refuted = outcome is Outcome.NOT_REPRODUCED
             blank = replace(blank, beside=beside(self.suite, whole.cases[0], level, self.predictions, refuted=refuted))
-        lines = (*blank.beside.lines, *sensitivity_words(blank.sensitivity, claim))
+        lines = (*blank.beside.lines, *sensitivity_words(blank.sensitivity, whole))
         blank = replace(blank, lines=lines)
         return self._tested(blank, step) if step else self._untested(blank)
 
     def _decide(self) -> tuple[Outcome, HolmStep | None]:
-        """Return the outcome, and the step that holds its p and the level of its bounds; None without a test."""
+        """Return the outcome, and the step that holds its p and the level of its bounds; None without a test.
+
+        The order of comparisons does not matter: one that fails is enough, whatever is missing; one that has runs keeps
+        the claim from being not run.
+        """
         confirming, refuting = self.steps
-        if refuting.rejected:  # some comparisons may be missing: one that fails is enough
+        if refuting.rejected:
             return Outcome.NOT_REPRODUCED, refuting
-        refusals = self._refusals()
-        if refusals:
-            not_run = len(refusals) == len(self.whole.cases) and refusals[0].outcome is Outcome.NOT_RUN
-            alone = len(self.whole.cases) == 1 or self.whole.refusal
-            outcome = refusals[0].outcome if alone else Outcome.NOT_RUN if not_run else Outcome.INCONCLUSIVE
-            return outcome, None
         if confirming.rejected:
             return Outcome.REPRODUCED, confirming
-        return Outcome.INCONCLUSIVE, replace(confirming, level=min(confirming.level, refuting.level))
+        both = replace(confirming, level=min(confirming.level, refuting.level))
+        refused = {refusal.outcome for refusal in self._refusals()}
+        if not self.whole.tested and len(refused) == 1:
+            return refused.pop(), None
+        return Outcome.INCONCLUSIVE, both if self.whole.tested else None
 
     def _refusals(self) -> list[Refusal]:
         if self.whole.refusal:
@@ -186,38 +195,47 @@ class _Judged:
         looked = f" with {len(adaptive)} adaptive seed{'s' * (len(adaptive) > 1)} (added after looking)"
         declared = f", {late.words}" if late else ""
         said = verdict.outcome.capitalize()
-        lost = not self.whole.refusal and any(arm.failed and not arm.values for arm in self.whole.arms)
+        lost = not self.whole.refusal and any(
+            arm.failed and not arm.values and not arm.unmeasured for arm in self.whole.arms
+        )
         if verdict.outcome is Outcome.NOT_RUN and lost:
             said = "Not run to the end"
         return f"{said}{fidelity}{looked if adaptive else ''}{declared}"
 
     def _untested(self, blank: Verdict) -> Verdict:
-        refusals, cases = self._refusals(), self.whole.cases
-        first = refusals[0]
-        words = untested_words(cases[0], first)
+        cases, head = self.whole.cases, self._head(blank)
         if len(cases) > 1 and not self.whole.refusal:
-            words = f"{len(refusals)} of {len(cases)} comparisons cannot be tested: {first.reason}; {first.remedy}"
-        return replace(
-            blank,
-            effect=first.effect if len(cases) == 1 else None,
-            sentence=f"{self._head(blank)}: {words}.",
-            reason=first.reason,
-        )
+            words = missing_words(self.whole)
+            return replace(blank, sentence=f"{head}: {words}.", reason=words)
+        [first] = self._refusals()
+        words = untested_words(cases[0], first)
+        return replace(blank, effect=first.effect, sentence=f"{head}: {words}.", reason=first.reason)
 
     def _tested(self, blank: Verdict, step: HolmStep) -> Verdict:
-        whole = self.whole
-        weakest, effect, bounds = _least(whole.tested, step.level, len(whole.cases))
-        wanted = need(self.suite, whole, step.level) if blank.outcome is Outcome.INCONCLUSIVE else None
-        words = tested_words(whole, weakest, effect, bounds, step, outcome=blank.outcome)
-        change = change_words(whole, blank.outcome, wanted)
+        """Speak of one comparison: effect, bounds, n, test and what would change it are all its own."""
+        whole, case = self.whole, self.whole.deciding
+        assert not isinstance(case.found, Refusal)
+        effect = case.shown(case.found.effect)
+        bounds = _shown_bounds(case, step.level, len(whole.cases))
+        assert bounds is not None
+        complete = len(whole.tested) == len(whole.cases)
+        p = step.p if complete or blank.outcome is Outcome.NOT_REPRODUCED else None
+        wanted = need(self.suite, whole, step.level) if complete and blank.outcome is Outcome.INCONCLUSIVE else None
+        parts = [
+            *([] if p is not None else [missing_words(whole)]),
+            f"{deciding_words(whole)}{tested_words(case, effect, bounds, step.level, p, outcome=blank.outcome)}",
+            *([] if p is None else [change_words(whole, blank.outcome, wanted)]),
+            *([] if complete or p is None else [missing_words(whole)]),
+        ]
         return replace(
             blank,
             effect=effect,
             low=bounds[0],
             high=bounds[1],
             level=step.level,
-            p=step.p,
-            sentence=f"{self._head(blank)}: {words}; {change}.",
+            p=p,
+            sentence=f"{self._head(blank)}: {'; '.join(parts)}.",
+            reason=missing_words(whole) if p is None else None,
             need=wanted,
         )
 
@@ -256,20 +274,3 @@ def _shown_bounds(case: Case, level: float, several: int) -> tuple[float, float]
         return None
     low, high = sorted(case.shown(bound) for bound in bounds)
     return low, high
-
-
-def _least(cases: Sequence[Case], level: float, several: int) -> tuple[Case, float, tuple[float, float]]:
-    """Return the comparison that speaks least for the claim, its effect, and bounds of the least true effect.
-
-    The lower bound is the lowest of all, each at ``level``; the upper one the lowest of all, each at its share of it.
-    """
-    pairs = [bounds for case in cases if (bounds := case.bounds(level, level / several))]
-    low, high = min(low for low, _ in pairs), min(high for _, high in pairs)
-    weakest = min(cases, key=_oriented_effect)
-    first, second = sorted((weakest.shown(low), weakest.shown(high)))
-    return weakest, weakest.shown(_oriented_effect(weakest)), (first, second)
-
-
-def _oriented_effect(case: Case) -> float:
-    assert not isinstance(case.found, Refusal)
-    return case.found.effect

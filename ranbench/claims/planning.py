@@ -27,7 +27,8 @@ class Planned:
     ``level``: Holm's first step, the strictest that it may meet. ``sds``: spread of one run in each arm, in the unit of
     the metric, with where it comes from. ``effects``: true effect of each comparison that the power is for, as a
     verdict shows it. ``seeds``: per arm for ``power``, None where a thousand do not do; ``power_as_planned``: of the
-    suite's own seeds. ``reason``: why no number can be given, else None; what is known stands with it.
+    suite's own seeds, over a matrix a lower bound. ``scaled``: what was measured or seen is of runs that the claim does
+    not allow. ``reason``: why no number can be given, else None; what is known stands with it.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Planned:
     power: float = POWER
     planned: int = 0
     power_as_planned: float | None = None
+    scaled: bool = False
     reason: str | None = None
 
 
@@ -49,22 +51,13 @@ def need(suite: Suite, whole: ClaimCase, level: float) -> Need | None:
     """Return the seeds that would decide an inconclusive claim; None where its effect lies on the threshold.
 
     For the paper's own effect where the runs at hand leave it undecided, else for the effect seen. Of a claim with
-    several comparisons, the need of the neediest, each with a share of the power.
+    several comparisons, the need of the one that decides, for itself alone.
     """
-    wanted = [found for case in whole.cases if (found := _need(suite, case, level, len(whole.cases))) is not None]
-    if not wanted:
-        return None
-    return max(wanted, key=lambda one: math.inf if one.more is None else one.more)
-
-
-def _need(suite: Suite, case: Case, level: float, several: int) -> Need | None:
+    case, several = whole.deciding, len(whole.cases)
     assert isinstance(case.found, Estimate)  # the claim was tested
-    if several > 1 and case.p_confirming < level:
-        return None
     means = [arm.mean for arm in case.arms]
     spreads = case.spreads([summarise(arm.values).sd or 0.0 for arm in case.arms], means)
     sizes = [len(arm.values) for arm in case.arms]
-    power = 1 - (1 - POWER) / several
     targets: list[tuple[Literal["paper", "seen"], float]] = [("seen", case.found.effect)]
     printed = None if isinstance(case.claim, Value) else _published_means(suite, case)
     papers = case.oriented(printed) if printed else None
@@ -72,9 +65,9 @@ def _need(suite: Suite, case: Case, level: float, several: int) -> Need | None:
         targets.insert(0, ("paper", papers))
     for basis, target in targets:
         power_of = _power_of(case, target, spreads, level, several)
-        if power_of is None or power_of(sizes) >= power:
+        if power_of is None or power_of(sizes) >= POWER:
             continue
-        more = seeds_needed(partial(_with_more, power_of, sizes), power, least=1)
+        more = seeds_needed(partial(_with_more, power_of, sizes), POWER, least=1)
         return Need(more, POWER, case.shown(target), basis, _true_outcome(case, target))
     return None
 
@@ -185,6 +178,7 @@ def _planned(suite: Suite, whole: ClaimCase, level: float, sd: float | None, eff
         blank,
         seeds=seeds_needed(power_with),
         power_as_planned=power_with(blank.planned) if blank.planned >= MIN_SEEDS else None,
+        scaled=whole.refused_as_scaled and (sd is None or any(one.basis == "seen" for one in known)),
     )
 
 

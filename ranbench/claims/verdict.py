@@ -64,12 +64,29 @@ class NetPair:
 
 
 @dataclass(frozen=True)
+class Imputed:
+    """The effect of one comparison with its failed runs counted, and whether it speaks for the claim or against it.
+
+    ``at`` names the comparison, as that of a ``Member``. ``spoke``: the same without them; None where an arm had no
+    other run. An effect that just reaches the threshold speaks against.
+    """
+
+    at: str
+    effect: float
+    speaks: Literal["for", "against"]
+    spoke: Literal["for", "against"] | None
+
+
+@dataclass(frozen=True)
 class Sensitivity:
-    """The outcome if the failed runs, ``failed`` of them, were counted with the value ``worst``."""
+    """The effects if the failed runs, ``failed`` of them, were counted with the value ``worst``; nothing is tested.
+
+    ``effects``: of the comparisons that have failed runs.
+    """
 
     failed: int
     worst: float
-    outcome: Outcome
+    effects: tuple[Imputed, ...]
 
 
 @dataclass(frozen=True)
@@ -131,15 +148,16 @@ class Verdict:
 
     ``effect``: for ``better`` how much better a is than b; for ``value`` our mean minus the published number; for
     ``trend`` the change of the fitted line, from the lowest x to the highest, in the claimed direction; for ``ratio``
-    a's mean over b's. A claim that ranges over a matrix has the effect that speaks least for it.
+    a's mean over b's. A claim that ranges over a matrix has effect and bounds of the comparison that decides: of those
+    that were tested the one that is least sure to hold. ``p`` is None where others keep the claim from being tested.
     ``low``, ``high``: for ``value`` the two-sided interval of the effect at ``level``; else the two one-sided bounds,
-    each at ``level``. ``level``: Holm's for the direction that was decided, else the smaller of both
-    directions', so that the bounds always agree with the outcome. ``p``: Holm-adjusted, of the decided direction, else
-    of 'reproduced'. ``failed``: runs of all arms that failed or ended without a finite metric. ``reason``: why there is
-    no test, else None. ``adaptive``: counted seeds beyond those that the suite planned before its first run was done.
-    ``declared_after``: what is known where runs were done before the claim was declared, else None. ``members``: the
-    comparisons of a claim that ranges over a matrix, which have their own ``beside``. ``lines``: what stands beside it,
-    in words.
+    each at ``level``, over a matrix the upper one at its share of it. ``level``: Holm's for the direction that was
+    decided, else the smaller of both directions', so that the bounds always agree with the outcome. ``p``:
+    Holm-adjusted, of the decided direction, else of 'reproduced'. ``failed``: runs of all arms that failed or ended
+    without a finite metric. ``reason``: why the claim as a whole is not tested, else None. ``adaptive``: counted seeds
+    beyond those that the suite planned before its first run was done. ``declared_after``: what is known where runs were
+    done before the claim was declared, else None. ``members``: the comparisons of a claim that ranges over a matrix,
+    which have their own ``beside``. ``lines``: what stands beside it, in words.
     """
 
     claim: Claim

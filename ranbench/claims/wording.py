@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ranbench.claims.cases import TESTS, Arm, Case, ClaimCase, Refusal, listed
 from ranbench.claims.verdict import Need, Outcome
 from ranbench.records import METRICS
-from ranbench.statistics import MOST_SEEDS, HolmStep
+from ranbench.statistics import LEVEL, MOST_SEEDS
 from ranbench.suite import Better, Ratio, Tested, Trend, Value
 
 
@@ -20,20 +20,53 @@ def untested_words(case: Case, refusal: Refusal) -> str:
 
 
 def tested_words(
-    whole: ClaimCase, weakest: Case, effect: float, bounds: tuple[float, float], step: HolmStep, *, outcome: Outcome
+    case: Case, effect: float, bounds: tuple[float, float], level: float, p: float | None, *, outcome: Outcome
 ) -> str:
-    """Say what was found: of a claim with several comparisons, the effect that speaks least for it.
+    """Say what one comparison shows; without ``p`` where others keep the claim from being tested as a whole.
 
-    ``step`` holds the p of the outcome, of an inconclusive one that of 'reproduced', which is then said.
+    ``p`` is that of the outcome, of an inconclusive one that of 'reproduced', which is then said.
     """
-    claim, several = whole.claim, len(whole.cases)
+    claim = case.claim
     kind = "interval" if isinstance(claim, Value) else "one-sided bounds"
     low, high = (amount(claim, bound) for bound in bounds)
-    interval = f"{100 * (1 - step.level):.4g} % {kind} {low} to {high}"
-    head = f"of {several} comparisons the least: " if several > 1 else ""
-    what = f"{head}{effect_words(weakest, effect)} ({interval}, {seeds_words(whole.arms)}, {TESTS[claim.kind]}"
+    interval = f"{100 * (1 - level):.4g} % {kind} {low} to {high}"
     of = " of 'reproduced'" if outcome is Outcome.INCONCLUSIVE else ""
-    return f"{what}, Holm-adjusted p{of} {p_words(step.p)})"
+    adjusted = "" if p is None else f", Holm-adjusted p{of} {p_words(p)}"
+    return f"{effect_words(case, effect)} ({interval}, {seeds_words(case.arms)}, {TESTS[claim.kind]}{adjusted})"
+
+
+def deciding_words(whole: ClaimCase) -> str:
+    """Introduce the comparison of a claim over a matrix that decides it, or may: the least sure one that was tested."""
+    several, tested = len(whole.cases), len(whole.tested)
+    if several == 1:
+        return ""
+    some = f"the {tested} tested" if 1 < tested < several else f"{several}"
+    return (
+        f"of {several} comparisons the only tested one: "
+        if tested == 1
+        else f"of {some} comparisons this one decides: "
+    )
+
+
+def missing_words(whole: ClaimCase) -> str:
+    """Say which comparisons of a claim over a matrix cannot be tested, why, and what would help; of alike ones once."""
+    missing = [(case, case.found) for case in whole.cases if isinstance(case.found, Refusal)]
+    whys = [_reason_words(case, refusal) for case, refusal in missing]
+    remedies = list(dict.fromkeys(refusal.remedy for _, refusal in missing))
+    said = []
+    for why in dict.fromkeys(whys):
+        alike = [one for one, own in zip(missing, whys, strict=True) if own == why]
+        remedy = f" ({alike[0][1].remedy})" if len(remedies) > 1 else ""
+        everywhere = len(alike) == len(whole.cases)
+        said.append(f"{'' if everywhere else f'{listed(case.at for case, _ in alike)}: '}{why}{remedy}")
+    remedy = f"; {remedies[0]}" if len(remedies) == 1 else ""
+    return f"{len(missing)} of {len(whole.cases)} comparisons cannot be tested: {'; '.join(said)}{remedy}"
+
+
+def _reason_words(case: Case, refusal: Refusal) -> str:
+    """Leave out the names of the cells where none of them has a run, failed or done: the comparison is named."""
+    idle = not any(arm.values or arm.failed or arm.unmeasured for arm in case.arms)
+    return "no finished run" if idle else refusal.reason
 
 
 def effect_words(case: Case, effect: float) -> str:
@@ -60,7 +93,8 @@ def change_words(whole: ClaimCase, outcome: Outcome, need: Need | None) -> str:
     claim = whole.claim
     if outcome is Outcome.INCONCLUSIVE:
         return _undecided_words(whole, need)
-    confirmed, anywhere = outcome is Outcome.REPRODUCED, " at any of them" if len(whole.cases) > 1 else ""
+    confirmed = outcome is Outcome.REPRODUCED
+    anywhere = f" at {'any' if confirmed else 'every'} comparison" if len(whole.cases) > 1 else ""
     if isinstance(claim, Value):
         return (
             f"an interval that reaches {'past' if confirmed else 'into'} the margin of {claim.margin:g} would undo it"
@@ -69,8 +103,6 @@ def change_words(whole: ClaimCase, outcome: Outcome, need: Need | None) -> str:
     side, more = ("a lower", "less") if confirmed else ("an upper", "more")
     if at_most:
         side, more = ("an upper", "more") if confirmed else ("a lower", "less")
-    if not confirmed and anywhere:
-        return f"{side} bound of {threshold_words(claim)} or {more} in its place would undo it"
     return f"{side} bound of {threshold_words(claim)} or {more}{anywhere} would undo it"
 
 
@@ -103,17 +135,19 @@ def need_words(whole: ClaimCase, need: Need) -> str:
     what = f"{amount(claim, need.effect)} {effect_unit(claim)}"
     basis = "the paper's" if need.basis == "paper" else "as seen here"
     verb = "gives" if need.more == 1 else "give"
-    power = f"{100 * need.power:g} % power for '{need.outcome}' if the true effect is"
-    return f"{more} {seeds}{per_arm} {verb} {power} {what}, {basis}"
+    where = " at this comparison" if len(whole.cases) > 1 else ""
+    power = f"{100 * need.power:g} % power for '{need.outcome}'{where} if the true effect is {what}, {basis}"
+    return f"{more} {seeds}{per_arm} {verb} {power}, and the spread is as seen"
 
 
 def seeds_words(arms: Sequence[Arm]) -> str:
     """Say how many seeds were counted, of how many where some are missing, and how many failed."""
     complete = all(len(arm.values) == arm.planned for arm in arms)
     counts = [f"{len(arm.values)}" if complete else f"{len(arm.values)} of {arm.planned}" for arm in arms]
-    failed = sum(arm.failed for arm in arms)
+    failed, unmeasured = sum(arm.failed for arm in arms), sum(arm.unmeasured for arm in arms)
+    lost = f"{f', {failed} failed' if failed else ''}{f', {unmeasured} done without this metric' if unmeasured else ''}"
     n = f"{counts[0]} in each of {len(counts)} cells" if len(counts) > 2 and len(set(counts)) == 1 else listed(counts)
-    return f"n = {n}{f', {failed} failed' if failed else ''}"
+    return f"n = {n}{lost}"
 
 
 def effect_unit(claim: Tested) -> str:
@@ -136,4 +170,9 @@ def signed(number: float) -> str:
 
 def p_words(p: float) -> str:
     """Write a p value: ``= 0.17``, ``< 0.0001``."""
-    return "< 0.0001" if p < 0.0001 else f"= {p:.2g}"
+    if p < 0.0001:
+        return "< 0.0001"
+    digits = 2
+    while p != LEVEL and float(f"{p:.{digits}g}") == LEVEL:  # 0.0498 is under the level, and must not read as 0.05
+        digits += 1
+    return f"= {p:.{digits}g}"

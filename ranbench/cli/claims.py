@@ -154,13 +154,13 @@ def _layout(plans: Sequence[Planned]) -> tuple[tuple[str, ...], list[tuple[objec
             plan.kind,
             f"{100 * plan.level:.3g}",
             _span(plan.sds),
-            plan.spread,
+            _source(plan, plan.spread),
             _span(plan.effects),
             plan.unit if plan.effects else "",
-            plan.basis,
+            _source(plan, plan.basis),
             _seeds(plan),
             plan.planned,
-            "" if plan.power_as_planned is None else f"{100 * plan.power_as_planned:.0f}",
+            _power(plan),
         )
         for plan in plans
     ]
@@ -170,6 +170,18 @@ def _span(values: Sequence[float]) -> str:
     """Write values that are alike once, else the smallest and the largest."""
     ends = list(dict.fromkeys(f"{value + 0.0:.3g}" for value in (min(values), max(values)))) if values else []
     return " to ".join(ends)
+
+
+def _source(plan: Planned, source: str | None) -> str | None:
+    """Mark what comes from runs of scaled fidelity, which would not decide the claim."""
+    return f"{source} (scaled)" if plan.scaled and source in {"measured", "seen"} else source
+
+
+def _power(plan: Planned) -> str:
+    """Write the power as planned; of several comparisons together only a lower bound is known."""
+    if plan.power_as_planned is None:
+        return ""
+    return f"{'at least ' if len(plan.effects) > 1 else ''}{100 * plan.power_as_planned:.0f}"
 
 
 def _seeds(plan: Planned) -> str:

@@ -151,6 +151,8 @@ def _labels(name: str, key: str, value: object) -> np.ndarray:
         raise _fault(name, f"{key}: expected whole numbers, got {array.dtype}")
     if array.ndim != 1:
         raise _fault(name, f"{key}: expected one label for each image, (N,), got {_size(array.shape)}")
+    if array.dtype.kind == "u" and array.size and array.max() > np.iinfo(np.int64).max:
+        raise _fault(name, f"{key}: a label of {array.max()} is larger than any number of classes")
     labels = np.require(array.astype(np.int64), requirements=["C", "W"])
     if len(labels) and labels.min() < 0:
         raise _fault(name, f"{key}: expected labels from 0, got {labels.min()}")
@@ -159,7 +161,12 @@ def _labels(name: str, key: str, value: object) -> np.ndarray:
 
 def _array(name: str, key: str, value: object) -> np.ndarray:
     if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().numpy()
+        try:
+            value = value.detach().cpu().numpy()
+        except (RuntimeError, TypeError, NotImplementedError) as error:  # sparse, without content, bfloat16 ...
+            raise _fault(name, f"{key}: a torch tensor that no numpy array holds: {said(error)}") from None
+    if isinstance(value, np.ma.MaskedArray):
+        raise _fault(name, f"{key}: expected an array without a mask, got a masked one")
     if not isinstance(value, np.ndarray):
         raise _fault(name, f"{key}: expected a numpy array or a torch tensor, got {type(value).__name__}")
     return value

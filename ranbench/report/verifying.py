@@ -15,7 +15,8 @@ from ranbench.errors import UsageError, nearest, one_line
 
 KINDS: tuple[Literal["md", "json"], ...] = ("md", "json")
 _ABSENT = object()
-_COMMAND = re.compile(r"(?: A page of such runs: `)?ranbench (?:run|report) .*")  # the page's own, or of other runs
+_SUITE = re.compile(r"(ranbench (?:run|report)) (?:'[^']*'|\S+)")
+_OTHER_PAGE = re.compile(r" A page of such runs: `ranbench report [^`]*`\.?")
 _FLAGS = {"--compare"}
 _OPTIONS = {"--protocol", "--factor", "--seeds", "--against"}
 
@@ -62,10 +63,11 @@ def committed(file: Path) -> Committed:
         )
     try:
         text = file.read_text(encoding="utf-8")
-        found = json.loads(text).get("commands", []) if kind == "json" else text.splitlines()
+        found = _json(text).get("commands", []) if kind == "json" else _fenced(text)
     except (OSError, ValueError, AttributeError) as error:
         raise UsageError(f"--verify {file}: cannot be read as a report: {one_line(error)}") from None
-    command = next((line for line in found if isinstance(line, str) and line.startswith("ranbench report ")), None)
+    commands = [line for line in found if isinstance(line, str) and line.startswith("ranbench report ")]
+    command = commands[-1] if commands else None
     if command is None:
         raise UsageError(f"--verify {file}: does not tell the command that made it, 'ranbench report ...'")
     return _parsed(file, kind, text, command)
@@ -99,14 +101,52 @@ def _parsed(file: Path, kind: Literal["md", "json"], text: str, command: str) ->
 def differences(report: Committed, recomputed: str) -> tuple[Difference, ...]:
     """Compare a committed report with the text of the one that was made anew, in the order of the page.
 
-    The commands that make it are left out: they name files by where they lie.
+    Of the commands in it, the word that names the suite is left out: it says where its file lies. So is the command for
+    a page of other runs, whose protocol may not be at hand.
     """
+    texts = report.text, recomputed
     if report.kind == "json":
-        before, now = ({**json.loads(text), "commands": []} for text in (report.text, recomputed))
+        before, now = (
+            {**found, "commands": list(map(_without_suite, found["commands"]))} for found in map(_json, texts)
+        )
         return tuple(_values("", before, now))
-    return tuple(
-        _lines(*([_COMMAND.sub("", line) for line in text.splitlines()] for text in (report.text, recomputed)))
-    )
+    return tuple(_lines(*(_without_suite(_OTHER_PAGE.sub("", text)).splitlines() for text in texts)))
+
+
+def _without_suite(text: str) -> str:
+    return _SUITE.sub(r"\1 SUITE", text)
+
+
+def _json(text: str) -> dict[str, Any]:
+    """Read a JSON object, in which no key may stand twice.
+
+    Raises:
+        ValueError: it is none, or one does.
+    """
+
+    def checked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        twice = [name for index, name in enumerate(names) if name in names[:index]]
+        if twice:
+            raise ValueError(f"the key {twice[0]!r} stands twice")
+        return dict(pairs)
+
+    found = json.loads(text, object_pairs_hook=checked)
+    if not isinstance(found, dict):
+        raise ValueError("it is no JSON object")
+    return found
+
+
+def _fenced(text: str) -> list[str]:
+    """Return the lines inside code fences, where the commands stand; a suite's own words stand in none."""
+    inside = False
+    found = []
+    for line in text.splitlines():
+        if line.startswith("```"):
+            inside = not inside
+        elif inside:
+            found.append(line)
+    return found
 
 
 def _values(where: str, before: Any, now: Any) -> Iterator[Difference]:

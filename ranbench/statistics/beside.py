@@ -11,6 +11,7 @@ import numpy as np
 from ranbench.statistics.estimates import LEVEL, Values
 
 MOST_PERMUTATIONS = 19_999
+TIED_BITS = 40  # of the largest value; a float has 53, of which sums lose a few
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,23 @@ def smallest_p(a: int, b: int) -> float:
 
 
 def permutation(a: Values, b: Values) -> Permutation:
-    """Test 'mean(a) exceeds mean(b)' by giving the values to the groups in all ways, or in random ones if too many."""
+    """Test 'mean(a) exceeds mean(b)' by giving the values to the groups in all ways, or in random ones if too many.
+
+    Ways that give the same difference count as equal, though their sums are rounded in different ways: differences are
+    told apart from about 1e-12 of the largest value on. The step is a power of two, so that no difference of decimal
+    numbers lies halfway between two steps.
+    """
     from scipy.stats import permutation_test
 
+    first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    largest = max(float(np.abs(first).max()), float(np.abs(second).max()))
+    step = math.ldexp(1.0, math.frexp(largest)[1] - TIED_BITS)
+
     def difference(x: Values, y: Values, axis: int) -> np.ndarray:
-        return np.asarray(np.mean(x, axis=axis) - np.mean(y, axis=axis))
+        return np.asarray(np.rint((np.mean(x, axis=axis) - np.mean(y, axis=axis)) / step))
 
     found = permutation_test(
-        (np.asarray(a), np.asarray(b)),
+        (first, second),
         difference,
         vectorized=True,
         n_resamples=MOST_PERMUTATIONS,

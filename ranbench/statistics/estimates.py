@@ -191,7 +191,10 @@ def prediction(values: Values) -> Estimate | None:
 
 
 def holm(p_values: Sequence[float], level: float = LEVEL) -> tuple[HolmStep, ...]:
-    """Adjust a family of m tests, so that any false rejection at all has probability ``level`` at most (Holm 1979).
+    """Adjust a family of m tests (Holm 1979).
+
+    Any false rejection at all has probability ``level`` at most, where each p is exact. Welch's is an approximation,
+    least good far out, where Holm asks: with three values and unequal spread more is rejected, as the docs measure.
 
     Each test also gets the level at which its own, unadjusted bound agrees with the decision: ``level / (m - k)``,
     where k is the number of smaller p values for a rejected test, and the number of rejections for the others.

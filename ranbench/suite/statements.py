@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from ranbench.catalogue import DATASETS, NETS, has_known_depth, num_stages
@@ -106,6 +107,7 @@ class Statements:
             else:
                 claim = self._counted(entry, place, published)
             if claim and self._staged(entry.metric, place, *_cells_of(claim)):
+                self._check_new(claim, result, place)
                 result.append(claim)
         return tuple(result)
 
@@ -367,6 +369,12 @@ class Statements:
             if name in ids[:index]:
                 self._note((f"{kind}s", index, "id"), f"{kind} {name!r} stands twice")
 
+    def _check_new(self, claim: Claim, earlier: Sequence[Claim], place: Path_) -> None:
+        """Refuse a claim that asks what another asks: each would take its share of the level."""
+        same = next((one.id for one in earlier if one.id != claim.id and _asked(one) == _asked(claim)), None)
+        if same is not None:
+            self._note((*place, "id"), f"claim {claim.id!r} asks the same as {same!r}; leave one of them out")
+
     def _note(self, place: Path_, text: str) -> None:
         self.found.append(self.document.problem(place, text))
 
@@ -383,6 +391,12 @@ def _trend_words(entry: TrendEntry) -> str:
     else:
         what = f"{label} of {words(entry.a or {})} minus that of {words(entry.b or {})}"
     return f"{what} is {entry.direction} along {entry.along}"
+
+
+def _asked(claim: Claim) -> Claim:
+    """Leave out how a claim is named and told, and which fidelity it allows."""
+    blank = replace(claim, id="", says="", where=None)
+    return blank if isinstance(blank, Counted) else replace(blank, allow_scaled=False)
 
 
 def _num_stages(cell: Cell) -> int | None:

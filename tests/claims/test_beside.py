@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from ranbench.claims import Outcome, compared, judge, plan_seeds
+from ranbench.claims import Imputed, Outcome, Sensitivity, compared, judge, plan_seeds
 from ranbench.records import State
-from ranbench.statistics import LEVEL, POWER, power_beyond, power_within, prediction, seeds_needed, summarise
+from ranbench.statistics import (
+    LEVEL,
+    POWER,
+    permutation,
+    power_beyond,
+    power_within,
+    prediction,
+    seeds_needed,
+    summarise,
+)
 
 from .conftest import (
     BETTER,
@@ -54,6 +62,20 @@ def test_a_permutation_p_counts_the_ways_that_are_as_extreme(suite_of):
     assert f"a permutation test gives p = {extreme / 252:.2g} (unadjusted; at best 0.004)" in verdict.beside.lines
 
 
+def test_ways_that_tie_are_counted_whatever_the_rounding():
+    rng = np.random.default_rng(11)
+    ways = [list(way) for way in itertools.combinations(range(10), 5)]
+    for shift in (0, 10, 50):
+        for _ in range(40):
+            a, b = (np.rint(100 * rng.normal(5.5 + by, 0.25, 5)).astype(int) for by in (shift / 100, 0.0))
+            pool = np.concatenate([a - shift, b])
+            exact = np.mean([pool[way].sum() >= pool[:5].sum() for way in ways])
+
+            found = permutation([value / 100 - shift / 100 for value in a], [value / 100 for value in b])
+
+            assert found.p == pytest.approx(exact, abs=1e-9)
+
+
 def test_a_permutation_p_that_could_not_be_small_is_not_printed(suite_of):
     suite = suite_of(BETTER)
     records = done(suite, RESIDUAL_164, LOW[:3]) + done(suite, NAIVE_164, HIGH[:3])
@@ -89,6 +111,18 @@ def test_the_interval_of_one_new_run_is_wider_than_that_of_the_mean(suite_of):
         "one new run would lie in 3.596 to 8.404 percent (95 % prediction interval), which holds the published 6"
         in verdict.beside.lines
     )
+
+
+@pytest.mark.parametrize(("values", "low", "high"), [((0.1, 0.2, 4.0), 0.0, None), ((99.9, 99.8, 95.0), None, 100.0)])
+def test_a_new_run_lies_where_its_metric_can_be(suite_of, values, low, high):
+    suite = suite_of(VALUE)
+
+    [verdict] = judge(suite, done(suite, NAIVE_56, values))
+
+    new, (whole_low, whole_high) = verdict.beside.new_run, prediction(values).interval(LEVEL)
+    assert whole_low < 0.0 or whole_high > 100.0
+    assert new.low == (whole_low if low is None else low)
+    assert new.high == (whole_high if high is None else high)
 
 
 def test_the_size_of_the_test_set_is_told_apart_from_the_spread_of_seeds(suite_of):
@@ -193,8 +227,58 @@ def test_failed_runs_are_counted_as_guessing_in_a_line_of_their_own(suite_of):
 
     assert without.sensitivity is None
     assert verdict.outcome is Outcome.REPRODUCED
-    assert verdict.sensitivity == replace(verdict.sensitivity, failed=1, worst=90.0, outcome=Outcome.INCONCLUSIVE)
-    assert verdict.lines[-1] == "if the failed run were counted as guessing (90 percent), it would be inconclusive"
+    assert verdict.sensitivity == Sensitivity(1, 90.0, (Imputed("", pytest.approx(20.6), "for", "for"),))
+    assert verdict.lines[-1] == (
+        "with the failed run counted as guessing (90 percent), the advantage of 'attention-164, residual' over "
+        "'attention-164, naive' in test error is +20.6 percentage points, which still speaks for the claim"
+    )
+
+
+@pytest.mark.parametrize("gap", [1.0, 4.0, 60.0])
+def test_a_failed_run_of_the_arm_said_to_be_worse_never_speaks_against_the_claim(suite_of, gap):
+    suite = suite_of(BETTER)
+    records = done(suite, RESIDUAL_164, LOW) + done(suite, NAIVE_164, moved(LOW[:4], gap))
+
+    [verdict] = judge(suite, [*records, record(suite, NAIVE_164, 4, attempt(State.FAILED))])
+
+    [one] = verdict.sensitivity.effects
+    assert (one.speaks, one.effect > gap) == ("for", True)
+
+
+def test_a_failed_run_of_the_arm_said_to_be_better_may_turn_the_effect(suite_of):
+    suite = suite_of(BETTER)
+    records = done(suite, RESIDUAL_164, LOW[:4]) + done(suite, NAIVE_164, HIGH)
+
+    [verdict] = judge(suite, [*records, record(suite, RESIDUAL_164, 4, attempt(State.FAILED))])
+
+    [one] = verdict.sensitivity.effects
+    assert (verdict.outcome, one.speaks, one.spoke) == (Outcome.REPRODUCED, "against", "for")
+    assert verdict.lines[-1].endswith("is -13.4 percentage points, which then speaks against the claim")
+
+
+def test_only_comparisons_with_failed_runs_are_told_again_whatever_else_is_missing(suite_of):
+    suite = suite_of(OVER)
+    fail = [record(suite, axes, 4, attempt(State.FAILED)) for axes in (RESIDUAL_56, NAIVE_56)]
+    records = done(suite, RESIDUAL_56, LOW[:4]) + done(suite, NAIVE_56, HIGH[:4])
+
+    [verdict] = judge(suite, records + fail)
+
+    assert [(one.at, one.speaks) for one in verdict.sensitivity.effects] == [("attention-56", "for")]
+    assert verdict.lines[-1] == (
+        "with the 2 failed runs counted as guessing (90 percent), the effect is +3.2 percentage points at "
+        "attention-56, which still speaks for the claim"
+    )
+
+
+def test_where_every_run_of_an_arm_failed_the_guesses_speak_alone(suite_of):
+    suite = suite_of(BETTER)
+    failed = [record(suite, NAIVE_164, seed, attempt(State.FAILED)) for seed in range(5)]
+
+    [verdict], [nothing] = judge(suite, done(suite, RESIDUAL_164, LOW) + failed), judge(suite, failed)
+
+    assert verdict.sensitivity.effects == (Imputed("", pytest.approx(88.0), "for", None),)
+    assert verdict.lines[-1].endswith("is +88 percentage points, which speaks for the claim")
+    assert nothing.sensitivity is None
 
 
 def test_failed_runs_of_another_metric_count_as_the_worst_of_all(suite_of):
@@ -207,7 +291,7 @@ def test_failed_runs_of_another_metric_count_as_the_worst_of_all(suite_of):
 
     [verdict] = judge(suite, [*records, record(suite, NAIVE_164, 4, attempt(State.FAILED))])
 
-    assert (verdict.sensitivity.worst, verdict.sensitivity.outcome) == (1.0, Outcome.REPRODUCED)
+    assert (verdict.sensitivity.worst, verdict.sensitivity.effects[0].speaks) == (1.0, "for")
 
 
 # --- seeds added after looking
@@ -239,7 +323,7 @@ def test_the_seeds_that_would_decide_are_those_for_the_papers_effect(suite_of):
     assert (verdict.need.more, verdict.need.effect, verdict.need.basis) == (more, pytest.approx(1.2), "paper")
     assert verdict.sentence.endswith(
         f"; {more} more seeds per arm give 80 % power for 'reproduced' if the true effect is +1.2 percentage points, "
-        "the paper's."
+        "the paper's, and the spread is as seen."
     )
 
 
@@ -292,6 +376,21 @@ def test_a_plan_takes_spread_and_effect_from_runs_where_nothing_is_stated(suite_
 
     assert (plan.spread, plan.basis, plan.effects) == ("measured", "seen", (pytest.approx(3.25),))
     assert plan.sds == (pytest.approx(summarise(LOW).sd), pytest.approx(summarise(HIGH[:2]).sd))
+
+
+def test_a_plan_from_scaled_runs_that_decide_nothing_says_so(suite_of):
+    allowed = BETTER + "    allow_scaled: true\n"
+    suites = [suite_of(claim, protocol=protocol) for claim, protocol in ((BETTER, "short"), (allowed, "short"))]
+    plans = []
+    for suite in suites:
+        records = done(suite, RESIDUAL_164, LOW) + done(suite, NAIVE_164, HIGH)
+
+        plans += planned(suite, records)
+
+    assert [(plan.spread, plan.basis, plan.scaled) for plan in plans] == [
+        ("measured", "seen", True),
+        ("measured", "seen", False),
+    ]
 
 
 def test_a_plan_says_what_it_lacks(suite_of):

@@ -125,6 +125,15 @@ def test_a_suite_that_was_recorded_after_its_runs_is_told(suite_of):
     assert late(suite, done(suite, NAIVE_56, NEAR)) == words
 
 
+def test_a_suite_that_shares_cells_with_one_that_was_run_earlier_is_not_late_while_runs_of_it_were_to_come(suite_of):
+    suite, other = suite_of(BETTER), suite_of(BETTER.replace("min_effect: 0.5", "min_effect: 0.25"))
+    shared, own = done(suite, RESIDUAL_164, LOW), done(suite, NAIVE_164, HIGH)
+    later = [replace(run, attempts=tuple(replace(one, ended=AFTER + DAY) for one in run.attempts)) for run in own]
+
+    assert late(suite, shared + later, Version(AFTER, suite)) is None
+    assert late(suite, shared + later, Version(BEFORE, other), Version(AFTER, suite)) is not None
+
+
 @pytest.mark.parametrize(
     ("former", "said"),
     [

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import ndtr, stdtr
 
 from ranbench.claims import Outcome
 from ranbench.claims.cases import Arm, Case, ClaimCase, Refusal, claim_weights
-from ranbench.statistics import LEVEL, power_beyond, power_within
+from ranbench.statistics import LEVEL, POWER, power_beyond, power_within, seeds_needed, welch
 from ranbench.suite import Better, Pair, Ratio, Tested, Trend, Value
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "statistics.md"
@@ -165,6 +166,22 @@ def rows(heading: str, cells: int) -> list[Row]:
 EDGE_ROWS = rows("claim on the edge", 5)
 POWER_ROWS = rows("claim with a true effect", 5)
 LOOK_ROWS = rows("better, looked at twice", 5)
+FAMILY_ROWS = rows("claims, all on the edge", 5)
+GRID_ROWS = rows("better, on a grid", 5)
+FAMILY_REPETITIONS = 20_000  # of families, whose rows in the docs were made with DOCUMENTED_FAMILIES
+DOCUMENTED_FAMILIES = 100_000
+FAMILIES = (
+    ((3, 3), (1.0, 1.0)),
+    ((3, 3), (1.0, 10.0)),
+    ((5, 5), (1.0, 1.0)),
+    ((5, 5), (1.0, 3.0)),
+    ((10, 10), (1.0, 3.0)),
+    ((5, 3), (1.0, 3.0)),
+    ((10, 3), (1.0, 1.0)),
+    ((10, 3), (1.0, 3.0)),
+    ((10, 5), (1.0, 3.0)),
+)
+GRIDS = ((5, (0.5, 0.5)), (5, (0.1, 0.5)), (5, (0.5, 0.1)), (10, (0.1, 0.5)))
 
 
 def tolerance(percent: float, *sizes: int) -> float:
@@ -282,6 +299,99 @@ def test_ties_keep_the_level(claim: Tested) -> None:
     assert (100 * counts / REPETITIONS <= 100 * LEVEL + tolerance(100 * LEVEL, REPETITIONS)).all()
 
 
+def p_right(a: np.ndarray, b: np.ndarray, more: float = 0.0) -> np.ndarray:
+    """Welch's p of 'mean(b) exceeds mean(a)' by ``more``, row by row; the same as ``welch(b, a).p_above(more)``."""
+    parts = [one.var(axis=1, ddof=1) / one.shape[1] for one in (a, b)]
+    total = parts[0] + parts[1]
+    df = total**2 / (parts[0] ** 2 / (a.shape[1] - 1) + parts[1] ** 2 / (b.shape[1] - 1))
+    p = stdtr(df, (a.mean(axis=1) - b.mean(axis=1) + more) / np.sqrt(total))
+    return np.where(total > 0, p, np.nan)  # without any spread there is no test
+
+
+def family_rates(claims: int, n: Sequence[int], sd: Sequence[float], repetitions: int, seed: int) -> list[float]:
+    """How often, in percent, any of independent 'better' claims on the edge is called reproduced, or not reproduced.
+
+    Holm rejects any at all exactly where the smallest p is under the level over the number of claims.
+    """
+    rng = np.random.default_rng(seed)
+    smallest = [np.ones(repetitions), np.ones(repetitions)]
+    for _ in range(claims):
+        a, b = (rng.normal(0.0, spread, (repetitions, size)) for spread, size in zip(sd, n, strict=True))
+        p = p_right(a, b)
+        smallest = [np.minimum(found, own) for found, own in zip(smallest, (p, 1 - p), strict=True)]
+    return [100 * float((found < LEVEL / claims).mean()) for found in smallest]
+
+
+def test_the_p_values_of_the_families_are_those_of_the_judge() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(0.0, 1.0, (50, 5)), rng.normal(0.0, 3.0, (50, 3))
+
+    expected = [welch(values, others).p_above(0.0) for others, values in zip(a, b, strict=True)]
+
+    assert p_right(a, b) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", FAMILY_ROWS, ids=lambda row: row.name)
+def test_the_documented_error_rates_of_whole_families_are_measured_again(row: Row) -> None:
+    found = family_rates(int(row.claim), row.n, row.sd, FAMILY_REPETITIONS, seed=1)
+
+    for rate, documented in zip(found, row.numbers, strict=True):
+        assert abs(rate - documented) <= tolerance(documented, FAMILY_REPETITIONS, DOCUMENTED_FAMILIES)
+
+
+def test_families_of_one_five_and_twelve_claims_are_documented() -> None:
+    documented = {(int(row.claim), row.n, row.sd) for row in FAMILY_ROWS}
+
+    assert documented == {(claims, n, sd) for n, sd in FAMILIES for claims in (1, 5, 12)}
+
+
+def grid_rates(n: int, sd: Sequence[float], repetitions: int, seed: int) -> list[float]:
+    """False decisions of 'better' in percent, on the edge, where values fall on whole numbers and the truth between."""
+    rng = np.random.default_rng(seed)
+    steps, off = np.arange(-20, 21), 0.25
+    drawn = [np.round(rng.normal(off, spread, (repetitions, n))) for spread in sd]
+    true = [float(steps @ np.diff(ndtr((np.append(steps, 21) - 0.5 - off) / spread))) for spread in sd]
+    with np.errstate(invalid="ignore", divide="ignore"):  # where no arm has a spread
+        p = p_right(*drawn, true[1] - true[0])
+    return [100 * float((found < LEVEL).mean()) for found in (p, 1 - p)]
+
+
+@pytest.mark.parametrize("row", GRID_ROWS, ids=lambda row: row.name)
+def test_the_documented_error_rates_on_a_grid_are_measured_again(row: Row) -> None:
+    found = grid_rates(row.n[0], row.sd, FAMILY_REPETITIONS, seed=1)
+
+    for rate, documented in zip(found, row.numbers, strict=True):
+        assert abs(rate - documented) <= tolerance(documented, FAMILY_REPETITIONS, DOCUMENTED_FAMILIES)
+
+
+@pytest.mark.slow
+def test_the_seeds_promised_from_a_spread_of_five_often_give_less_power_as_documented() -> None:
+    [documented] = re.findall(r"and (\d+) % of them had less than 80 %", DOCS.read_text(encoding="utf-8"))
+    powers = powers_as_promised(150, seed=1)
+
+    found = 100 * float(np.mean(np.array(powers) < POWER))
+
+    assert abs(found - int(documented)) <= tolerance(int(documented), 150, 400) + 0.5
+
+
+def powers_as_promised(count: int, seed: int) -> list[float]:
+    """The true power at the seeds that would be promised for 'better' by one sd, left inconclusive by five seeds."""
+    rng = np.random.default_rng(seed)
+    powers: list[float] = []
+    while len(powers) < count:
+        a, b = rng.normal(0.0, 1.0, 5), rng.normal(1.0, 1.0, 5)
+        seen = (float(a.std(ddof=1)), float(b.std(ddof=1)))
+        if welch(b, a).p_above(0.0) < LEVEL or power_beyond(1.0, seen, (5, 5), LEVEL) >= POWER:
+            continue
+
+        def power_of(size: int, sds: tuple[float, float] = seen) -> float:
+            return power_beyond(1.0, sds, (size, size), LEVEL)
+
+        powers.append(power_beyond(1.0, (1.0, 1.0), (seeds_needed(power_of, least=6),) * 2, LEVEL))
+    return powers
+
+
 @pytest.mark.parametrize("row", LOOK_ROWS, ids=lambda row: row.name)
 def test_a_second_look_exceeds_the_level_as_documented(row: Row) -> None:
     found = rates_with_a_second_look(row.n[0], REPETITIONS)
@@ -302,6 +412,16 @@ def printed() -> None:
     for n in (3, 5):
         one, two = rates_with_a_second_look(n, DOCUMENTED_REPETITIONS)
         print(f"| {n} and {n} more | {n} | 1 | {one:.1f} | {two:.1f} |", flush=True)
+    powers = np.array(powers_as_promised(400, seed=0))
+    print("power at the seeds promised", np.percentile(powers, (5, 95)), 100 * np.mean(powers < POWER), flush=True)
+    for n, sd in FAMILIES:
+        for claims in (1, 5, 12):
+            one, two = family_rates(claims, n, sd, DOCUMENTED_FAMILIES, seed=0)
+            spreads = ", ".join(f"{s:g}" for s in sd)
+            print(f"| {claims} | {', '.join(map(str, n))} | {spreads} | {one:.1f} | {two:.1f} |", flush=True)
+    for n, sd in GRIDS:
+        one, two = grid_rates(n, sd, DOCUMENTED_FAMILIES, seed=0)
+        print(f"| better | {n} | {', '.join(f'{s:g}' for s in sd)} | {one:.1f} | {two:.1f} |", flush=True)
     for claim, n, sd in PLANNED:
         truth, level = with_effect(claim)
         power, measured = promised(truth, n, sd, level), rates(truth, n, sd, DOCUMENTED_REPETITIONS, level)[0]

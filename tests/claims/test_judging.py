@@ -9,6 +9,7 @@ import random
 import pytest
 
 from ranbench.claims import Outcome, judge
+from ranbench.claims.wording import p_words
 from ranbench.counts import Counts
 from ranbench.records import State
 from ranbench.spec import complexity_key
@@ -18,6 +19,7 @@ from ranbench.suite import load_suite
 from .conftest import (
     BETTER,
     DEPTH,
+    HEAD,
     HIGH,
     LOW,
     NAIVE_56,
@@ -89,7 +91,7 @@ def test_an_advantage_whose_bounds_enclose_the_smallest_that_counts_is_inconclus
         "+1 percentage points (95 % one-sided bounds +0.0702 to +1.93, n = 5 and 5, Welch t-test, "
         "Holm-adjusted p of 'reproduced' = 0.17); 0.5 is not outside the bounds; 27 more seeds per arm give 80 % power "
         "for 'reproduced' if the true effect is "
-        "+1 percentage points, as seen here."
+        "+1 percentage points, as seen here, and the spread is as seen."
     )
 
 
@@ -138,8 +140,8 @@ def test_more_is_better_where_the_metric_says_so(suite_of):
             "Inconclusive: the mean test error of 'attention-56, naive' is +0.5 percentage points from the published 6 "
             "(95 % interval -1.46 to +2.46, n = 5, one-sample t-test, Holm-adjusted p of 'reproduced' = 0.52); "
             "the interval lies neither inside nor outside the margin of 1; 76 more seeds give 80 % power "
-        "for 'reproduced' if the true effect is "
-            "+0.5 percentage points, as seen here.",
+            "for 'reproduced' if the true effect is "
+            "+0.5 percentage points, as seen here, and the spread is as seen.",
         ),
     ],
 )  # fmt: skip
@@ -389,16 +391,52 @@ def test_arms_without_any_spread_are_inconclusive(suite_of):
 
 def test_a_finished_run_without_a_finite_metric_counts_as_failed(suite_of):
     suite = suite_of(VALUE)
-    broken = [
-        record(suite, NAIVE_56, 3, attempt(error_pct=math.nan)),
-        record(suite, NAIVE_56, 4, attempt(loss=0.1)),
-    ]
+    broken = [record(suite, NAIVE_56, seed, attempt(error_pct=math.nan)) for seed in (3, 4)]
 
     [verdict] = judge(suite, done(suite, NAIVE_56, (6.0, 6.1, 6.2)) + broken)
 
     assert (verdict.n, verdict.planned, verdict.failed) == ((3,), (5,), 2)
     assert verdict.effect == pytest.approx(0.1)
     assert "n = 3 of 5, 2 failed, one-sample t-test" in verdict.sentence
+
+
+def test_a_finished_run_that_lacks_the_measurement_has_not_failed(suite_of):
+    suite = suite_of(VALUE)
+    lacking = [record(suite, NAIVE_56, seed, attempt(loss=0.1)) for seed in (3, 4)]
+
+    [verdict] = judge(suite, done(suite, NAIVE_56, (6.0, 6.1, 6.2)) + lacking)
+
+    assert (verdict.n, verdict.failed, verdict.sensitivity) == ((3,), 0, None)
+    assert "n = 3 of 5, 2 done without this metric, one-sample t-test" in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("metric", "label", "remedy"),
+    [
+        ("response_stage1", "response of stage 1", "'ranbench run SUITE' measures done runs"),
+        ("energy_joules", "energy", "three seeds per arm that have it would allow a test"),
+    ],
+)
+def test_where_no_finished_run_was_measured_the_sentence_says_so(suite_of, metric, label, remedy):
+    head = HEAD.replace("cells:", "probes: [responses]\ncells:")
+    suite = suite_of(BETTER.replace("error_pct", metric), head=head)
+    runs = done(suite, RESIDUAL_164, LOW[:2]) + done(suite, NAIVE_164, LOW[:1])
+
+    [verdict] = judge(suite, [*runs, record(suite, NAIVE_164, 1, attempt(State.FAILED))])
+
+    assert (verdict.outcome, verdict.n, verdict.failed) == (Outcome.NOT_RUN, (0, 0), 1)
+    assert verdict.sentence == (
+        "Not run: no run of 'attention-164, residual' and 'attention-164, naive' has a measured "
+        f"{label} (3 done without it, 1 failed); {remedy}."
+    )
+
+
+@pytest.mark.parametrize(
+    ("p", "words"),
+    [(0.0498, "= 0.0498"), (0.0502, "= 0.0502"), (0.05, "= 0.05"), (0.049996, "= 0.049996"), (0.0403, "= 0.04")],
+)
+def test_a_p_is_written_so_that_it_stands_on_its_own_side_of_the_level(p, words):
+    assert p_words(p) == words
 
 
 # --- claims about counts: exact, without runs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 
@@ -85,6 +86,10 @@ def all_four(suite, shallow, deep):
     ]
 
 
+def at(model, learning):
+    return {"model": model, "learning": learning}
+
+
 # --- better, over a matrix
 
 
@@ -97,16 +102,106 @@ def test_a_claim_over_a_matrix_is_reproduced_where_it_holds_everywhere(suite_of)
     assert (verdict.outcome, verdict.effect) == (Outcome.REPRODUCED, pytest.approx(2.0))
     assert verdict.p == pytest.approx(shallow.p_above(0.0))  # the largest of the two
     assert verdict.low == pytest.approx(shallow.lower(LEVEL))
-    assert verdict.high == pytest.approx(shallow.upper(LEVEL / 2))
+    assert verdict.high == pytest.approx(shallow.upper(LEVEL / 2))  # its share of the level
     assert [(member.at, member.outcome, member.effect, member.n) for member in verdict.members] == [
         ("attention-56", Outcome.REPRODUCED, pytest.approx(2.0), (5, 5)),
         ("attention-164", Outcome.REPRODUCED, pytest.approx(4.0), (5, 5)),
     ]
     assert verdict.sentence == (
-        "Reproduced: of 2 comparisons the least: the advantage of 'attention-56, residual' over 'attention-56, naive' "
-        "in test error is +2 percentage points (95 % one-sided bounds +1.07 to +3.15, n = 5 in each of 4 cells, "
-        "Welch t-test, Holm-adjusted p = 0.002); a lower bound of 0 or less at any of them would undo it."
+        "Reproduced: of 2 comparisons this one decides: the advantage of 'attention-56, residual' over 'attention-56, "
+        "naive' in test error is +2 percentage points (95 % one-sided bounds +1.07 to +3.15, n = 5 and 5, Welch "
+        "t-test, Holm-adjusted p = 0.002); a lower bound of 0 or less at any comparison would undo it."
     )
+
+
+WIDE = (1.0, 5.0, 9.0, 2.0, 8.0), (4.0, 6.0, 9.0, 12.0, 9.0)  # effect 3, which five seeds do not show
+NARROW = (4.0, 4.1, 3.9, 4.0, 4.05), (5.0, 5.1, 4.9, 5.0, 5.05)  # effect 1, which they do
+
+
+@pytest.mark.parametrize("claim", [OVER, OVER.replace("better", "ratio").replace("pct}", "pct, at_most: 0.9}")])
+@pytest.mark.parametrize("models", [("attention-56", "attention-164"), ("attention-164", "attention-56")])
+def test_all_that_a_sentence_says_is_of_the_comparison_that_decides(suite_of, claim, models):
+    suite = suite_of(claim)
+    wide, narrow = models
+    records = [
+        run
+        for model, (a, b) in ((wide, WIDE), (narrow, NARROW))
+        for run in done(suite, at(model, "residual"), a) + done(suite, at(model, "naive"), b)
+    ]
+
+    [verdict] = judge(suite, records)
+
+    [own] = [member for member in verdict.members if member.at == wide]
+    assert (verdict.outcome, own.outcome) == (Outcome.INCONCLUSIVE, Outcome.INCONCLUSIVE)
+    assert (verdict.effect, verdict.low, verdict.high) == (own.effect, own.low, own.high)
+    assert (verdict.need.effect, verdict.need.basis) == (own.effect, "seen")
+    assert "of 2 comparisons this one decides: the " in verdict.sentence
+    assert f"'{wide}, residual'" in verdict.sentence and narrow not in verdict.sentence
+    assert verdict.sentence.endswith(", as seen here, and the spread is as seen.")
+
+
+OTHERS = {"reproduced": moved(HIGH, 4.0), "refuted": moved(HIGH, -4.0), "undecided": moved(HIGH, 0.5)}
+
+
+@pytest.mark.parametrize(
+    ("naive", "outcome"),
+    [
+        ((None, None, None), Outcome.NOT_RUN),
+        ((None, LOW[:2], LOW[:2]), Outcome.INCONCLUSIVE),
+        ((None, None, LOW[:2]), Outcome.INCONCLUSIVE),
+        ((None, OTHERS["reproduced"], OTHERS["reproduced"]), Outcome.INCONCLUSIVE),
+        ((None, LOW[:2], OTHERS["refuted"]), Outcome.NOT_REPRODUCED),
+        ((OTHERS["reproduced"], OTHERS["refuted"], OTHERS["undecided"]), Outcome.NOT_REPRODUCED),
+        ((OTHERS["reproduced"], OTHERS["undecided"], OTHERS["reproduced"]), Outcome.INCONCLUSIVE),
+        ((OTHERS["reproduced"], OTHERS["reproduced"], OTHERS["reproduced"]), Outcome.REPRODUCED),
+    ],
+)
+def test_the_order_of_comparisons_does_not_matter(suite_of, naive, outcome):
+    suite = suite_of(OVER, head=DEPTHS)
+    models = ("attention-56", "attention-92", "attention-164")
+    found = []
+    for order in itertools.permutations(models):
+        records = [run for model in models for run in done(suite, at(model, "residual"), HIGH)]
+        for model, values in zip(order, naive, strict=True):
+            records += done(suite, at(model, "naive"), values or ())
+
+        [verdict] = judge(suite, records)
+
+        found.append((verdict.outcome, verdict.effect, verdict.low, verdict.high, verdict.p, verdict.need))
+    assert {one[0] for one in found} == {outcome}
+    assert len(set(found)) == 1
+
+
+def test_what_cannot_be_tested_has_its_own_reason(suite_of):
+    suite = suite_of(OVER, head=DEPTHS)
+    records = done(suite, at("attention-92", "residual"), LOW[:2]) + done(suite, at("attention-92", "naive"), HIGH)
+    records += done(suite, at("attention-164", "residual"), LOW) + done(suite, at("attention-164", "naive"), HIGH)
+
+    [verdict] = judge(suite, records)
+
+    assert (verdict.outcome, verdict.effect, verdict.p) == (Outcome.INCONCLUSIVE, pytest.approx(4.0), None)
+    assert verdict.sentence == (
+        "Inconclusive: 2 of 3 comparisons cannot be tested: attention-56: no finished run (three finished seeds per "
+        "arm would allow a test); attention-92: it needs three seeds per arm, has 2 and 5 "
+        "(more seeds would allow one); "
+        "of 3 comparisons the only tested one: the advantage of 'attention-164, residual' over 'attention-164, naive' "
+        "in test error is +4 percentage points (95 % one-sided bounds +3.07 to +5.28, n = 5 and 5, Welch t-test)."
+    )
+
+
+def test_comparisons_that_lack_the_same_are_told_once(suite_of):
+    suite = suite_of(OVER, head=DEPTHS)
+    records = [run for model in ("attention-56", "attention-164") for run in done(suite, at(model, "naive"), LOW[:2])]
+    records += [run for model in ("attention-56", "attention-164") for run in done(suite, at(model, "residual"), LOW)]
+
+    [some], [none] = judge(suite, records), judge(suite, [])
+
+    assert none.sentence == (
+        "Not run: 3 of 3 comparisons cannot be tested: no finished run; "
+        "three finished seeds per arm would allow a test."
+    )
+    assert "attention-56 and attention-164: it needs three seeds per arm, has 5 and 2 (" in some.sentence
+    assert some.effect is None
 
 
 def test_one_comparison_that_fails_refutes_a_claim_over_a_matrix(suite_of):
@@ -117,7 +212,7 @@ def test_one_comparison_that_fails_refutes_a_claim_over_a_matrix(suite_of):
     assert (verdict.outcome, verdict.effect) == (Outcome.NOT_REPRODUCED, pytest.approx(-2.0))
     assert verdict.p == pytest.approx(2 * welch(moved(LOW, -2.0), LOW).p_below(0.0))  # Holm's first step of two
     assert [member.outcome for member in verdict.members] == [Outcome.NOT_REPRODUCED, Outcome.REPRODUCED]
-    assert verdict.sentence.endswith("an upper bound of 0 or more in its place would undo it.")
+    assert verdict.sentence.endswith("an upper bound of 0 or more at every comparison would undo it.")
 
 
 def test_one_undecided_comparison_leaves_a_claim_over_a_matrix_inconclusive(suite_of):
@@ -137,11 +232,16 @@ def test_a_missing_comparison_never_passes(suite_of):
 
     [verdict] = judge(suite, records)
 
-    assert (verdict.outcome, verdict.effect, verdict.p) == (Outcome.INCONCLUSIVE, None, None)
+    assert (verdict.outcome, verdict.effect, verdict.p) == (Outcome.INCONCLUSIVE, pytest.approx(4.0), None)
     assert [member.outcome for member in verdict.members] == [Outcome.REPRODUCED, Outcome.NOT_RUN]
+    assert verdict.reason == (
+        "1 of 2 comparisons cannot be tested: attention-164: no finished run; "
+        "three finished seeds per arm would allow a test"
+    )
     assert verdict.sentence == (
-        "Inconclusive: 1 of 2 comparisons cannot be tested: no finished run of 'attention-164, residual' and "
-        "'attention-164, naive'; three finished seeds per arm would allow a test."
+        f"Inconclusive: {verdict.reason}; of 2 comparisons the only tested one: the advantage of 'attention-56, "
+        "residual' over 'attention-56, naive' in test error is +4 percentage points (95 % one-sided bounds +3.07 to "
+        "+5.15, n = 5 and 5, Welch t-test)."
     )
 
 
@@ -153,6 +253,10 @@ def test_a_missing_comparison_does_not_save_a_claim_that_fails_elsewhere(suite_o
 
     assert verdict.outcome is Outcome.NOT_REPRODUCED
     assert [member.outcome for member in verdict.members] == [Outcome.NOT_REPRODUCED, Outcome.NOT_RUN]
+    assert verdict.sentence.endswith(
+        "would undo it; 1 of 2 comparisons cannot be tested: attention-164: no finished run; "
+        "three finished seeds per arm would allow a test."
+    )
 
 
 def test_without_any_run_a_claim_over_a_matrix_is_not_run(suite_of):
@@ -172,10 +276,6 @@ def test_smoke_runs_decide_no_comparison(suite_of):
 
 
 # --- trend
-
-
-def at(model, learning):
-    return {"model": model, "learning": learning}
 
 
 def three_depths(suite, learning, *shifts):
@@ -350,4 +450,4 @@ def test_failed_runs_of_every_comparison_are_counted(suite_of):
     [verdict] = judge(suite, kept + failed)
 
     assert (verdict.failed, [member.failed for member in verdict.members]) == (2, [1, 1])
-    assert "n = 5 of 5, 4 of 5, 5 of 5 and 4 of 5, 2 failed" in verdict.sentence
+    assert "n = 5 of 5 and 4 of 5, 1 failed" in verdict.sentence

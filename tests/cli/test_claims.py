@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -138,10 +139,15 @@ def test_verdicts_are_printed_with_what_stands_beside_them(call: Call) -> None:
     assert (
         "the two nets of seed 0 differ on 18 of 360 test images, and 'attention-56, residual' is right on 18" in words
     )
-    assert "~ everywhere: Inconclusive: 1 of 2 comparisons cannot be tested: it needs three seeds per arm" in words
+    assert (
+        "~ everywhere: Inconclusive: 1 of 2 comparisons cannot be tested: attention-92: it needs three seeds" in words
+    )
     assert "✓ attention-56: reproduced, +5.00 (" in words
     assert "~ attention-92: inconclusive, it needs three seeds per arm, has 3 and 2" in words
-    assert "- if the failed run were counted as guessing (90 percent), it would be inconclusive" in words
+    assert (
+        "- with the failed run counted as guessing (90 percent), the effect is +28.3 percentage points at "
+        "attention-92, which then speaks for the claim"
+    ) in words
 
 
 def test_smoke_runs_measure_nothing(call: Call) -> None:
@@ -227,6 +233,32 @@ def test_seeds_are_planned_from_the_spread_of_the_runs(call: Call) -> None:
     assert code == 0
     assert (helps["spread"], helps["sds"], helps["effects"]) == ("measured", [1.0, 1.5], [4.0])
     assert everywhere["reason"] == "no spread is measured yet; --sd states one"
+
+
+def test_the_power_of_several_comparisons_is_told_as_a_lower_bound(call: Call) -> None:
+    for model in ("attention-56", "attention-92"):
+        finish(model, "residual", (4.0, 5.0, 6.0))
+        finish(model, "naive", (8.0, 9.5, 11.0))
+
+    code, out, _ = call("power", "small.yaml")
+
+    helps, everywhere = [line for line in out.splitlines() if line.startswith(("helps", "everywhere"))]
+    assert (code, "at least" in helps) == (0, False)
+    assert re.search(r" at least \d+$", everywhere.rstrip())
+
+
+def test_what_scaled_runs_measured_is_marked(call: Call, folder: Path) -> None:
+    text = SUITE.replace("reference: short", "reference: long")
+    (folder / "protocols" / "long.yaml").write_text(PROTOCOL.replace("iterations: 40", "iterations: 80"))
+    (folder / "small.yaml").write_text(text)
+    finish("attention-56", "residual", (4.0, 5.0, 6.0))
+    finish("attention-56", "naive", (8.0, 9.5, 11.0))
+
+    _, out, _ = call("power", "small.yaml")
+    _, stated, _ = call("power", "small.yaml", "--sd", "1.5")
+
+    assert "measured (scaled)" in out
+    assert "scaled" not in next(line for line in stated.splitlines() if line.startswith("helps"))
 
 
 def test_without_a_spread_no_number_of_seeds_is_given(call: Call) -> None:

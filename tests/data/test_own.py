@@ -204,6 +204,18 @@ REFUSED = {
         "changed('train_labels', [0, 1, 2])",
         "train_labels: expected a numpy array or a torch tensor, got list",
     ),
+    "a tensor that no array holds": (
+        "changed('train_images', __import__('torch').zeros(3, 3, 4, 6, dtype=__import__('torch').bfloat16))",
+        "train_images: a torch tensor that no numpy array holds: TypeError: Got unsupported ScalarType BFloat16",
+    ),
+    "a masked array": (
+        "changed('train_labels', np.ma.masked_array([0, 1, 2], mask=[1, 0, 0]))",
+        "train_labels: expected an array without a mask, got a masked one",
+    ),
+    "a label beyond any number": (
+        "changed('train_labels', np.array([0, 1, 2**63], np.uint64))",
+        "train_labels: a label of 9223372036854775808 is larger than any number of classes",
+    ),
     "pixels as floats": (
         "changed('train_images', small(folder)['train_images'] / 255)",
         "train_images: expected pixels of uint8, from 0 to 255, got float64",

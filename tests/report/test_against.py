@@ -125,4 +125,4 @@ def test_every_format_shows_the_other_results(name: str, load: Load, tmp_path: P
     if name == "md":
         line = "| attention-56 | residual | a_b%.zip | 5.10 ± 0.25 | 3 | 9.13 ± 0.38 | 3 | −4.03 (−4.35 to −3.72) |"
         assert f"{line} &lt; 0.001 | yes |\n" in together
-        assert "ranbench report suites/small.yaml --compare --against a_b%.zip\n" in together
+        assert "ranbench report small.yaml --compare --against a_b%.zip\n" in together

@@ -26,7 +26,7 @@ def test_the_document_has_the_parts_of_the_page_in_its_order(mixed: Suite, recor
     ]
     assert [block.picture.file for block in blocks if isinstance(block, Illustration)] == ["curves.png", "seeds.png"]
     assert [block for block in blocks if isinstance(block, Listing)] == [
-        Listing(("ranbench run suites/small.yaml", "ranbench report suites/small.yaml --compare"))
+        Listing(("ranbench run small.yaml", "ranbench report small.yaml --compare"))
     ]
 
 

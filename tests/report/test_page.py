@@ -72,7 +72,7 @@ def test_scaled_suite_says_so_in_heading_sentence_and_rows(load: Load, recorder:
     assert "All of ours are scaled runs" in page
     assert "| attention-56 | residual | scaled | 5.52 | 5.00 (a, b) | [1 of 3](#cell-1) | – | −0.52 | 4.75 |" in page
     assert "| not comparable (scaled) |" in page
-    assert "ranbench run suites/small.yaml --protocol brief\n" in page
+    assert "ranbench run small.yaml --protocol brief\n" in page
 
 
 def test_without_any_run_the_page_says_so(load: Load, tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_the_head_says_which_runs_of_other_protocols_there_are_and_how_to_see_th
         f"{where}, stands at the end and enters no other number.",
         f"{where}, stand at the end and enter no",
     )
-    page = "A page of such runs: `ranbench report suites/small.yaml --protocol"
+    page = "A page of such runs: `ranbench report small.yaml --protocol"
     assert sorted(found) == [
         f"1 scaled run (1 done) of another protocol, 30 iterations {alone} {page} brief --compare`.",
         f"1 scaled run (1 done) of another protocol, 35 iterations {alone}",
@@ -212,4 +212,4 @@ def test_a_page_of_another_protocol_takes_the_place_of_none(load: Load, recorder
     assert "(small.smoke/seeds.png)" in page
     assert (tmp_path / "small.smoke" / "seeds.png").is_file()
     assert "- **Other runs:** 1 full run (1 done) of another protocol, 40 iterations" in page
-    assert "`ranbench report suites/small.yaml --protocol short --compare`" in page
+    assert "`ranbench report small.yaml --protocol short --compare`" in page

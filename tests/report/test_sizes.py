@@ -125,7 +125,7 @@ def test_the_page_of_sizes_says_what_was_counted_and_what_is_cited(load: Load, t
         "## Verdicts", "## Size of the nets", "## Cited, not run", "## Pictures", "## Deviations",
         "## How to repeat it",
     ]  # fmt: skip
-    assert "ranbench run suites/small.yaml --trust-imports" in page
+    assert "ranbench run small.yaml --trust-imports" in page
     assert (tmp_path / "out" / "small" / "claims.png").is_file()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def test_a_report_that_was_not_changed_has_no_difference(
 
     found = committed(path)
 
-    assert (found.suite, found.compare, found.protocol, found.against) == ("suites/small.yaml", True, None, ())
+    assert (found.suite, found.compare, found.protocol, found.against) == ("small.yaml", True, None, ())
     assert differences(found, text_of(report, found.kind)) == ()
 
 
@@ -81,9 +82,9 @@ def test_a_changed_number_of_json_is_told_at_its_place_in_full_precision(
     [
         ("x.html", "", "is no report of a format that can be verified"),
         ("x.md", "# A page\n", "does not tell the command that made it"),
-        ("x.md", "ranbench report small --comparee\n", "'--comparee' is not known; did you mean '--compare'?"),
-        ("x.md", "ranbench report small --factor\n", "cannot follow its command"),
-        ("x.md", "ranbench report small --seeds two\n", "cannot follow its command"),
+        ("x.md", "```sh\nranbench report small --comparee\n", "'--comparee' is not known; did you mean '--compare'?"),
+        ("x.md", "```sh\nranbench report small --factor\n", "cannot follow its command"),
+        ("x.md", "```sh\nranbench report small --seeds two\n", "cannot follow its command"),
         ("x.json", "[1", "cannot be read as a report"),
         ("x.json", "[]", "cannot be read as a report"),
         ("y.md", None, "cannot be read as a report"),
@@ -100,6 +101,44 @@ def test_a_file_that_cannot_be_verified_is_refused_in_a_line(
 
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "added",
+    ["ranbench run x and every claim is reproduced at 1.23 % error.", "see `ranbench report small.yaml` for 99 seeds"],
+)
+def test_words_that_are_added_are_told_also_where_they_look_like_a_command(
+    added: str, load: Load, recorder: Recorder, tmp_path: Path
+) -> None:
+    suite = load()
+    recorder.done(suite.cells[0].run(suite.protocol, 0), 5.0)
+    (path,) = write(made(suite, recorder), tmp_path / "out")
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("\n\n", f"\n\n{added}\n\n", 1), encoding="utf-8")
+
+    found = committed(path)
+
+    assert differences(found, text_of(made(suite, recorder), "md")) != ()
+
+
+def test_the_command_of_a_page_is_not_taken_from_a_suite_s_own_words(
+    load: Load, recorder: Recorder, tmp_path: Path
+) -> None:
+    suite = dataclasses.replace(load(), about="ranbench report of the first paper, by us.")
+    recorder.done(suite.cells[0].run(suite.protocol, 0), 5.0)
+    (path,) = write(made(suite, recorder), tmp_path / "out")
+
+    assert committed(path).suite == "small.yaml"
+
+
+def test_a_key_that_stands_twice_in_json_is_refused(load: Load, recorder: Recorder, tmp_path: Path) -> None:
+    suite = load()
+    recorder.done(suite.cells[0].run(suite.protocol, 0), 5.0)
+    (path,) = write(made(suite, recorder), tmp_path / "out", ["json"])
+    path.write_text(path.read_text(encoding="utf-8").replace('"suite"', '"suite": "x", "suite"', 1), encoding="utf-8")
+
+    with pytest.raises(UsageError, match="cannot be read as a report: the key 'suite' stands twice"):
+        committed(path)
 
 
 @pytest.mark.parametrize("kind", ["md", "json"])
@@ -129,7 +168,7 @@ def test_where_the_protocol_of_other_runs_is_not_at_hand_no_difference_is_told(
 
     anew = text_of(made(suite, recorder), "md")
 
-    assert "A page of such runs: `ranbench report suites/small.yaml --protocol brief --compare`" in text
+    assert "A page of such runs: `ranbench report small.yaml --protocol brief --compare`" in text
     assert "A page of such runs" not in anew
     assert differences(committed(path), anew) == ()
     assert differences(committed(path), anew.replace("1 scaled run", "2 scaled runs")) != ()

@@ -681,6 +681,12 @@ SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
         PUBLISHED + PUBLISHED.splitlines()[1] + "\nclaims:",
         ["tiny.yaml:14:5: published.1: the published error_pct of learning naive stands twice"],
     ),
+    "claim that asks the same as another": (
+        "claims:",
+        "claims:\n  - {id: again, says: other words, where: elsewhere, kind: better, a: {learning: residual}, "
+        "b: {learning: naive}, metric: error_pct, allow_scaled: true}",
+        ["tiny.yaml:14:6: claims.1.id: claim 'residual-beats-naive' asks the same as 'again'; leave one of them out"],
+    ),
     "published value of no cell": (
         "claims:",
         PUBLISHED.replace("naive", "other") + "claims:",
