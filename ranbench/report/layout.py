@@ -217,11 +217,11 @@ def set_grid(rows: Sequence[ResultSet]) -> Grid:
 
 
 def beside_grid(rows: Sequence[BesideRow], unit: str) -> Grid:
-    """Lay out one metric of our cells beside those of other sets: one line per cell and set."""
+    """Lay out one metric of our cells beside those of other sets: one line per cell and set, whose name a page says."""
     head = f" ({'%' if unit == 'percent' else unit})"
     columns: list[tuple[Column, Callable[[BesideRow], Entry]]] = _axis_columns(rows)
     columns += [
-        (Column("beside"), lambda row: Entry(row.name)),
+        *([(Column("beside"), _name)] if len({row.name for row in rows}) > 1 else []),
         (Column(f"ours{head}", "right"), lambda row: _spread_entry(row.ours, unit)),
         (Column("n", "right"), lambda row: Entry(str(row.ours.n if row.ours else 0))),
         (Column(f"theirs{head}", "right"), lambda row: _spread_entry(row.theirs, unit)),
@@ -234,6 +234,10 @@ def beside_grid(rows: Sequence[BesideRow], unit: str) -> Grid:
         (Column("can the data tell"), lambda row: Entry(row.answer)),
     ]
     return _grid(columns, rows)
+
+
+def _name(row: BesideRow) -> Entry:
+    return Entry(row.name)
 
 
 def _bounded(row: BesideRow, unit: str) -> str:
@@ -372,7 +376,7 @@ def _short_count(value: float, digits: int | None) -> str:
 
 
 def cost_grid(rows: Sequence[CostRow]) -> Grid:
-    """Lay out sizes and measured times, each beside the machine it was measured on."""
+    """Lay out sizes and measured times, each beside its machine; where that is one, a page says it in words."""
     size, unit = _unit([row.macs for row in rows])
     columns: list[tuple[Column, Callable[[CostRow], Entry]]] = [
         *_axis_columns(rows),
@@ -383,16 +387,26 @@ def cost_grid(rows: Sequence[CostRow]) -> Grid:
         (Column("training (s)", "right"), lambda row: Entry(number(row.seconds, "seconds"))),
         (Column("images/s", "right"), lambda row: Entry(number(row.images_per_s, "images/s"))),
         (Column("peak memory (MiB)", "right"), lambda row: Entry(_mebibytes(row.peak_memory_bytes))),
-        (Column("device"), lambda row: _fact(row.environment, device)),
-        (Column("CPU"), lambda row: _fact(row.environment, lambda at: at.cpu)),
-        (Column("threads", "right"), lambda row: _fact(row.environment, lambda at: str(at.threads))),
-        (Column("torch"), lambda row: _fact(row.environment, lambda at: at.versions.get("torch", NONE))),
     ]
+    if len({cost_place(row.environment) for row in rows if row.environment}) > 1:
+        columns += [
+            (Column("device"), lambda row: _fact(row.environment, device)),
+            (Column("CPU"), lambda row: _fact(row.environment, lambda at: at.cpu)),
+            (Column("threads", "right"), lambda row: _fact(row.environment, lambda at: str(at.threads))),
+            (Column("torch"), lambda row: _fact(row.environment, lambda at: at.versions.get("torch", NONE))),
+        ]
     if len({row.environment.engine_path for row in rows if row.environment}) > 1:
         columns.append((Column("engine path"), lambda row: _fact(row.environment, lambda at: at.engine_path)))
     if any(row.fidelity != "full" for row in rows):
         columns.insert(len(rows[0].axes), (Column("fidelity"), lambda row: Entry(row.fidelity)))
     return _grid(columns, rows)
+
+
+def cost_place(row: EnvironmentRow) -> str:
+    """Name what times depend on: device, CPU, threads and torch."""
+    cpu = [] if row.device_name == row.cpu else [row.cpu]
+    threads = f"{row.threads} {'thread' if row.threads == 1 else 'threads'}"
+    return ", ".join([f"{row.device_name} ({row.device})", *cpu, threads, f"torch {row.versions.get('torch', NONE)}"])
 
 
 def environment_grid(rows: Sequence[EnvironmentRow]) -> Grid:
