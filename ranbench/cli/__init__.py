@@ -96,10 +96,17 @@ app.add_typer(db.app, name="db")
 _ClickError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 
+def _unread() -> int:
+    """Leave quietly when the reader of our output went away, for instance 'head'."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 0
+
+
 def main() -> None:
     """Run the command line and exit with the code of DESIGN.md's table."""
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()
     except RanbenchError as error:
         note(mask(str(error)))
         code = error.exit_code
@@ -109,9 +116,12 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         note("stopped at once")
         code = 130
-    except BrokenPipeError:  # the reader of our output went away, for instance 'head'
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+    except BrokenPipeError:
+        code = _unread()
+    except SystemExit as stop:  # Typer's own answer to a closed pipe is exit code 1, which would look like a bug
+        if not isinstance(stop.__context__, BrokenPipeError):
+            raise
+        code = _unread()
     except Exception:
         sys.stderr.write(mask(traceback.format_exc()))
         note("this is a bug; please report it with the lines above")

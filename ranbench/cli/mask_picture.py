@@ -18,16 +18,17 @@ RANGES = {
     "channel": "channel attention divides each position by its L2 norm over the channels, in [−1,\u00a01]",
     "spatial": "spatial attention is a sigmoid of each channel's map less its mean, over its deviation, in (0,\u00a01)",
 }
+_NONE = {"noise": "no noise"}  # what a run is called that has none of it, where others have
 
 
 def picture(found: Sequence[RunMasks], module: int, channel: int | None) -> Figure:
     """Draw one run's features and masks, or the masks of several side by side."""
-    title, names = headings([words(run) for run in found], [run.record.fingerprint for run in found])
-    smoke = ", smoke" if any(run.record.smoke for run in found) else ""
+    said = [{**words(run), "smoke": "smoke" if run.record.smoke else ""} for run in found]
+    title, names = headings(said, [run.record.fingerprint for run in found])
     return mask_grid(
         [Row(_beside(found, at), image.pixels) for at, image in enumerate(found[0].images)],
         _features(found[0], module) if len(found) == 1 else _side_by_side(found, names, module),
-        title=f"soft masks: {title}{smoke}" if title else f"soft masks{smoke}",
+        title=f"soft masks: {title}" if title else "soft masks",
         caption=_caption(found, module, channel),
     )
 
@@ -50,10 +51,10 @@ def headings(said: Sequence[Mapping[str, str]], fingerprints: Sequence[str]) -> 
     keys = dict.fromkeys(key for one in said for key in one)
     differing = [key for key in keys if len({one.get(key) for one in said}) > 1]
     common = [text for key, text in said[0].items() if text and key not in differing]
-    names = [", ".join(one[key] or f"no {key}" for key in differing if key in one) for one in said]
+    names = [", ".join(filter(None, (one[key] or _NONE.get(key) for key in differing if key in one))) for one in said]
     runs = [f"run {fingerprint[:8]}" for fingerprint in fingerprints]
     told = [
-        name if names.count(name) == 1 else ", ".join(filter(None, (name, run)))
+        name if name and names.count(name) == 1 else ", ".join(filter(None, (name, run)))
         for name, run in zip(names, runs, strict=True)
     ]
     return ", ".join(common), told

@@ -149,14 +149,18 @@ def _verify(
             suite = suite_in(store, name, *chosen, of_bundle=at.bundle is not None)
             made = _made(store, suite, others, compare=report.compare)
             found = differences(report, text_of(made, report.kind))
-        if suite.trains and not made.tables.states["done"] and not found:
-            note(f"{file}: holds no number of a run, so nothing was verified")
-            empty = True
+        hollow = suite.trains and not made.tables.states["done"] and not found
+        empty = empty or hollow
         answers.append({"file": str(file), "differences": [asdict(one) for one in found]})
-        if not json:
-            for one in found:
-                answer(f"{file}: {one}")
-            answer(f"{file}: {plural(len(found), 'difference')}" if found else f"{file}: comes out again")
+        nothing = f"{file}: holds no number of a run, so nothing was verified"
+        if json:
+            if hollow:
+                note(nothing)
+            continue
+        for one in found:
+            answer(f"{file}: {one}")
+        same = nothing if hollow else f"{file}: comes out again"
+        answer(f"{file}: {plural(len(found), 'difference')}" if found else same)
     if json:
         as_json(answers)
     if any(one["differences"] for one in answers):

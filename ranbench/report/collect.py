@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ranbench.records import Attempt, Environment, RunRecord, State
 from ranbench.spec import Fidelity, Protocol, RunSpec, canonical, differences, fidelity
@@ -24,8 +24,8 @@ class RunRow:
     """One run as a report shows it: ``cell`` counts the suite's cells from 1, ``environment`` the report's from 1.
 
     ``state`` is done, failed, interrupted, running or "not run". ``metrics`` are those of the counted attempt with what
-    was measured of its weights, finite ones only; ``superseded`` counts its earlier done attempts, ``failures`` the
-    earlier failed ones.
+    the suite asks to be measured of its weights, finite ones only; ``superseded`` counts its earlier done attempts,
+    ``failures`` the earlier failed ones.
     """
 
     cell: int
@@ -100,7 +100,7 @@ def collect(suite: Suite, records: Iterable[RunRecord]) -> Collected:
     planned = [(i, cell.run(suite.protocol, s)) for i, cell in enumerate(suite.cells, 1) for s in suite.seeds]
     used = tuple(found.pop(spec.fingerprint) for _, spec in planned if spec.fingerprint in found)
     kept = {record.fingerprint: record for record in used}
-    runs = tuple(_row(i, spec.seed, spec.fingerprint, kept.get(spec.fingerprint), numbers) for i, spec in planned)
+    runs = tuple(_row(i, spec, kept.get(spec.fingerprint), numbers, suite.probes) for i, spec in planned)
     rest = [(number, spec, record) for record in found.values() for number, spec in _placed(suite, record)]
     rest.sort(key=lambda item: (item[0], item[1].seed))
     extra: dict[int, tuple[int, ...]] = {}
@@ -153,7 +153,7 @@ def _other(suite: Suite, group: Sequence[tuple[int, RunSpec, RunRecord]], number
     protocol = group[0][1].protocol
     cells = {number: suite.cells[number - 1] for number, _, _ in group}
     least = min((cell_fidelity(suite, cell, protocol) for cell in cells.values()), key=_LEAST_FIRST.index)
-    runs = tuple(_row(number, spec.seed, spec.fingerprint, record, numbers) for number, spec, record in group)
+    runs = tuple(_row(number, spec, record, numbers, suite.probes) for number, spec, record in group)
     return OtherRuns(protocol, least, differences(protocol, suite.reference), runs)
 
 
@@ -161,15 +161,15 @@ def _most_faithful_first(other: OtherRuns) -> int:
     return -_LEAST_FIRST.index(other.fidelity)
 
 
-def _row(cell: int, seed: int, fingerprint: str, record: RunRecord | None, numbers: _Environments) -> RunRow:
+def _row(cell: int, spec: RunSpec, record: RunRecord | None, numbers: _Environments, probes: Sequence[str]) -> RunRow:
     attempt = (record.counted or record.latest) if record else None
     if record is None or attempt is None:
-        return RunRow(cell, seed, fingerprint, NOT_RUN)
+        return RunRow(cell, spec.seed, spec.fingerprint, NOT_RUN)
     earlier = [other for other in record.results if other.number < attempt.number]
     return RunRow(
         cell=cell,
-        seed=seed,
-        fingerprint=fingerprint,
+        seed=spec.seed,
+        fingerprint=spec.fingerprint,
         state=attempt.state.value,
         reason=attempt.reason.value if attempt.reason else None,
         error=without_folders(attempt.error) if attempt.error else None,
@@ -183,9 +183,11 @@ def _row(cell: int, seed: int, fingerprint: str, record: RunRecord | None, numbe
         resumed_inexactly=attempt.resumed_inexactly,
         code_id=attempt.code_id,
         environment=numbers.number(attempt.environment),
-        metrics=_finite(attempt) if attempt.state is State.DONE else {},
+        metrics=_finite(attempt, probes) if attempt.state is State.DONE else {},
     )
 
 
-def _finite(attempt: Attempt) -> dict[str, float]:
-    return {name: value for name, value in sorted(attempt.measured.items()) if math.isfinite(value)}
+def _finite(attempt: Attempt, probes: Sequence[str]) -> dict[str, float]:
+    """Return the finite values; what a suite does not ask for may be measured later, and must not change its report."""
+    asked = replace(attempt, probes=tuple(probe for probe in attempt.probes if probe.kind in probes))
+    return {name: value for name, value in sorted(asked.measured.items()) if math.isfinite(value)}

@@ -196,7 +196,7 @@ def test_a_run_of_a_factor_is_reported_under_its_commands(tiny_suite: Path) -> N
     reported = ranbench("report", "tiny.yaml", *chosen, "--seeds", "1", cwd=folder)
 
     assert (trained.returncode, reported.returncode) == (0, 0), trained.stderr + reported.stderr
-    page = (folder / "reports" / "tiny.md").read_text()
+    page = (folder / "reports" / "tiny.cifar-scaled-0.5.md").read_text()
     assert "ranbench run tiny.yaml --protocol cifar-scaled --factor 0.5 --seeds 1" in page
     assert "iterations 3 instead of 6" in page
 
@@ -374,3 +374,15 @@ def test_a_pipe_that_closes_early_is_no_error(done: Path) -> None:
 
     assert found.stdout == "[\n"
     assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize("command", ["runs --json", "schema", "list models", "--help"])
+def test_a_pipe_that_was_closed_before_anything_was_read_exits_with_0(done: Path, command: str) -> None:
+    read, write = os.pipe()
+    os.close(read)
+
+    with os.fdopen(write, "wb") as pipe:
+        words = [sys.executable, "-m", "ranbench", *command.split()]
+        found = subprocess.run(words, cwd=done, stdout=pipe, stderr=subprocess.PIPE, text=True, check=False)
+
+    assert (found.returncode, found.stderr) == (0, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,20 @@ def partly(suite: Suite, recorder: Recorder) -> Suite:
     recorder.done(third, 6.0)
     recorder.failed(runs_of(suite, learning="naive")[0], "the training loss became nan at iteration 12")
     return suite
+
+
+def test_what_a_suite_does_not_ask_for_changes_nothing_in_its_report(load: Load, recorder: Recorder) -> None:
+    suite = load(TEXT[: TEXT.index("probes:")])
+    spec = runs_of(suite, learning="residual")[0]
+    recorder.done(spec, 5.0)
+    before = tables(suite, recorder.records)
+    probe = Probe("responses", TWO_STAGES, "c" * 64, NOW, ENVIRONMENT)
+    (record,) = recorder.records
+    later = replace(record, attempts=(replace(record.attempts[0], probes=(probe,)),))
+
+    found = tables(suite, [later])
+
+    assert found.as_dict() == before.as_dict()
 
 
 def test_a_row_for_every_stage_averages_the_seeds_that_were_measured(partly: Suite, recorder: Recorder) -> None:
