@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ranbench.report.mask_plot import Column, Group, Row, mask_grid
+from ranbench.report.style import stamped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,12 +26,13 @@ def picture(found: Sequence[RunMasks], module: int, channel: int | None) -> Figu
     """Draw one run's features and masks, or the masks of several side by side."""
     said = [{**words(run), "smoke": "smoke" if run.record.smoke else ""} for run in found]
     title, names = headings(said, [run.record.fingerprint for run in found])
-    return mask_grid(
+    drawn = mask_grid(
         [Row(_beside(found, at), image.pixels) for at, image in enumerate(found[0].images)],
         _features(found[0], module) if len(found) == 1 else _side_by_side(found, names, module),
         title=f"soft masks: {title}" if title else "soft masks",
         caption=_caption(found, module, channel),
     )
+    return stamped(drawn, "SMOKE") if all(run.record.smoke for run in found) else drawn
 
 
 def shown(run: RunMasks, module: int) -> list[ModuleMasks]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Literal
 
-from ranbench.report.layout import MARKS
+from ranbench.report.layout import MARKS, confidence
 from ranbench.report.plots import Effect, forest
 from ranbench.report.shown import Made, Picture, parts
 from ranbench.report.values import Tables, VerdictRow
@@ -84,7 +84,16 @@ def _caption(rows: Sequence[VerdictRow], unit: str) -> tuple[str, str]:
     counts = all(row.kind == "complexity" for row in rows)
     in_words = f"{unit} of the paper's count" if counts else unit
     label = "ours − paper (% of the paper's count)" if counts else f"effect ({unit})"
-    return f"Effects of the claims, in {in_words}: {'; '.join(said)}.", label
+    levels = sorted({row.level for row in rows if row.level is not None}, reverse=True)
+    ends = " to ".join(dict.fromkeys(confidence(level) for level in (levels[0], levels[-1]))) if levels else ""
+    own = ", each as the table of verdicts says" if len(levels) > 1 else ""
+    shares = "; of claims over several places the upper bound at its share of the level" if _share(rows) else ""
+    at = f" Bounds and intervals stand at {ends}{own}{shares}." if levels else ""
+    return f"Effects of the claims, in {in_words}: {'; '.join(said)}.{at}", label
+
+
+def _share(rows: Sequence[VerdictRow]) -> bool:
+    return any(len(row.members) > 1 and row.level is not None for row in rows)
 
 
 def _kind(row: VerdictRow) -> Literal["better", "value"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -22,6 +23,7 @@ from ranbench.report.tables import RESULT
 from ranbench.report.values import CitedRow, CostRow, ResultRow, Tables
 
 _AXES = {"macs": "multiply-adds of one image", "parameters": "parameters"}
+_SIDES = re.compile(r"\b\d+x\d+\b")
 _MOST_NETS, _MOST_ROWS = 14, 3  # of a panel, of panels in a picture
 
 
@@ -54,6 +56,11 @@ def error_and_size(tables: Tables) -> tuple[Made, ...]:
         said += (
             " Diamonds are nets that are not run here, at the counts that the paper prints for them, or at exact ones "
             "where it prints none."
+        )
+    if any(_SIDES.search(row.name) for row in cited):
+        said += (
+            " A size of images in a name is that of its error; counts that the paper prints need not be of that size, "
+            "as the notes of the table of sizes say."
         )
     how = partial(
         points_at,

@@ -18,7 +18,7 @@ from ranbench.report.inlining import inlined
 from ranbench.report.pages import commands, page, page_name
 from ranbench.report.pictures import Series, pictures, remove_stale
 from ranbench.report.shown import Made
-from ranbench.report.style import pdf, png, svg
+from ranbench.report.style import pdf, png, stamped, svg
 from ranbench.report.tables import tables
 from ranbench.report.values import Tables
 from ranbench.suite import Suite
@@ -44,7 +44,8 @@ class Report:
     @cached_property
     def figures(self) -> dict[str, Figure]:
         """The drawn pictures by their file names: drawn once, and saved in every format."""
-        return {picture.file: make() for picture, make in self.pictures}
+        smoke = self.tables.fidelity == "smoke"
+        return {picture.file: stamped(make(), "SMOKE") if smoke else make() for picture, make in self.pictures}
 
     @cached_property
     def document(self) -> tuple[Block, ...]:

@@ -112,24 +112,32 @@ def _outcome(row: VerdictRow) -> Entry:
 
 def verdict_grid(rows: Sequence[VerdictRow]) -> Grid:
     """Lay out the verdicts at a glance."""
-    columns = (
-        Column(""),
-        Column("claim"),
-        Column("verdict"),
-        Column("effect (bounds)", "right"),
-        Column("n of planned", "right"),
-    )
-    lines = (
-        (
-            Entry(MARKS[row.outcome]),
-            Entry(row.says),
-            _outcome(row),
-            Entry(effect(row)),
-            Entry(_seeds_of(row)),
-        )
-        for row in rows
-    )
-    return Grid(columns, tuple(lines))
+    columns: list[tuple[Column, Callable[[VerdictRow], Entry]]] = [
+        (Column(""), lambda row: Entry(MARKS[row.outcome])),
+        (Column("claim"), lambda row: Entry(row.says)),
+        (Column("verdict"), _outcome),
+        (Column("effect (bounds)", "right"), lambda row: Entry(effect(row))),
+    ]
+    if any(row.level is not None for row in rows):
+        columns.append((Column("bounds at"), lambda row: Entry(_level(row))))
+    columns.append((Column("n of planned", "right"), lambda row: Entry(_seeds_of(row))))
+    return _grid(columns, rows)
+
+
+def _level(row: VerdictRow) -> str:
+    """Say at what level the bounds of a claim stand, and whether each is a bound by itself."""
+    if row.level is None:
+        return NONE
+    if row.kind == "value":
+        return f"{confidence(row.level)}, two-sided"
+    several = len(row.members)
+    upper = f", the upper {confidence(row.level / several)}" if several > 1 else ""
+    return f"{confidence(row.level)}{upper}, one-sided"
+
+
+def confidence(level: float) -> str:
+    """Write the confidence of a level: 0.0125 is ``98.75 %``."""
+    return f"{100 * (1 - level):.4g} %"
 
 
 def _seeds_of(row: VerdictRow) -> str:
@@ -161,12 +169,14 @@ def _effect(value: float | None, low: float | None, high: float | None, unit: st
     return f"{text} {_SHORT_UNITS.get(unit, unit)}"
 
 
-def result_grid(results: Results, prefix: str = "cell", marks: Mapping[int, Entry] | None = None) -> Grid:
+def result_grid(
+    results: Results, prefix: str = "cell", marks: Mapping[int, Entry] | None = None, *, source: str = "paper"
+) -> Grid:
     """Lay out a results table; n links to the rows of ``run_grid`` with the same ``prefix``.
 
     Columns that no row fills are left out: the paper's for a suite without published values, best-on-test for other
     metrics, wrong labels without noise, fidelity where all is full. ``marks``: the verdict on a cell's value, where a
-    claim is about it, with its mark.
+    claim is about it, with its mark. ``source``: what the values beside ours are called.
     """
     marks = marks or {}
     unit = METRICS[results.metric].unit
@@ -178,12 +188,12 @@ def result_grid(results: Results, prefix: str = "cell", marks: Mapping[int, Entr
     if scale:
         columns.append((Column("fidelity"), lambda row: Entry(row.fidelity)))
     if any(row.published is not None for row in rows):
-        columns.append((Column(f"paper{head}", "right"), lambda row: Entry(number(row.published, unit))))
+        columns.append((Column(f"{source}{head}", "right"), lambda row: Entry(number(row.published, unit))))
     columns.append((Column(f"{ours}{head}", "right"), lambda row: _rests(row, prefix, _ours(row, unit))))
     columns.append((Column("n", "right"), lambda row: _count(row, prefix)))
     columns.append((Column("sd", "right"), lambda row: Entry(number(row.ours.sd if row.ours else None, unit))))
     if any(row.published is not None for row in rows):
-        columns.append((Column("ours − paper", "right"), lambda row: _rests(row, prefix, _difference(row, unit))))
+        columns.append((Column(f"ours − {source}", "right"), lambda row: _rests(row, prefix, _difference(row, unit))))
     if any(row.cell in marks for row in rows):
         columns.append((Column("verdict"), lambda row: marks.get(row.cell, Entry(NONE))))
     if any(row.best_on_test for row in rows):
@@ -363,10 +373,11 @@ def _short_count(value: float, digits: int | None) -> str:
 
 def cost_grid(rows: Sequence[CostRow]) -> Grid:
     """Lay out sizes and measured times, each beside the machine it was measured on."""
+    size, unit = _unit([row.macs for row in rows])
     columns: list[tuple[Column, Callable[[CostRow], Entry]]] = [
         *_axis_columns(rows),
         (Column("parameters", "right"), lambda row: Entry(_integer(row.parameters))),
-        (Column("multiply-adds per image (M)", "right"), lambda row: Entry(_millions(row.macs))),
+        (Column(f"multiply-adds per image{unit}", "right"), lambda row: Entry(_in_units(row.macs, size))),
         (Column("multiply-adds of a run", "right"), lambda row: Entry(_scientific(row.train_macs))),
         (Column("runs", "right"), lambda row: Entry(str(row.runs))),
         (Column("training (s)", "right"), lambda row: Entry(number(row.seconds, "seconds"))),
@@ -483,8 +494,14 @@ def _integer(value: int | None) -> str:
     return "not counted" if value is None else f"{value:,}"
 
 
-def _millions(value: int | None) -> str:
-    return "not counted" if value is None else f"{value / 1e6:,.2f}"
+def _unit(counts: Sequence[int | None]) -> tuple[int, str]:
+    """Choose the unit of a column by its smallest count, which must not be rounded away."""
+    smallest = min((count for count in counts if count), default=10**6)
+    return next(((size, unit) for size, unit in ((10**6, " (M)"), (10**3, " (k)")) if smallest >= size / 10), (1, ""))
+
+
+def _in_units(value: int | None, size: int) -> str:
+    return "not counted" if value is None else f"{value / size:,.2f}" if size > 1 else f"{value:,}"
 
 
 def _mebibytes(value: float | None) -> str:

@@ -6,7 +6,7 @@ What is ours is filled, with its interval as a bar; what the paper prints is ope
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ranbench.report.point_names import LABEL, LETTER, SIZE, name_lines, name_nets
@@ -69,7 +69,7 @@ def lines_over(
                 _line(ax, one)
             name_lines(ax, panel.lines)
             ax.set_xlabel(axis)
-        figure.supylabel(label, fontsize=8.5, x=0.08 / WIDTH)
+        figure.supylabel(_with_scale(label, axes[: len(panels)]), fontsize=8.5, x=0.08 / WIDTH)
         _key(figure, [spot for one in _all_lines(panels) for spot in one.spots], joined=True)
         notes(figure, absent)
     return figure
@@ -102,7 +102,7 @@ def points_at(planes: Sequence[Sequence[Plane]], *, names: Sequence[str], label:
                 _plane(ax, plane, [y for other in row for y in _heights(other)])
             if rows > 1:
                 line_of_axes[0].set_title(safe(row[0].title, 60), fontweight="bold")
-        figure.supylabel(label, fontsize=8.5, x=0.08 / WIDTH)
+        figure.supylabel(_with_scale(label, axes.ravel()), fontsize=8.5, x=0.08 / WIDTH)
         nets = [net for row in planes for plane in row for net in plane.nets]
         ours = [spot for net in nets if not net.cited for _, spot in net.spots]
         _key(figure, ours, cited=any(net.cited for net in nets))
@@ -120,7 +120,7 @@ def _plane(ax: Axes, plane: Plane, heights: Sequence[float]) -> None:
     spots = [spot for net in plane.nets for _, spot in net.spots]
     _across_counts(ax, [x for spot in spots for x, _ in spot.points])
     _upwards(ax, heights)
-    ax.set_xlabel(plane.axis)
+    ax.set_xlabel(f"{plane.axis} (log scale)" if ax.get_xscale() == "log" else plane.axis)
     for net in plane.nets:
         for style, spot in net.spots:
             _spot(ax, spot, style, cited=net.cited)
@@ -188,6 +188,11 @@ def _upwards(ax: Axes, values: Sequence[float]) -> None:
         ax.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.grid(axis="y", color=PALE, linewidth=0.7)
+
+
+def _with_scale(label: str, axes: Iterable[Axes]) -> str:
+    """Say of an axis of errors, ``test error (%)``, that it is logarithmic, where those of all panels are."""
+    return label.replace("(%", "(%, log scale") if all(ax.get_yscale() == "log" for ax in axes) else label
 
 
 def _line(ax: Axes, one: Line) -> None:

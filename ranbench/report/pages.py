@@ -88,6 +88,7 @@ def content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare
         "built": built,
         "compare": compare,
         "source": _source(suite),
+        "beside": _beside(suite),
         "name": page_name(suite),
         "elsewhere": [_elsewhere(suite, section, compare=compare) for section in built.others],
         "datasets": built.datasets,
@@ -96,7 +97,11 @@ def content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare
         "marks": MARKS,
         "verdicts": verdict_grid(built.verdicts),
         "results": [
-            (METRICS[results.metric], results, result_grid(results, marks=_marks(suite, built, results.metric)))
+            (
+                METRICS[results.metric],
+                results,
+                result_grid(results, marks=_marks(suite, built, results.metric), source=_beside(suite)),
+            )
             for results in built.results
         ],
         "published": any(row.published is not None for results in built.results for row in results.rows),
@@ -251,6 +256,11 @@ def _source(suite: Suite) -> str:
         return ""
     places = [("table", suite.paper.table), ("figure", suite.paper.figure)]
     return ", ".join([f"arXiv {suite.paper.arxiv}", *(f"{kind} {n}" for kind, n in places if n is not None)])
+
+
+def _beside(suite: Suite) -> str:
+    """Name what the values beside ours are of: a suite without a paper states some of its own."""
+    return "paper" if suite.paper else "published"
 
 
 def commands(suite: Suite, built: Tables, *, compare: bool) -> tuple[str, ...]:

@@ -141,7 +141,7 @@ def _seeds(tables: Tables) -> tuple[Made, ...]:
     ]
     mean = ", with the mean" if any(row.ours and row.ours.n > 1 for row in rows) else ""
     interval = " and its 95 % interval" if any(row.ours and row.ours.half_interval for row in rows) else ""
-    paper = ", and the paper's value as a diamond" if any(row.published is not None for row in rows) else ""
+    paper = ", and the paper's value as an open mark" if any(row.published is not None for row in rows) else ""
     fidelity = fidelity_words(tables)
     caption = f"Test error of every seed{fidelity}{mean}{interval}{paper}."
     figures = parts(strips, _MOST_STRIPS)
@@ -166,7 +166,7 @@ def _responses(tables: Tables) -> tuple[Made, ...]:
     ]
     band = ": mean of the seeds, and the range from the lowest to the highest of them as a band"
     several = band if any(row.ours and row.ours.n > 1 for row in tables.responses) else ""
-    paper = " Diamonds are the paper's values, read off its plot." if any(one.published for one in traces) else ""
+    paper = " Open marks are the paper's values, read off its plot." if any(one.published for one in traces) else ""
     fidelity = fidelity_words(tables)
     caption = (
         f"Mean absolute response{fidelity}{several}. Left at the end of each stage, divided by that of stage 1, as in "

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_STYLES_IN_A_KEY = 3
 FEW, MANY = 12, 40  # rows of a forest that may stand wide apart, seeds of a cell that crowd its line
 
 
@@ -136,7 +137,7 @@ def learning_curves(panels: Sequence[Panel], *, label: str, zero: float) -> Figu
 
 
 def seeds_strip(rows: Sequence[Strip], *, label: str, limits: tuple[float, float] | None = None) -> Figure:
-    """Draw one line a cell: a dot per seed, the mean with its 95 % interval, and a diamond for the paper's value.
+    """Draw one line a cell: a dot per seed, the mean with its 95 % interval, and an open mark for the paper's value.
 
     ``limits``: lowest and highest value of all parts, where these rows are a part.
     """
@@ -293,7 +294,12 @@ def _rows(ax: Axes, labels: Sequence[str]) -> None:
 
 def _strip(ax: Axes, place: int, row: Strip) -> None:
     if row.published is not None:
-        ax.plot([row.published], [place], "D", markersize=6.5, markerfacecolor="white", markeredgecolor=INK, zorder=2)
+        edge: dict[str, Any] = {
+            "markerfacecolor": "white",
+            "markeredgecolor": colour(row.style),
+            "markeredgewidth": 1.3,
+        }
+        ax.plot([row.published], [place], marker(row.style), markersize=7, zorder=2, **edge)
     if not row.values:
         _absent(ax, place, row.absent or "")
         return
@@ -309,21 +315,34 @@ def _strip(ax: Axes, place: int, row: Strip) -> None:
 
 
 def _key(ax: Axes, rows: Sequence[Strip]) -> None:
-    """Say above the axes what the marks mean that are there."""
+    """Say above the axes what the marks mean that are there, in the colours of the first cells."""
+    from matplotlib.legend_handler import HandlerTuple
     from matplotlib.lines import Line2D
 
     plain: dict[str, Any] = {"linestyle": "none", "color": GREY}
-    handles = [Line2D([], [], marker="o", markersize=4, markeredgewidth=0, label="one seed", **plain)]
+    styles = list(dict.fromkeys(row.style for row in rows))[:_STYLES_IN_A_KEY]
+
+    def marks(**look: Any) -> tuple[Line2D, ...]:
+        return tuple(
+            Line2D([], [], linestyle="none", color=colour(style), marker=marker(style), **look) for style in styles
+        )
+
+    handles: list[Any] = [marks(markersize=4, markeredgewidth=0)]
+    words = ["one seed"]
     if any(row.mean is not None for row in rows):
         bar: dict[str, Any] = {"marker": "|", "markersize": 9, "markeredgewidth": 1.8, "markeredgecolor": INK}
-        handles.append(Line2D([], [], **plain, **bar, label="mean"))
+        handles.append(Line2D([], [], **plain, **bar))
+        words.append("mean")
     if any(row.half_interval is not None for row in rows):
-        handles.append(Line2D([], [], color=INK, linewidth=1.1, label="95 % interval of the mean"))
+        handles.append(Line2D([], [], color=INK, linewidth=1.1))
+        words.append("95 % interval of the mean")
     if any(row.published is not None for row in rows):
-        diamond: dict[str, Any] = {"marker": "D", "markerfacecolor": "white", "markeredgecolor": INK}
-        handles.append(Line2D([], [], **plain, **diamond, markersize=6, label="the paper"))
+        handles.append(marks(markersize=6, markerfacecolor="white", markeredgewidth=1.3))
+        words.append("the paper")
     ax.legend(
         handles=handles,
+        labels=words,
+        handler_map={tuple: HandlerTuple(ndivide=None, pad=0.3)},
         loc="lower right",
         bbox_to_anchor=(1.0, 1.0),
         ncols=len(handles),

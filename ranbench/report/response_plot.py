@@ -106,7 +106,8 @@ def _relative(ax: Axes, trace: Trace) -> None:
     )
     if trace.published:
         edge = {"markerfacecolor": "white", "markeredgecolor": _style(trace)["color"], "markeredgewidth": 1.4}
-        ax.plot(*zip(*trace.published, strict=True), "D", markersize=6.5, zorder=1.5, clip_on=False, **edge)
+        look: dict[str, Any] = {"markersize": 6.5, "zorder": 1.5, "clip_on": False}
+        ax.plot(*zip(*trace.published, strict=True), marker(trace.style), **look, **edge)
 
 
 def _absolute(ax: Axes, trace: Trace) -> None:
@@ -152,7 +153,7 @@ def _names(ax: Axes, traces: Sequence[Trace]) -> None:
 
 
 def _key(ax: Axes, traces: Sequence[Trace]) -> None:
-    """Say what diamonds mean, where there are any."""
+    """Say what open marks mean, where there are any."""
     if any(trace.published for trace in traces):
-        ax.plot([], [], "D", markerfacecolor="white", markeredgecolor=INK, markersize=6, label="the paper (read off)")
+        ax.plot([], [], "o", markerfacecolor="white", markeredgecolor=INK, markersize=6, label="the paper (read off)")
         ax.legend(loc="upper right", frameon=False, fontsize=8, handletextpad=0.4, borderaxespad=0.2)

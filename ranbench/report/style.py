@@ -136,6 +136,15 @@ def safe(text: str, limit: int) -> str:
     return "".join(known).replace("$", r"\$")
 
 
+def stamped(figure: Figure, word: str) -> Figure:
+    """Write a word large over a picture, through which all can be read."""
+    width, height = figure.get_size_inches()
+    size = min(0.2 * width, 0.6 * height) * 72
+    look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": size, "fontweight": "bold"}
+    figure.text(0.5, 0.5, word, color=GREY, alpha=0.22, zorder=10, **look)
+    return figure
+
+
 def notes(figure: Figure, lines: Sequence[str]) -> None:
     """Write lines at the lower edge, in grey: what is missing. They take ``NOTE`` inches each."""
     for row, words in enumerate(reversed(lines)):

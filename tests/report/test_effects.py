@@ -140,3 +140,16 @@ def test_parts_of_an_earlier_report_go(suffix: str, load: Load, recorder: Record
 
     left = {name for name in names if (folder / f"{name}{suffix}").exists()}
     assert left == {"seeds", "own-2", "seedsman"}
+
+
+def test_the_caption_says_at_which_levels_bounds_stand(load: Load, recorder: Recorder) -> None:
+    suite = load(SUITE + KINDS)
+    finish(suite, recorder, "residual", 5.0)
+    finish(suite, recorder, "naive", 9.0)
+    built = tables(suite, recorder.records)
+
+    levels = {row.id: row.level for row in built.verdicts if row.unit == "percentage points"}
+    points, _ = effects(built)
+
+    shares = sorted({f"{100 * (1 - level):.4g} %" for level in levels.values() if level})
+    assert all(share in points[0].caption for share in (shares[0], shares[-1]))

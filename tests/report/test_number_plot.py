@@ -106,8 +106,12 @@ def test_a_net_is_named_once_at_one_count_and_shapes_have_a_key() -> None:
         *("ours: mean, with its 95 % interval", "the paper", "the paper, a net that is not run here"),
         *("residual", "naive"),
     ]
-    assert [ax.get_xlabel() for ax in figure.axes] == ["multiply-adds", "parameters"]
-    assert figure.axes[0].get_xscale() == "log"
+    scales = [ax.get_xscale() for ax in figure.axes]
+    assert scales[0] == "log"
+    assert [ax.get_xlabel() for ax in figure.axes] == [
+        f"{name} (log scale)" if scale == "log" else name
+        for name, scale in zip(("multiply-adds", "parameters"), scales, strict=True)
+    ]
 
 
 def test_names_lie_inside_the_panel_and_apart() -> None:
@@ -142,3 +146,15 @@ def test_any_name_draws_as_one_line_of_text_and_never_as_markup() -> None:
 )
 def test_counts_are_short(value: float, text: str) -> None:
     assert short_count(value) == text
+
+
+@pytest.mark.parametrize(("highest", "words"), [(30.0, "test error (%, log scale)"), (6.0, "test error (%)")])
+def test_a_logarithmic_axis_of_errors_says_so(highest: float, words: str) -> None:
+    figure = points_at(
+        [[Plane("", "parameters", (Net("a", ((0, Spot(1e6, 5.0)), (0, Spot(2e6, highest)))),))]],
+        names=("",),
+        label="test error (%)",
+        absent=(),
+    )
+
+    assert figure.get_supylabel() == words

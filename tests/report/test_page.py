@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ranbench.report import report, tables
+from ranbench.report import Report, report, tables
 from ranbench.suite import Suite
 
 from .conftest import CLAIM, ENVIRONMENT, SUITE, Load, Recorder, runs_of
@@ -98,7 +98,12 @@ def test_verdicts_stand_at_a_glance_and_in_a_sentence(load: Load, recorder: Reco
     page = report(suite, recorder.records, {}, out=tmp_path / "out").read_text(encoding="utf-8")
 
     (line,) = [line for line in page.splitlines() if line.startswith("| ✓ |")]
-    assert line.split(" | ")[2:] == ["reproduced", "+4.00 (+3.83 to +4.17) points", "3 of 3, 3 of 3 |"]
+    assert line.split(" | ")[2:] == [
+        "reproduced",
+        "+4.00 (+3.83 to +4.17) points",
+        "95 %, one-sided",
+        "3 of 3, 3 of 3 |",
+    ]
     assert "- **✓ `helps`**: Reproduced" in page
     assert "(small/claims.png)" in page
 
@@ -156,7 +161,10 @@ def test_a_claim_over_a_matrix_lists_its_comparisons_and_what_stands_beside(
     page = report(suite, recorder.records, {}, out=tmp_path / "out").read_text(encoding="utf-8")
 
     told = page.split("## Verdicts")[1].split("\n## ")[0]
-    assert "| reproduced | +4.00 (+3.74 to +4.32) points | 3 of 3, in each of 4 cells |" in told
+    assert (
+        "| reproduced | +4.00 (+3.74 to +4.32) points | 98.33 %, the upper 99.17 %, one-sided | 3 of 3, in each of 4 cells |"
+        in told
+    )
     assert "\n  - ✓ attention-92: reproduced, +4.00 (+3.74 to +4.32) points; the 360 test images alone, " in told
     assert "| reproduced | 0.56 (0.54 to 0.58) times | 3 of 3, 3 of 3 |" in told
     assert (
@@ -213,3 +221,42 @@ def test_a_page_of_another_protocol_takes_the_place_of_none(load: Load, recorder
     assert (tmp_path / "small.smoke" / "seeds.png").is_file()
     assert "- **Other runs:** 1 full run (1 done) of another protocol, 40 iterations" in page
     assert "`ranbench report small.yaml --protocol short --compare`" in page
+
+
+def test_full_runs_of_another_protocol_are_said_to_be_judged_on_their_own_page(
+    load: Load, recorder: Recorder, tmp_path: Path
+) -> None:
+    other, suite = load(), load(protocol="smoke")
+    recorder.done(runs_of(other)[0], 5.0)
+
+    page = report(suite, recorder.records, recorder.series, out=tmp_path / "out").read_text(encoding="utf-8")
+
+    apart = page.split("## Other runs, full: ")[1]
+    assert "on this page they stand beside none of the paper's numbers and get no verdict; a page under their" in apart
+
+
+def test_a_suite_without_a_paper_speaks_of_what_was_published(load: Load, tmp_path: Path) -> None:
+    head, rest = SUITE.split("paper:")
+    text = head + rest.split("\n", 1)[1].split("deviations:")[0]
+
+    page = report(load(text), [], {}, out=tmp_path / "out").read_text(encoding="utf-8")
+
+    assert "| published (%) |" in page
+    assert "| ours − published |" in page
+    assert "Published is one number a cell, without a spread." in page
+    assert "## Deviations\n\n\nNone is declared." in page or "## Deviations\n\nNone is declared." in page
+    assert "the paper" not in page.lower()
+
+
+def test_pictures_of_smoke_runs_say_so_large(load: Load, recorder: Recorder) -> None:
+    suite = load(protocol="smoke")
+    recorder.done(runs_of(suite)[0], 91.0)
+    full = load()
+    recorder.done(runs_of(full)[0], 5.0)
+
+    def words(suite: Suite) -> list[list[str]]:
+        made = Report(suite, tables(suite, recorder.records), recorder.series, compare=True)
+        return [[text.get_text() for text in figure.texts] for figure in made.figures.values()]
+
+    assert words(suite) and all("SMOKE" in some for some in words(suite))
+    assert words(full) and not any("SMOKE" in some for some in words(full))

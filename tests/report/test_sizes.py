@@ -9,6 +9,7 @@ import pytest
 from ranbench.counts import Counts
 from ranbench.report import report, tables
 from ranbench.report.effects import effects
+from ranbench.report.error_and_size import error_and_size
 from ranbench.report.layout import size_grid
 from ranbench.report.sizes import STORED
 from ranbench.report.values import CitedRow, Size
@@ -210,6 +211,25 @@ def test_runs_of_the_same_cells_do_not_enter_a_suite_that_trains_nothing(load: L
     built = tables(counting, recorder.records)
 
     assert (built.runs, built.others, len(built.sizes)) == ((), (), 1)
+
+
+@pytest.mark.parametrize(("name", "said"), [("ResNet-200 (320x320)", True), ("ResNet-200", False)])
+def test_the_caption_says_that_a_size_in_a_name_need_not_be_that_of_the_count(
+    name: str, said: bool, load: Load
+) -> None:
+    cited = f"""\
+cited:
+  - {{name: {name}, metric: error_pct, value: 21.3, unit: percent, where: table 7}}
+  - {{name: {name}, metric: macs, value: 6.0e+9, unit: multiply-adds, where: table 7}}
+  - {{name: other, metric: error_pct, value: 20.3, unit: percent, where: table 7}}
+  - {{name: other, metric: macs, value: 9.0e+9, unit: multiply-adds, where: table 7}}
+"""
+    deviations = "deviations:\n  - {id: heads, text: ten classes}\n"
+    suite = load(COUNTED.split("published:", maxsplit=1)[0] + cited + deviations)
+
+    ((picture, _),) = error_and_size(tables(suite, []))
+
+    assert ("A size of images in a name is that of its error" in picture.caption) is said
 
 
 def test_a_cited_net_has_the_count_of_the_images_that_its_cell_takes(load: Load) -> None:

@@ -12,7 +12,7 @@ from ranbench.errors import SpecError
 from ranbench.records import Reason, State
 from ranbench.report import tables
 from ranbench.report.layout import cost_grid
-from ranbench.report.values import ResultRow
+from ranbench.report.values import CostRow, ResultRow
 from ranbench.statistics import summarise
 from ranbench.suite import Suite
 
@@ -214,3 +214,25 @@ def test_axes_that_some_nets_lack_make_no_column(load: Load) -> None:
         "attention-92, noise 0",
         "attention-92, noise 0.3",
     ]
+
+
+@pytest.mark.parametrize(
+    ("counts", "heading", "shown"),
+    [
+        ((64, 52_000), "multiply-adds per image", ["64", "52,000"]),
+        ((640, 52_000), "multiply-adds per image (k)", ["0.64", "52.00"]),
+        ((152_000_000, None), "multiply-adds per image (M)", ["152.00", "not counted"]),
+    ],
+)
+def test_multiply_adds_have_a_unit_that_suits_the_smallest_net(
+    counts: tuple[int | None, ...], heading: str, shown: list[str], load: Load
+) -> None:
+    costs: list[CostRow] = [
+        replace(row, macs=macs) for row, macs in zip(tables(load(), []).costs, counts, strict=False)
+    ]
+
+    grid = cost_grid(costs)
+
+    place = next(i for i, column in enumerate(grid.columns) if column.heading.startswith("multiply-adds per image"))
+    assert grid.columns[place].heading == heading
+    assert [row[place].text for row in grid.rows] == shown

@@ -191,6 +191,38 @@ def test_a_column_sorts_up_down_and_back(page: Page, mixed: Suite, recorder: Rec
     assert column(page, "every-run", 3) == before
 
 
+def test_numbers_in_names_are_sorted_as_numbers_and_names_of_runs_as_names(
+    page: Page, load: Load, recorder: Recorder, tmp_path: Path
+) -> None:
+    page.open(html(load(SUITE.replace("attention-92", "attention-164")), recorder, tmp_path))
+    button = "document.querySelectorAll('#table-every-run thead button')[{}]"
+
+    page.run(f"{button.format(0)}.click(); {button.format(0)}.click()")
+    cells = column(page, "every-run", 0)
+    runs = len(page.run("[...document.querySelectorAll('#table-every-run thead th')].map(h => h.textContent)")) - 1
+    page.run(f"{button.format(runs)}.click()")
+
+    assert [cells[0].split(",")[0], cells[-1].split(",")[0]] == ["attention-164", "attention-56"]
+    assert column(page, "every-run", runs) == sorted(column(page, "every-run", runs), key=natural)
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+
+
+def test_the_button_of_the_look_stays_on_one_line_on_a_phone(
+    page: Page, load: Load, recorder: Recorder, tmp_path: Path
+) -> None:
+    page.look(width=400, dark=False)
+    page.open(html(load(SUITE.replace("A small suite", "A suite with a title of many words " * 4)), recorder, tmp_path))
+
+    height, line = page.run(
+        "(b => [b.clientHeight, parseFloat(getComputedStyle(b).fontSize)])(document.getElementById('theme'))"
+    )
+
+    assert height < 2.5 * line
+
+
 def test_the_keyboard_reaches_all_in_order_and_the_look_changes(
     page: Page, mixed: Suite, recorder: Recorder, tmp_path: Path
 ) -> None:
@@ -201,11 +233,11 @@ def test_the_keyboard_reaches_all_in_order_and_the_look_changes(
     for _ in range(4):
         page.press("Tab", 9)
         focused.append(page.run("document.activeElement.textContent"))
-        if focused[-1] == "Dark look":
+        if focused[-1] == "Dark":
             assert page.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
             page.press("Enter", 13, "\r")
 
-    assert focused == ["Skip to the report", "Dark look", "Results: test error", "Every run"]
+    assert focused == ["Skip to the report", "Dark", "Results: test error", "Every run"]
     assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(20, 24, 29)"
 
 

@@ -5,7 +5,7 @@
   const button = document.getElementById("theme");
   const system = matchMedia("(prefers-color-scheme: dark)");
   const dark = () => (document.documentElement.dataset.theme || (system.matches ? "dark" : "light")) === "dark";
-  const label = () => { button.textContent = dark() ? "Light look" : "Dark look"; };
+  const label = () => { button.textContent = dark() ? "Light" : "Dark"; };
   button.addEventListener("click", () => {
     document.documentElement.dataset.theme = dark() ? "light" : "dark";
     label();
@@ -25,17 +25,21 @@
     const unit = { G: 1e9, M: 1e6 }[found[3]] || 1;
     return Number(found[1]) * 10 ** Number(exponent) * unit;
   };
-  const text = (row, index) => {
+  // Columns on the right hold numbers with words behind them, others words; a name of a run or of code is never a number.
+  const whole = /^[+−-]?\d[\d,]*(\.\d+)?$/;
+  const key = (row, index) => {
     const cell = row.cells[index].cloneNode(true);
     cell.querySelectorAll("sup").forEach((note) => note.remove());
-    return cell.textContent.trim();
+    const text = cell.textContent.trim();
+    const counts = !cell.querySelector("code") && (cell.classList.contains("right") || whole.test(text));
+    return { text, number: counts ? number(text) : NaN };
   };
   const compare = (a, b, sign) => {
-    const missing = (a === "–") - (b === "–");
+    const missing = (a.text === "–") - (b.text === "–");
     if (missing) return missing;
-    const [x, y] = [number(a), number(b)];
+    const [x, y] = [a.number, b.number];
     if (Number.isNaN(x) !== Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y);
-    return sign * (Number.isNaN(x) ? a.localeCompare(b, "en") : x - y);
+    return sign * (Number.isNaN(x) ? a.text.localeCompare(b.text, "en", { numeric: true }) : x - y);
   };
   for (const table of document.querySelectorAll("table")) {
     const body = table.tBodies[0];
@@ -52,7 +56,7 @@
         const order = next === undefined ? "ascending" : next;
         heads.forEach((other) => other.removeAttribute("aria-sort"));
         if (order) head.setAttribute("aria-sort", order);
-        const keyed = original.map((row) => [text(row, index), row]);
+        const keyed = original.map((row) => [key(row, index), row]);
         if (order) keyed.sort((a, b) => compare(a[0], b[0], order === "ascending" ? 1 : -1));
         body.append(...keyed.map((pair) => pair[1]));
       });
