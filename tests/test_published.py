@@ -1,0 +1,44 @@
+"""Results that are published here: every bundle holds, and every page comes out of its bundle again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ranbench.store import Store
+
+ROOT = Path(__file__).resolve().parent.parent
+PUBLISHED = {"quickstart": None, "figure4-digits": "figure4-digits.md", "figure4-smoke": "figure4.smoke.md"}
+
+
+def test_every_bundle_that_is_published_is_known_here_and_holds() -> None:
+    files = {file.stem: file for file in (ROOT / "results").glob("*.zip")}
+
+    assert files.keys() == PUBLISHED.keys()
+    for file in files.values():
+        with Store.of_bundle(file) as store:
+            assert {record.state for record in store.runs()} == {"done"}
+
+
+def test_every_page_that_is_published_has_a_bundle() -> None:
+    pages = {file.name for file in (ROOT / "reports").glob("*.md")}
+
+    assert pages == set(PUBLISHED.values()) - {None}
+
+
+@pytest.mark.parametrize(("bundle", "page"), [(bundle, page) for bundle, page in PUBLISHED.items() if page])
+def test_a_published_page_comes_out_of_its_bundle_again(bundle: str, page: str, tmp_path: Path) -> None:
+    words = ("report", "--verify", str(ROOT / "reports" / page), "--db", str(ROOT / "results" / f"{bundle}.zip"))
+
+    found = subprocess.run(
+        [sys.executable, "-P", "-m", "ranbench", *words, "--json"],
+        cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert [entry["differences"] for entry in json.loads(found.stdout)] == [[]], found.stderr
+    assert found.returncode == 0
