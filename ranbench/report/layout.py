@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -35,6 +36,7 @@ _DIGITS = {
     "1": 4,
     "ratio": 3,
 }
+_MINUS = re.compile(r"(?<![\w.)\]-])-(?=\d)")
 _T = TypeVar("_T")
 _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
@@ -75,6 +77,11 @@ def one_line(value: str) -> str:
     return " ".join("".join(ch if ch.isprintable() else " " for ch in value).split())
 
 
+def typeset(sentence: str) -> str:
+    """Write the minus signs of a sentence as tables do; hyphens in names stay."""
+    return _MINUS.sub("−", sentence)
+
+
 def letter(index: int) -> str:
     """Count a, b, ..., z, aa, ab, ..."""
     rest, last = divmod(index, 26)
@@ -110,11 +117,13 @@ def _outcome(row: VerdictRow) -> Entry:
     return Entry(f"{row.outcome} ({aside})" if aside else row.outcome, notes=(late.words,) if late else ())
 
 
-def verdict_grid(rows: Sequence[VerdictRow]) -> Grid:
-    """Lay out the verdicts at a glance."""
+def verdict_grid(rows: Sequence[VerdictRow], at_least: Collection[str] = ()) -> Grid:
+    """Lay out the verdicts at a glance; ``at_least``: the claims of a ratio that must not be lower than their bound."""
     columns: list[tuple[Column, Callable[[VerdictRow], Entry]]] = [
         (Column(""), lambda row: Entry(MARKS[row.outcome])),
+        (Column("id"), lambda row: Entry(row.id, code=True)),
         (Column("claim"), lambda row: Entry(row.says)),
+        (Column("claimed", "right"), lambda row: Entry(_claimed(row, at_least))),
         (Column("verdict"), _outcome),
         (Column("effect (bounds)", "right"), lambda row: Entry(effect(row))),
     ]
@@ -122,6 +131,16 @@ def verdict_grid(rows: Sequence[VerdictRow]) -> Grid:
         columns.append((Column("bounds at"), lambda row: Entry(_level(row))))
     columns.append((Column("n of planned", "right"), lambda row: Entry(_seeds_of(row))))
     return _grid(columns, rows)
+
+
+def _claimed(row: VerdictRow, at_least: Collection[str]) -> str:
+    """Write what an effect is held against: the least that counts, a margin, a bound or a tolerance."""
+    if row.kind == "complexity":
+        return f"± {row.threshold:g} %"
+    unit = _SHORT_UNITS.get(row.unit, row.unit)
+    least = "≥" if row.id in at_least else "≤"
+    sign = {"value": "±", "ratio": least}.get(row.kind, ">")
+    return f"{sign} {row.threshold:g} {unit}"
 
 
 def _level(row: VerdictRow) -> str:
@@ -319,7 +338,7 @@ def run_grid(tables: Tables, runs: Sequence[RunRow], metrics: Sequence[str], pre
     columns += [(_metric_column(metric), partial(_raw, metric)) for metric in metrics]
     columns.append((Column("attempt", "right"), lambda run: Entry(str(run.attempt) if run.attempt else NONE)))
     columns.append((Column("code"), lambda run: _code(run.code_id, 8)))
-    columns.append((Column("machine", "right"), lambda run: _machine(run.environment)))
+    columns.append((Column("environment", "right"), lambda run: _machine(run.environment)))
     columns.append((Column("run"), lambda run: Entry(run.fingerprint[:12], code=True)))
     return _grid(columns, runs)
 
@@ -412,7 +431,7 @@ def cost_place(row: EnvironmentRow) -> str:
 def environment_grid(rows: Sequence[EnvironmentRow]) -> Grid:
     """Lay out the distinct environments."""
     columns: list[tuple[Column, Callable[[EnvironmentRow], Entry]]] = [
-        (Column("machine", "right"), lambda row: Entry(str(row.number), anchor=f"machine-{row.number}")),
+        (Column("environment", "right"), lambda row: Entry(str(row.number), anchor=f"environment-{row.number}")),
         (Column("device"), lambda row: Entry(device(row))),
         (Column("CPU"), lambda row: Entry(row.cpu)),
         (Column("cores", "right"), lambda row: Entry(str(row.cores))),
@@ -497,7 +516,7 @@ def _code(text: str | None, length: int) -> Entry:
 
 
 def _machine(environment: int | None) -> Entry:
-    return Entry(str(environment), link=f"machine-{environment}") if environment else Entry(NONE)
+    return Entry(str(environment), link=f"environment-{environment}") if environment else Entry(NONE)
 
 
 def _fact(row: EnvironmentRow | None, of: Callable[[EnvironmentRow], str]) -> Entry:
