@@ -95,10 +95,11 @@ def _caption(rows: Sequence[VerdictRow], unit: str) -> tuple[str, str]:
 def _direction(rows: Sequence[VerdictRow]) -> str:
     """Say what lies to the right, where it is one thing for all claims of a plot, or by its marks."""
     values = any(row.kind == "value" for row in rows)
-    compared = any(row.kind in {"better", "trend"} for row in rows)
-    if values and compared:
-        return ": dots better →, squares ours higher →"
-    return ", ours higher →" if values else ", better →" if compared else ""
+    trends = any(row.kind == "trend" for row in rows)
+    dots = "as claimed →" if trends else "better →" if any(row.kind == "better" for row in rows) else ""
+    if values and dots:
+        return f": dots {dots}, squares ours higher →"
+    return ", ours higher →" if values else f", {dots}" if dots else ""
 
 
 def _share(rows: Sequence[VerdictRow]) -> bool:

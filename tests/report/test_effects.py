@@ -125,7 +125,7 @@ def test_the_axis_says_what_lies_to_the_right(load: Load, recorder: Recorder) ->
     points, times = judged(suite, recorder)
 
     labels = [one[1]().axes[0].get_xlabel() for one in (points, times)]
-    assert labels == ["effect (percentage points): dots better →, squares ours higher →", "effect (times)"]
+    assert labels == ["effect (percentage points): dots as claimed →, squares ours higher →", "effect (times)"]
 
 
 def test_comparisons_are_smaller_than_their_claim() -> None:
