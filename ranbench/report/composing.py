@@ -194,5 +194,6 @@ def _numbered(taken: dict[str, int], title: str) -> str:
 
 
 def _slug(title: str) -> str:
-    ascii_ = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
+    short = title if len(title) <= _LONGEST_NAME else title.partition(":")[0]
+    ascii_ = unicodedata.normalize("NFKD", short).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", ascii_)[:_LONGEST_NAME].strip("-") or "part"

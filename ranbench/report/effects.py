@@ -83,13 +83,23 @@ def _caption(rows: Sequence[VerdictRow], unit: str) -> tuple[str, str]:
         said.append("beneath a claim that must hold in several places stand, smaller, its single comparisons")
     counts = all(row.kind == "complexity" for row in rows)
     in_words = f"{unit} of the paper's count" if counts else unit
-    label = "ours − paper (% of the paper's count)" if counts else f"effect ({unit})"
+    label = "ours − paper (% of the paper's count), ours larger →" if counts else f"effect ({unit}){_direction(rows)}"
     levels = sorted({row.level for row in rows if row.level is not None}, reverse=True)
     ends = " to ".join(dict.fromkeys(confidence(level) for level in (levels[0], levels[-1]))) if levels else ""
     own = ", each as the table of verdicts says" if len(levels) > 1 else ""
     shares = "; of claims over several places the upper bound at its share of the level" if _share(rows) else ""
     at = f" Bounds and intervals stand at {ends}{own}{shares}." if levels else ""
     return f"Effects of the claims, in {in_words}: {'; '.join(said)}.{at}", label
+
+
+def _direction(rows: Sequence[VerdictRow]) -> str:
+    """Say what lies to the right, where it is one thing for all claims of a plot, or by its marks."""
+    values = any(row.kind == "value" for row in rows)
+    trends = any(row.kind == "trend" for row in rows)
+    dots = "as claimed →" if trends else "better →" if any(row.kind == "better" for row in rows) else ""
+    if values and dots:
+        return f": dots {dots}, squares ours higher →"
+    return ", ours higher →" if values else f", {dots}" if dots else ""
 
 
 def _share(rows: Sequence[VerdictRow]) -> bool:

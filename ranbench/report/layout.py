@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -35,6 +36,7 @@ _DIGITS = {
     "1": 4,
     "ratio": 3,
 }
+_MINUS = re.compile(r"(?<![\w.)\]-])-(?=\d)")
 _T = TypeVar("_T")
 _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
@@ -75,6 +77,11 @@ def one_line(value: str) -> str:
     return " ".join("".join(ch if ch.isprintable() else " " for ch in value).split())
 
 
+def typeset(sentence: str) -> str:
+    """Write the minus signs of a sentence as tables do; hyphens in names stay."""
+    return _MINUS.sub("−", sentence)
+
+
 def letter(index: int) -> str:
     """Count a, b, ..., z, aa, ab, ..."""
     rest, last = divmod(index, 26)
@@ -110,11 +117,13 @@ def _outcome(row: VerdictRow) -> Entry:
     return Entry(f"{row.outcome} ({aside})" if aside else row.outcome, notes=(late.words,) if late else ())
 
 
-def verdict_grid(rows: Sequence[VerdictRow]) -> Grid:
-    """Lay out the verdicts at a glance."""
+def verdict_grid(rows: Sequence[VerdictRow], at_least: Collection[str] = ()) -> Grid:
+    """Lay out the verdicts at a glance; ``at_least``: the claims of a ratio that must not be lower than their bound."""
     columns: list[tuple[Column, Callable[[VerdictRow], Entry]]] = [
         (Column(""), lambda row: Entry(MARKS[row.outcome])),
+        (Column("id"), lambda row: Entry(row.id, code=True)),
         (Column("claim"), lambda row: Entry(row.says)),
+        (Column("claimed", "right"), lambda row: Entry(_claimed(row, at_least))),
         (Column("verdict"), _outcome),
         (Column("effect (bounds)", "right"), lambda row: Entry(effect(row))),
     ]
@@ -122,6 +131,16 @@ def verdict_grid(rows: Sequence[VerdictRow]) -> Grid:
         columns.append((Column("bounds at"), lambda row: Entry(_level(row))))
     columns.append((Column("n of planned", "right"), lambda row: Entry(_seeds_of(row))))
     return _grid(columns, rows)
+
+
+def _claimed(row: VerdictRow, at_least: Collection[str]) -> str:
+    """Write what an effect is held against: the least that counts, a margin, a bound or a tolerance."""
+    if row.kind == "complexity":
+        return f"± {row.threshold:g} %"
+    unit = _SHORT_UNITS.get(row.unit, row.unit)
+    least = "≥" if row.id in at_least else "≤"
+    sign = {"value": "±", "ratio": least}.get(row.kind, ">")
+    return f"{sign} {row.threshold:g} {unit}"
 
 
 def _level(row: VerdictRow) -> str:
@@ -217,11 +236,11 @@ def set_grid(rows: Sequence[ResultSet]) -> Grid:
 
 
 def beside_grid(rows: Sequence[BesideRow], unit: str) -> Grid:
-    """Lay out one metric of our cells beside those of other sets: one line per cell and set."""
+    """Lay out one metric of our cells beside those of other sets: one line per cell and set, whose name a page says."""
     head = f" ({'%' if unit == 'percent' else unit})"
     columns: list[tuple[Column, Callable[[BesideRow], Entry]]] = _axis_columns(rows)
     columns += [
-        (Column("beside"), lambda row: Entry(row.name)),
+        *([(Column("beside"), _name)] if len({row.name for row in rows}) > 1 else []),
         (Column(f"ours{head}", "right"), lambda row: _spread_entry(row.ours, unit)),
         (Column("n", "right"), lambda row: Entry(str(row.ours.n if row.ours else 0))),
         (Column(f"theirs{head}", "right"), lambda row: _spread_entry(row.theirs, unit)),
@@ -234,6 +253,10 @@ def beside_grid(rows: Sequence[BesideRow], unit: str) -> Grid:
         (Column("can the data tell"), lambda row: Entry(row.answer)),
     ]
     return _grid(columns, rows)
+
+
+def _name(row: BesideRow) -> Entry:
+    return Entry(row.name)
 
 
 def _bounded(row: BesideRow, unit: str) -> str:
@@ -315,7 +338,7 @@ def run_grid(tables: Tables, runs: Sequence[RunRow], metrics: Sequence[str], pre
     columns += [(_metric_column(metric), partial(_raw, metric)) for metric in metrics]
     columns.append((Column("attempt", "right"), lambda run: Entry(str(run.attempt) if run.attempt else NONE)))
     columns.append((Column("code"), lambda run: _code(run.code_id, 8)))
-    columns.append((Column("machine", "right"), lambda run: _machine(run.environment)))
+    columns.append((Column("environment", "right"), lambda run: _machine(run.environment)))
     columns.append((Column("run"), lambda run: Entry(run.fingerprint[:12], code=True)))
     return _grid(columns, runs)
 
@@ -372,7 +395,7 @@ def _short_count(value: float, digits: int | None) -> str:
 
 
 def cost_grid(rows: Sequence[CostRow]) -> Grid:
-    """Lay out sizes and measured times, each beside the machine it was measured on."""
+    """Lay out sizes and measured times, each beside its machine; where that is one, a page says it in words."""
     size, unit = _unit([row.macs for row in rows])
     columns: list[tuple[Column, Callable[[CostRow], Entry]]] = [
         *_axis_columns(rows),
@@ -383,11 +406,14 @@ def cost_grid(rows: Sequence[CostRow]) -> Grid:
         (Column("training (s)", "right"), lambda row: Entry(number(row.seconds, "seconds"))),
         (Column("images/s", "right"), lambda row: Entry(number(row.images_per_s, "images/s"))),
         (Column("peak memory (MiB)", "right"), lambda row: Entry(_mebibytes(row.peak_memory_bytes))),
-        (Column("device"), lambda row: _fact(row.environment, device)),
-        (Column("CPU"), lambda row: _fact(row.environment, lambda at: at.cpu)),
-        (Column("threads", "right"), lambda row: _fact(row.environment, lambda at: str(at.threads))),
-        (Column("torch"), lambda row: _fact(row.environment, lambda at: at.versions.get("torch", NONE))),
     ]
+    if len({cost_place(row.environment) for row in rows if row.environment}) > 1:
+        columns += [
+            (Column("device"), lambda row: _fact(row.environment, device)),
+            (Column("CPU"), lambda row: _fact(row.environment, lambda at: at.cpu)),
+            (Column("threads", "right"), lambda row: _fact(row.environment, lambda at: str(at.threads))),
+            (Column("torch"), lambda row: _fact(row.environment, lambda at: at.versions.get("torch", NONE))),
+        ]
     if len({row.environment.engine_path for row in rows if row.environment}) > 1:
         columns.append((Column("engine path"), lambda row: _fact(row.environment, lambda at: at.engine_path)))
     if any(row.fidelity != "full" for row in rows):
@@ -395,10 +421,17 @@ def cost_grid(rows: Sequence[CostRow]) -> Grid:
     return _grid(columns, rows)
 
 
+def cost_place(row: EnvironmentRow) -> str:
+    """Name what times depend on: device, CPU, threads and torch."""
+    cpu = [] if row.device_name == row.cpu else [row.cpu]
+    threads = f"{row.threads} {'thread' if row.threads == 1 else 'threads'}"
+    return ", ".join([f"{row.device_name} ({row.device})", *cpu, threads, f"torch {row.versions.get('torch', NONE)}"])
+
+
 def environment_grid(rows: Sequence[EnvironmentRow]) -> Grid:
     """Lay out the distinct environments."""
     columns: list[tuple[Column, Callable[[EnvironmentRow], Entry]]] = [
-        (Column("machine", "right"), lambda row: Entry(str(row.number), anchor=f"machine-{row.number}")),
+        (Column("environment", "right"), lambda row: Entry(str(row.number), anchor=f"environment-{row.number}")),
         (Column("device"), lambda row: Entry(device(row))),
         (Column("CPU"), lambda row: Entry(row.cpu)),
         (Column("cores", "right"), lambda row: Entry(str(row.cores))),
@@ -483,7 +516,7 @@ def _code(text: str | None, length: int) -> Entry:
 
 
 def _machine(environment: int | None) -> Entry:
-    return Entry(str(environment), link=f"machine-{environment}") if environment else Entry(NONE)
+    return Entry(str(environment), link=f"environment-{environment}") if environment else Entry(NONE)
 
 
 def _fact(row: EnvironmentRow | None, of: Callable[[EnvironmentRow], str]) -> Entry:

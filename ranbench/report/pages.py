@@ -19,6 +19,7 @@ from ranbench.report.layout import (
     Grid,
     beside_grid,
     cost_grid,
+    cost_place,
     environment_grid,
     member_words,
     response_grid,
@@ -26,6 +27,7 @@ from ranbench.report.layout import (
     run_grid,
     set_grid,
     size_grid,
+    typeset,
     verdict_grid,
     verdict_mark,
 )
@@ -34,9 +36,10 @@ from ranbench.report.shown import Picture
 from ranbench.report.tables import BEST, RESULT, WRONG_LABELS
 from ranbench.report.values import CitedRow, Section, Tables, VerdictRow
 from ranbench.spec import Protocol
-from ranbench.suite import Suite, Value, count_words, protocol_options, shipped_suites
+from ranbench.suite import Ratio, Suite, Value, count_words, protocol_options, shipped_suites
 
 Filters: TypeAlias = dict[str, Callable[[Any], str]]
+FETCHED = ("cifar10", "cifar100")  # datasets that the package does not hold and can fetch
 TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -76,7 +79,7 @@ def rendered(
         keep_trailing_newline=True,
         finalize=finalize,
     )
-    engine.filters |= {"seeds": seeds, "member": member_words, **filters}
+    engine.filters |= {"seeds": seeds, "member": member_words, "typeset": typeset, **filters}
     return engine.get_template("report.md.j2").render(values)
 
 
@@ -95,7 +98,9 @@ def content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare
         "outcomes": _outcomes(built),
         "late": sum(row.declared_after is not None for row in built.verdicts),
         "marks": MARKS,
-        "verdicts": verdict_grid(built.verdicts),
+        "verdicts": verdict_grid(
+            built.verdicts, [one.id for one in suite.claims if isinstance(one, Ratio) and one.side == "at least"]
+        ),
         "results": [
             (
                 METRICS[results.metric],
@@ -107,6 +112,9 @@ def content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare
         "published": any(row.published is not None for results in built.results for row in results.rows),
         "sizes": size_grid(built.sizes, with_code=_has_own_code(suite)),
         "own_code": _has_own_code(suite),
+        "own_files": any(cell.model.factory or cell.data.factory for cell in suite.cells) and len(suite.cells) > 1,
+        "untouched": suite.trains and not built.environments,
+        "beside_words": _beside_words(built),
         "counted_on": _counted_on(built),
         "counted_how": _counted_how(built),
         "none_counted": all(row.source != "counted" for row in built.sizes),
@@ -117,6 +125,8 @@ def content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare
         "runs": run_grid(built, built.runs, _raw_metrics(built, labels)) if built.runs else None,
         "pictures": pictures,
         "costs": cost_grid(built.costs),
+        "cost_places": list(dict.fromkeys(cost_place(row.environment) for row in built.costs if row.environment)),
+        "others_beside": [one.name for one in built.sets if one.name != OURS],
         "passes": PASSES_OF_A_STEP,
         "environments": environment_grid(built.environments),
         "others": [_section(built, section, index) for index, section in enumerate(built.others, 1)],
@@ -124,6 +134,18 @@ def content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare
         "against": _against(built),
         "commands": commands(suite, built, compare=compare),
     }
+
+
+def _beside_words(built: Tables) -> list[dict[str, str]]:
+    """Say at the head of a page what the comparison with each other set of results comes to."""
+    found = []
+    for name in dict.fromkeys(row.name for row in built.against):
+        rows = [row for row in built.against if (row.name, row.metric) == (name, RESULT)]
+        tested, differ = [row for row in rows if row.p is not None], [row for row in rows if row.answer == "yes"]
+        cells = f"{len(tested)} of {len(rows)} {'cell' if len(rows) == 1 else 'cells'} can be compared"
+        differing = f"; in test error {len(differ) or 'none'} of them {'differ' if len(differ) > 1 else 'differs'}"
+        found.append({"name": name, "said": f"{cells}{differing if tested else ''}"})
+    return found
 
 
 def _against(built: Tables) -> list[tuple[Metric, Grid]]:
@@ -270,7 +292,8 @@ def commands(suite: Suite, built: Tables, *, compare: bool) -> tuple[str, ...]:
     report += "".join(f" --against {shlex.quote(' '.join(one.name.split()))}" for one in built.sets if one.name != OURS)
     own = any(cell.model.factory or cell.data.factory for cell in suite.cells)
     trust = " --trust-imports" if own else ""
-    return (f"ranbench run {named}{suite.options}{trust}", report)
+    fetched = dict.fromkeys(cell.data.name for cell in suite.cells if suite.trains and cell.data.name in FETCHED)
+    return (*(f"ranbench data fetch {name}" for name in fetched), f"ranbench run {named}{suite.options}{trust}", report)
 
 
 def _argument(suite: Suite) -> str:

@@ -102,7 +102,9 @@ def test_a_committed_report_is_verified_from_its_bundle(done: Path) -> None:
 
 
 def test_a_report_that_is_verified_opens_no_server(done: Path) -> None:
-    (done / "server.md").write_text("ranbench report tiny.yaml --against postgresql+psycopg://someone@127.0.0.1:9/x\n")
+    (done / "server.md").write_text(
+        "```sh\nranbench report tiny.yaml --against postgresql+psycopg://someone@127.0.0.1:9/x\n```\n"
+    )
 
     found = ranbench("report", "--verify", "server.md", cwd=done)
 

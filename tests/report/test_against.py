@@ -123,6 +123,8 @@ def test_every_format_shows_the_other_results(name: str, load: Load, tmp_path: P
     assert "a_b%.zip" in together.replace(r"a\_b\%", "a_b%")
     assert "can the data tell" in together or "9.133" in together
     if name == "md":
-        line = "| attention-56 | residual | a_b%.zip | 5.10 ± 0.25 | 3 | 9.13 ± 0.38 | 3 | −4.03 (−4.35 to −3.72) |"
+        line = "| attention-56 | residual | 5.10 ± 0.25 | 3 | 9.13 ± 0.38 | 3 | −4.03 (−4.35 to −3.72) |"
         assert f"{line} &lt; 0.001 | yes |\n" in together
+        assert "theirs are those of a_b%.zip. Bounds" in together
+        assert "- **Beside a_b%.zip:** 1 of 4 cells can be compared; in test error 1 of them differs." in together
         assert "ranbench report small.yaml --compare --against a_b%.zip\n" in together

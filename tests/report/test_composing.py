@@ -18,11 +18,11 @@ def test_the_document_has_the_parts_of_the_page_in_its_order(mixed: Suite, recor
 
     headings = [plain(block.parts) for block in blocks if isinstance(block, Heading)]
     assert headings == [
-        *("A small suite", "Results: test error", "Every run", "Pictures", "Cost", "Deviations", "Machines"),
+        *("A small suite", "Results: test error", "Pictures", "Every run", "Cost", "Deviations", "Environments"),
         "How to repeat it",
     ]
     assert [block.name for block in blocks if isinstance(block, Table)] == [
-        *("results-test-error", "every-run", "cost", "machines"),
+        *("results-test-error", "every-run", "cost", "environments"),
     ]
     assert [block.picture.file for block in blocks if isinstance(block, Illustration)] == ["curves.png", "seeds.png"]
     assert [block for block in blocks if isinstance(block, Listing)] == [
@@ -67,3 +67,13 @@ def test_what_stands_below_an_item_is_kept_with_it(load: Load, recorder: Recorde
     (told,) = [item for item in items if plain(item.parts).startswith("✓ helps: Reproduced")]
     assert [plain(below) for below in told.below] == list(report.tables.verdicts[0].lines)
     assert told.below
+
+
+def test_tables_of_long_titles_are_named_by_their_beginning(load: Load, recorder: Recorder) -> None:
+    full, smoke = load(), load(protocol="smoke")
+    recorder.done(runs_of(full)[0], 5.0)
+    recorder.done(runs_of(smoke)[0], 91.0)
+
+    names = [block.name for block in document(full, recorder).document if isinstance(block, Table)]
+
+    assert names[-2:] == ["other-runs-smoke", "other-runs-smoke-2"]

@@ -117,6 +117,17 @@ def test_a_claim_with_more_comparisons_than_a_picture_holds_is_named_on_each(loa
     assert sum(row.member for one in made for row in rows(one)) == 30
 
 
+def test_the_axis_says_what_lies_to_the_right(load: Load, recorder: Recorder) -> None:
+    suite = load(SUITE + KINDS)
+    finish(suite, recorder, "residual", 5.0)
+    finish(suite, recorder, "naive", 9.0)
+
+    points, times = judged(suite, recorder)
+
+    labels = [one[1]().axes[0].get_xlabel() for one in (points, times)]
+    assert labels == ["effect (percentage points): dots as claimed →, squares ours higher →", "effect (times)"]
+
+
 def test_comparisons_are_smaller_than_their_claim() -> None:
     claim = Effect("a", "better", 0.0, "reproduced", "✓", 2.0, 1.0, 3.0)
     member = Effect("b", "better", 0.0, "reproduced", "✓", 2.0, 1.0, 3.0, member=True)

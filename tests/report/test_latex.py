@@ -71,7 +71,7 @@ def test_files_are_ascii_and_hold_no_command_of_a_value(hostile: Suite, recorder
     assert r"\write18" not in written
     assert r"\input{x}" not in written
     assert set(re.findall(r"\\input\{([^}]*)\}", written)) == {
-        f"small/{name}.tex" for name in ("verdicts", "results-test-error", "every-run", "cost", "machines")
+        f"small/{name}.tex" for name in ("verdicts", "results-test-error", "every-run", "cost", "environments")
     }
 
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from ranbench.catalogue import DATASETS
+from ranbench.data import LOADERS
 from ranbench.report import Report, report, tables
+from ranbench.report.layout import typeset
+from ranbench.report.pages import FETCHED, commands, content
 from ranbench.suite import Suite
 
 from .conftest import CLAIM, ENVIRONMENT, SUITE, Load, Recorder, runs_of
@@ -82,10 +88,11 @@ def test_without_any_run_the_page_says_so(load: Load, tmp_path: Path) -> None:
 
     page = report(load(SUITE + CLAIM), [], {}, out=tmp_path / "out").read_text(encoding="utf-8")
 
-    assert "- **Runs:** 0 of 12 done, 12 not run.\n- **Device:** none yet.\n- **Claims:** – 1 not run.\n" in page
+    assert "- **Claims:** – 1 not run.\n- **Checked:** " in page
+    assert "- **Runs:** 0 of 12 done, 12 not run.\n- **Device:** none yet.\n" in page
     assert "| attention-56 | residual | 5.52 | not run | [0 of 3](#cell-1) | – | – |" in page
-    assert "None: no run is done." in page
-    assert "None yet: nothing was run." in page
+    assert "None of the 12 runs was begun; `ranbench run small.yaml` runs them." in page
+    assert not any(f"## {name}" in page for name in ("Pictures", "Cost", "Environments", "Claims in detail"))
     assert not old.exists()
 
 
@@ -98,7 +105,9 @@ def test_verdicts_stand_at_a_glance_and_in_a_sentence(load: Load, recorder: Reco
     page = report(suite, recorder.records, {}, out=tmp_path / "out").read_text(encoding="utf-8")
 
     (line,) = [line for line in page.splitlines() if line.startswith("| ✓ |")]
-    assert line.split(" | ")[2:] == [
+    assert line.split(" | ")[1] == "`helps`"
+    assert line.split(" | ")[3:] == [
+        "> 0 points".replace(">", "&gt;"),
         "reproduced",
         "+4.00 (+3.83 to +4.17) points",
         "95 %, one-sided",
@@ -160,11 +169,12 @@ def test_a_claim_over_a_matrix_lists_its_comparisons_and_what_stands_beside(
 
     page = report(suite, recorder.records, {}, out=tmp_path / "out").read_text(encoding="utf-8")
 
-    told = page.split("## Verdicts")[1].split("\n## ")[0]
-    bounds = "+4.00 (+3.74 to +4.32) points | 98.33 %, the upper 99.17 %, one-sided"
-    assert f"| reproduced | {bounds} | 3 of 3, in each of 4 cells |" in told
+    shown = page.split("## Verdicts")[1].split("\n## ")[0]
+    told = page.split("## Claims in detail")[1].split("\n## ")[0]
+    levels = "98.33 %, the upper 99.17 %, one-sided"
+    assert f"| reproduced | +4.00 (+3.74 to +4.32) points | {levels} | 3 of 3, in each of 4 cells |" in shown
     assert "\n  - ✓ attention-92: reproduced, +4.00 (+3.74 to +4.32) points; the 360 test images alone, " in told
-    assert "| reproduced | 0.56 (0.54 to 0.58) times | 3 of 3, 3 of 3 |" in told
+    assert "| reproduced | 0.56 (0.54 to 0.58) times | 97.5 %, one-sided | 3 of 3, 3 of 3 |" in shown
     assert (
         "\n  - the 360 test images alone, whatever the seeds, leave 'attention-56, residual' at 3.26 to 7.88 and "
         in told
@@ -258,3 +268,41 @@ def test_pictures_of_smoke_runs_say_so_large(load: Load, recorder: Recorder) -> 
 
     assert words(suite) and all("SMOKE" in some for some in words(suite))
     assert words(full) and not any("SMOKE" in some for some in words(full))
+
+
+def test_what_is_claimed_stands_beside_every_verdict(load: Load, recorder: Recorder) -> None:
+    arms = "a: {model: attention-56, learning: residual}, b: {model: attention-56, learning: naive}, metric: error_pct"
+    claims = (
+        f"claims:\n  - {{id: one, kind: better, {arms}, min_effect: 0.5}}\n"
+        f"  - {{id: two, kind: ratio, {arms}, at_most: 0.9}}\n  - {{id: three, kind: ratio, {arms}, at_least: 0.2}}\n"
+        "  - {id: four, kind: value, cell: {model: attention-56, learning: naive}, metric: error_pct, margin: 1.0}\n"
+    )
+    suite = load(SUITE + claims)
+
+    grid = content(suite, tables(suite, recorder.records), [], compare=True)["verdicts"]
+
+    place = [column.heading for column in grid.columns].index("claimed")
+    assert [(row[1].text, row[place].text) for row in grid.rows] == [
+        ("one", "> 0.5 points"), ("two", "≤ 0.9 times"), ("three", "≥ 0.2 times"), ("four", "± 1 points"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sentence", "shown"),
+    [
+        ("is -0.278 points (-3.1 to +3)", "is −0.278 points (−3.1 to +3)"),
+        ("'attention-56' of 2026-01-01 at 1e-4", "'attention-56' of 2026-01-01 at 1e-4"),
+    ],
+)
+def test_minus_signs_of_sentences_are_those_of_tables(sentence: str, shown: str) -> None:
+    assert typeset(sentence) == shown
+
+
+def test_datasets_that_are_fetched_are_named_before_the_run(load: Load) -> None:
+    text = SUITE.replace("datasets: {digits: {train: 1437, test: 360}}\n", "")
+    suite = load(text.replace("fixed: {dataset: digits}", "fixed: {dataset: cifar10}"))
+
+    found = commands(suite, tables(suite, []), compare=True)
+
+    assert found[:2] == ("ranbench data fetch cifar10", "ranbench run small.yaml")
+    assert set(FETCHED) == {name for name, one in LOADERS.items() if one.fetch and DATASETS[name].trainable}

@@ -120,11 +120,11 @@ def test_the_page_of_sizes_says_what_was_counted_and_what_is_cited(load: Load, t
     ) in page
     assert "- **Claims:** ✓ 1 reproduced." in page
     assert "- Inception-ResNet-v1: test error 21.3 % (table 7); not run." in page
-    assert "| ✓ | attention-56: 1.0 million parameters | reproduced | +2.00 % | exact |" in page
+    assert "| ✓ | `size` | attention-56: 1.0 million parameters | ± 3 % | reproduced | +2.00 % | exact |" in page
     assert "\n- **✓** within 3 % of the printed number: `size`.\n" in page
     assert [line for line in page.splitlines() if line.startswith("## ")] == [
-        "## Verdicts", "## Size of the nets", "## Cited, not run", "## Pictures", "## Deviations",
-        "## How to repeat it",
+        "## Verdicts", "## Size of the nets", "## Cited, not run", "## Pictures", "## Claims in detail",
+        "## Deviations", "## How to repeat it",
     ]  # fmt: skip
     assert "ranbench run small.yaml --trust-imports" in page
     assert (tmp_path / "out" / "small" / "claims.png").is_file()
@@ -177,7 +177,7 @@ def test_the_picture_of_counts_says_what_its_axis_is(load: Load, monkeypatch: py
     ((picture, make),) = effects(tables(suite, [], measured(suite)))
     make()
 
-    assert labels == ["ours − paper (% of the paper's count)"]
+    assert labels == ["ours − paper (% of the paper's count), ours larger →"]
     assert picture.caption.startswith("Effects of the claims, in percent of the paper's count: ")
 
 

@@ -194,7 +194,9 @@ def test_a_column_sorts_up_down_and_back(page: Page, mixed: Suite, recorder: Rec
 def test_numbers_in_names_are_sorted_as_numbers_and_names_of_runs_as_names(
     page: Page, load: Load, recorder: Recorder, tmp_path: Path
 ) -> None:
-    page.open(html(load(SUITE.replace("attention-92", "attention-164")), recorder, tmp_path))
+    suite = load(SUITE.replace("attention-92", "attention-164"))
+    recorder.done(runs_of(suite)[0], 5.0)
+    page.open(html(suite, recorder, tmp_path))
     button = "document.querySelectorAll('#table-every-run thead button')[{}]"
 
     page.run(f"{button.format(0)}.click(); {button.format(0)}.click()")
@@ -208,6 +210,22 @@ def test_numbers_in_names_are_sorted_as_numbers_and_names_of_runs_as_names(
 
 def natural(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+
+
+def test_no_table_is_cut_off_on_a_wide_screen(page: Page, load: Load, recorder: Recorder, tmp_path: Path) -> None:
+    suite = load(SUITE + CLAIM)
+    for learning, level in (("residual", 5.0), ("naive", 9.0)):
+        for spec in runs_of(suite, learning=learning):
+            recorder.done(spec, level + spec.seed / 10)
+    others = {"of-somebody-else.zip": recorder.records[:2]}
+    built = tables(suite, recorder.records, against=others)
+    (path,) = write(Report(suite, built, recorder.series, compare=True), tmp_path, ["html"])
+    page.look(width=1600, dark=False)
+    page.open(path)
+
+    wide = "[...document.querySelectorAll('.scroll')].filter(b => b.scrollWidth > b.clientWidth)"
+
+    assert page.run(f"{wide}.map(b => b.getAttribute('aria-label'))") == []
 
 
 def test_the_button_of_the_look_stays_on_one_line_on_a_phone(
@@ -237,7 +255,7 @@ def test_the_keyboard_reaches_all_in_order_and_the_look_changes(
             assert page.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
             page.press("Enter", 13, "\r")
 
-    assert focused == ["Skip to the report", "Dark", "Results: test error", "Every run"]
+    assert focused == ["Skip to the report", "Dark", "Results: test error", "Pictures"]
     assert page.run("getComputedStyle(document.body).backgroundColor") == "rgb(20, 24, 29)"
 
 
