@@ -7,8 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-
-from cli.test_cli import ranbench
+from command import ranbench
 
 pytestmark = pytest.mark.slow  # each test starts several processes that import torch
 
