@@ -407,6 +407,9 @@ def cost_grid(rows: Sequence[CostRow]) -> Grid:
         (Column("images/s", "right"), lambda row: Entry(number(row.images_per_s, "images/s"))),
         (Column("peak memory (MiB)", "right"), lambda row: Entry(_mebibytes(row.peak_memory_bytes))),
     ]
+    if any(row.energy_joules is not None for row in rows):
+        joules, name = _unit_of_energy([row.energy_joules for row in rows])
+        columns.append((Column(f"energy ({name})", "right"), lambda row: _energy(row, joules)))
     if len({cost_place(row.environment) for row in rows if row.environment}) > 1:
         columns += [
             (Column("device"), lambda row: _fact(row.environment, device)),
@@ -535,6 +538,19 @@ def _unit(counts: Sequence[int | None]) -> tuple[int, str]:
 
 def _in_units(value: int | None, size: int) -> str:
     return "not counted" if value is None else f"{value / size:,.2f}" if size > 1 else f"{value:,}"
+
+
+def _unit_of_energy(values: Sequence[float | None]) -> tuple[float, str]:
+    """Choose the unit of a column by its smallest value, of which three digits at least must be left."""
+    smallest = min((value for value in values if value), default=1.0)
+    return next(((size, name) for size, name in ((1e6, "MJ"), (1e3, "kJ")) if smallest >= size), (1.0, "J"))
+
+
+def _energy(row: CostRow, size: float) -> Entry:
+    if row.energy_joules is None:
+        return Entry(NONE)
+    some = (f"energy was measured of {row.energy_runs} of the {row.runs} runs",) if row.energy_runs < row.runs else ()
+    return Entry(f"{row.energy_joules / size:,.2f}", notes=some)
 
 
 def _mebibytes(value: float | None) -> str:

@@ -125,6 +125,7 @@ def content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare
         "runs": run_grid(built, built.runs, _raw_metrics(built, labels)) if built.runs else None,
         "pictures": pictures,
         "costs": cost_grid(built.costs),
+        "energy": any(row.energy_joules is not None for row in built.costs),
         "cost_places": list(dict.fromkeys(cost_place(row.environment) for row in built.costs if row.environment)),
         "others_beside": [one.name for one in built.sets if one.name != OURS],
         "passes": PASSES_OF_A_STEP,

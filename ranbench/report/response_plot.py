@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ranbench.report.plots import apart
-from ranbench.report.style import GREY, INK, PALE, WIDTH, colour, drawing, line, margins, marker, safe
+from ranbench.report.style import GREY, INK, PALE, WIDTH, colour, drawing, line, margins, marker, safe, text_colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,7 +81,7 @@ def stage_lines(traces: Sequence[Trace], *, num_stages: int, label: str = "") ->
                 safe(f"{trace.label}: {trace.absent}", 90),
                 style="italic",
                 fontsize=8,
-                color=_style(trace)["color"] if trace.published else GREY,
+                color=text_colour(trace.style) if trace.published else GREY,
             )
     return figure
 
@@ -149,7 +149,7 @@ def _names(ax: Axes, traces: Sequence[Trace]) -> None:
     wanted = [ax.transLimits.transform(ax.transScale.transform((1, trace.absolute[-1].mean)))[1] for trace in drawn]
     for trace, place in zip(drawn, apart(wanted, 0.075), strict=True):
         where: dict[str, Any] = {"transform": ax.transAxes, "va": "center", "fontsize": 8, "clip_on": False}
-        ax.text(1.03, place, safe(trace.label, LABEL), color=_style(trace)["color"], **where)
+        ax.text(1.03, place, safe(trace.label, LABEL), color=text_colour(trace.style), **where)
 
 
 def _key(ax: Axes, traces: Sequence[Trace]) -> None:

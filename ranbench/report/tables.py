@@ -26,6 +26,7 @@ from ranbench.suite import Cell, Claim, Counted, Published, Ratio, Suite, Value,
 RESULT = "error_pct"
 BEST = "best_error_pct"
 WRONG_LABELS = "noise_realised_pct"
+ENERGY = "energy_joules"
 FOREIGN_NOTE = "not a net of the catalogue: it keeps its own initialisation, whatever the protocol says"
 
 
@@ -256,6 +257,8 @@ def _cost(
         seconds=_middle(runs, "train_seconds"),
         images_per_s=_middle(runs, "images_per_s"),
         peak_memory_bytes=_middle(runs, "peak_device_memory_bytes") or _middle(runs, "peak_memory_bytes"),
+        energy_joules=_middle(runs, ENERGY),
+        energy_runs=sum(ENERGY in (run.metrics or {}) for run in runs),
         environment=environment,
     )
 

@@ -169,7 +169,8 @@ class CostRow:
     """Size of a cell's net and what its runs took on one kind of machine (``environment`` None where none is done).
 
     ``macs`` is one forward pass on one image; ``train_macs`` a whole run, each step counted as three forward passes;
-    ``depth`` the trunk depth, None where it is not known.
+    ``depth`` the trunk depth, None where it is not known. ``energy_joules`` is the median over the ``energy_runs`` of
+    which it was measured: by NVML, of the whole GPU, of runs that had it to themselves.
     """
 
     cell: int
@@ -184,6 +185,8 @@ class CostRow:
     seconds: float | None
     images_per_s: float | None
     peak_memory_bytes: float | None
+    energy_joules: float | None
+    energy_runs: int
     environment: EnvironmentRow | None
 
 
