@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,12 @@ from ranbench.suite import Suite
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+# Characters that cannot be seen, or that turn the direction of what follows: of JSON they stand inside strings alone.
+_UNSEEN = re.compile(
+    r"[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,8 @@ def text_of(report: Report, kind: Literal["md", "json"]) -> str:
     if kind == "md":
         shown = [picture for picture, _ in report.pictures]
         return page(report.suite, report.tables, shown, compare=report.compare)
-    return json.dumps(report.as_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(report.as_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+    return _UNSEEN.sub(lambda match: json.dumps(match[0])[1:-1], text) + "\n"
 
 
 def report(

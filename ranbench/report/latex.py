@@ -253,6 +253,8 @@ def _shape(column: Column, index: int, grid: Grid) -> str:
 
 def _entry(entry: Entry, letters: dict[str, str]) -> str:
     shown = rf"\texttt{{{text(entry.text)}}}" if entry.code else text(entry.text)
+    if entry.parts:
+        shown = ", ".join(_entry(part, letters) for part in entry.parts)
     if link := entry.link or entry.runs:
         shown = rf"\hyperlink{{{link}}}{{{shown}}}"
     if entry.anchor:

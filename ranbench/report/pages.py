@@ -22,6 +22,7 @@ from ranbench.report.layout import (
     cost_place,
     environment_grid,
     member_words,
+    one_line,
     response_grid,
     result_grid,
     run_grid,
@@ -36,7 +37,18 @@ from ranbench.report.shown import Picture
 from ranbench.report.tables import BEST, RESULT, WRONG_LABELS
 from ranbench.report.values import CitedRow, Section, Tables, VerdictRow
 from ranbench.spec import Protocol
-from ranbench.suite import Ratio, Suite, Value, count_words, protocol_options, shipped_suites
+from ranbench.suite import (
+    Cell,
+    Claim,
+    Counted,
+    Ratio,
+    Suite,
+    Trend,
+    Value,
+    count_words,
+    protocol_options,
+    shipped_suites,
+)
 
 Filters: TypeAlias = dict[str, Callable[[Any], str]]
 FETCHED = ("cifar10", "cifar100")  # datasets that the package does not hold and can fetch
@@ -86,6 +98,8 @@ def rendered(
 def content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare: bool) -> dict[str, Any]:
     """Return what the template names: words, values and tables that are laid out."""
     labels = [results.metric for results in built.results]
+    untouched = suite.trains and not built.environments
+    prefix = "cell" if built.runs and not untouched else None  # without rows of runs there is nothing to lead to
     return {
         "suite": suite,
         "built": built,
@@ -99,28 +113,31 @@ def content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare
         "late": sum(row.declared_after is not None for row in built.verdicts),
         "marks": MARKS,
         "verdicts": verdict_grid(
-            built.verdicts, [one.id for one in suite.claims if isinstance(one, Ratio) and one.side == "at least"]
+            built.verdicts,
+            [one.id for one in suite.claims if isinstance(one, Ratio) and one.side == "at least"],
+            _arms(suite),
+            prefix,
         ),
         "results": [
             (
                 METRICS[results.metric],
                 results,
-                result_grid(results, marks=_marks(suite, built, results.metric), source=_beside(suite)),
+                result_grid(results, prefix, marks=_marks(suite, built, results.metric), source=_beside(suite)),
             )
             for results in built.results
         ],
         "published": any(row.published is not None for results in built.results for row in results.rows),
-        "sizes": size_grid(built.sizes, with_code=_has_own_code(suite)),
+        "sizes": size_grid(built.sizes, prefix, with_code=_has_own_code(suite)),
         "own_code": _has_own_code(suite),
         "own_files": any(cell.model.factory or cell.data.factory for cell in suite.cells) and len(suite.cells) > 1,
-        "untouched": suite.trains and not built.environments,
+        "untouched": untouched,
         "beside_words": _beside_words(built),
         "counted_on": _counted_on(built),
         "counted_how": _counted_how(built),
         "none_counted": all(row.source != "counted" for row in built.sizes),
         "told": [row for row in built.verdicts if not _is_said_by_the_table(row)],
         "held": _held(built),
-        "responses": response_grid(built.responses) if built.responses else None,
+        "responses": response_grid(built.responses, prefix) if built.responses else None,
         "cited": [(row, _cited(row)) for row in built.cited],
         "runs": run_grid(built, built.runs, _raw_metrics(built, labels)) if built.runs else None,
         "pictures": pictures,
@@ -132,7 +149,7 @@ def content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare
         "environments": environment_grid(built.environments),
         "others": [_section(built, section, index) for index, section in enumerate(built.others, 1)],
         "sets": set_grid(built.sets),
-        "against": _against(built),
+        "against": _against(built, prefix),
         "commands": commands(suite, built, compare=compare),
     }
 
@@ -149,10 +166,24 @@ def _beside_words(built: Tables) -> list[dict[str, str]]:
     return found
 
 
-def _against(built: Tables) -> list[tuple[Metric, Grid]]:
+def _arms(suite: Suite) -> dict[str, tuple[int, ...]]:
+    """The numbers of the cells that stand against each other in each claim, in the order of its arms."""
+    numbers = {id(cell): number for number, cell in enumerate(suite.cells, 1)}
+    return {claim.id: tuple(numbers[id(cell)] for cell in _cells(claim)) for claim in suite.claims}
+
+
+def _cells(claim: Claim) -> tuple[Cell, ...]:
+    if isinstance(claim, Value | Counted):
+        return (claim.cell,)
+    if isinstance(claim, Trend):
+        return (*claim.cells, *claim.minus)
+    return tuple(cell for pair in claim.pairs for cell in (pair.a, pair.b))
+
+
+def _against(built: Tables, prefix: str | None) -> list[tuple[Metric, Grid]]:
     names = dict.fromkeys(row.metric for row in built.against)
     rows = {name: [row for row in built.against if row.metric == name] for name in names}
-    return [(METRICS[name], beside_grid(rows[name], METRICS[name].unit)) for name in names]
+    return [(METRICS[name], beside_grid(rows[name], METRICS[name].unit, prefix)) for name in names]
 
 
 def _marks(suite: Suite, built: Tables, metric: str) -> dict[int, Entry]:
@@ -290,7 +321,7 @@ def commands(suite: Suite, built: Tables, *, compare: bool) -> tuple[str, ...]:
     """The commands that make this report again."""
     named = _argument(suite)
     report = f"ranbench report {named}{suite.options}{' --compare' if compare else ''}"
-    report += "".join(f" --against {shlex.quote(' '.join(one.name.split()))}" for one in built.sets if one.name != OURS)
+    report += "".join(f" --against {shlex.quote(one_line(one.name))}" for one in built.sets if one.name != OURS)
     own = any(cell.model.factory or cell.data.factory for cell in suite.cells)
     trust = " --trust-imports" if own else ""
     fetched = dict.fromkeys(cell.data.name for cell in suite.cells if suite.trains and cell.data.name in FETCHED)
@@ -305,4 +336,4 @@ def _argument(suite: Suite) -> str:
         argument = suite.name if installed else f"{suite.name}.yaml"
     else:
         argument = path.as_posix()
-    return shlex.quote(" ".join(argument.split()))
+    return shlex.quote(one_line(argument))

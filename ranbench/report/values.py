@@ -130,9 +130,10 @@ class SizeRow:
     """The counts of one cell's net on images of a dataset (channels, height, width), by metric.
 
     ``source``: whether a run counted the net, or its count is the one stored in the package; None without a count.
-    ``code_id``: of the sources that a run counted, where it is known.
+    ``code_id``: of the sources that a run counted, where it is known. ``cell`` counts the suite's cells from 1.
     """
 
+    cell: int
     label: str
     axes: Mapping[str, str | int | float]
     dataset: str
