@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +18,7 @@ from ranbench.report.document import Block, Table
 from ranbench.report.inlining import inlined
 from ranbench.report.pages import commands, page, page_name
 from ranbench.report.pictures import Series, pictures, remove_stale
-from ranbench.report.shown import Made
+from ranbench.report.shown import Made, of_no_paper
 from ranbench.report.style import pdf, png, stamped, svg
 from ranbench.report.tables import tables
 from ranbench.report.values import Tables
@@ -46,7 +46,12 @@ class Report:
     @cached_property
     def pictures(self) -> tuple[Made, ...]:
         """The pictures that the runs allow, each with what draws it."""
-        return pictures(self.tables, self.series)
+        made = pictures(self.tables, self.series)
+        if self.suite.paper:
+            return made
+        return tuple(
+            (replace(shown, caption=of_no_paper(shown.caption)), partial(_of_no_paper, draw)) for shown, draw in made
+        )
 
     @cached_property
     def figures(self) -> dict[str, Figure]:
@@ -170,6 +175,19 @@ def _csv(report: Report, out: Path) -> list[Path]:
         if name not in texts:
             (folder / f"{name}.csv").unlink(missing_ok=True)
     return [_written(folder / f"{name}.csv", text) for name, text in texts.items()]
+
+
+def _of_no_paper(draw: Callable[[], Figure]) -> Figure:
+    """Draw a picture whose key and axes speak of no paper; names of cells stand in neither."""
+    from matplotlib.text import Text
+
+    figure = draw()
+    keys = [*figure.legends, *(ax.get_legend() for ax in figure.axes)]
+    words = [text for key in keys if key for text in key.get_texts()]
+    for text in (*words, *(ax.xaxis.label for ax in figure.axes)):
+        assert isinstance(text, Text)
+        text.set_text(of_no_paper(text.get_text()))
+    return figure
 
 
 def _written(path: Path, text: str) -> Path:

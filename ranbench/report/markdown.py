@@ -8,15 +8,15 @@ from ranbench.report.layout import Entry, Grid, letter, one_line
 
 # A star or tilde between spaces and an underscore inside a word mean nothing in GitHub markdown and stay as they are.
 _SPECIAL = re.compile(r"[\\`{}\[\]#|$]|[*~](?=\S)|(?<=\S)[*~]|(?<![^\W_])_|_(?![^\W_])")
-# What GitHub makes a link of by itself. It looks for an @ in the finished page, where a backslash is gone: a space of no
-# width behind it, which bots write there too, is what helps.
+# What GitHub makes a link of by itself. It looks for an @ in the finished page, where a backslash is gone: what helps
+# is a space of no width behind it, which bots write there, too.
 _ADDRESS = re.compile(r"(?<=[A-Za-z0-9]):(?=//)|(?<=www)\.", re.IGNORECASE)
 _MENTION = re.compile(r"@(?=[^\W_])")
 _OPENS_A_BLOCK = re.compile(r"(\d+)([.)])|([-+=*~:])")
 
 
 def text(value: str) -> str:
-    """Escape words for one line of markdown: no markup, no HTML, no line breaks, no invisible characters, no link to anybody."""
+    """Escape words for one line of markdown: no markup, no HTML, no line breaks, nothing unseen, no link."""
     line = one_line(value)
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     line = _ADDRESS.sub(r"\\\g<0>", _SPECIAL.sub(r"\\\g<0>", line))

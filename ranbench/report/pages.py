@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -52,6 +53,7 @@ from ranbench.suite import (
 
 Filters: TypeAlias = dict[str, Callable[[Any], str]]
 FETCHED = ("cifar10", "cifar100")  # datasets that the package does not hold and can fetch
+_SAMPLING = re.compile(r"the [\d, or]+ test images alone, whatever the seeds, leave ")
 TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -100,6 +102,7 @@ def content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare
     labels = [results.metric for results in built.results]
     untouched = suite.trains and not built.environments
     prefix = "cell" if built.runs and not untouched else None  # without rows of runs there is nothing to lead to
+    told, sampling = _sampling_once([row for row in built.verdicts if not _is_said_by_the_table(row)])
     return {
         "suite": suite,
         "built": built,
@@ -135,7 +138,8 @@ def content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare
         "counted_on": _counted_on(built),
         "counted_how": _counted_how(built),
         "none_counted": all(row.source != "counted" for row in built.sizes),
-        "told": [row for row in built.verdicts if not _is_said_by_the_table(row)],
+        "told": told,
+        "sampling": sampling,
         "held": _held(built),
         "responses": response_grid(built.responses, prefix) if built.responses else None,
         "cited": [(row, _cited(row)) for row in built.cited],
@@ -292,6 +296,31 @@ def _has_own_code(suite: Suite) -> bool:
 def _is_said_by_the_table(row: VerdictRow) -> bool:
     """Tell whether a verdict needs no sentence: an exact count that holds."""
     return row.kind == "complexity" and row.outcome == "reproduced"
+
+
+def _sampling_once(rows: Sequence[VerdictRow]) -> tuple[list[VerdictRow], list[str]]:
+    """Take what the test images alone leave open out of the claims where several say it, to be said once."""
+    besides = [(row.beside, *(member.beside for member in row.members)) for row in rows]
+    if sum(any(one.sampling for one in some) for some in besides) < 2:
+        return list(rows), []
+    found: dict[int, dict[str, None]] = {}
+    for one in (one for some in besides for one in some):
+        for cell in one.sampling:
+            found.setdefault(cell.images, {})[f"{cell.label} at {cell.low:.2f} to {cell.high:.2f}"] = None
+    said = [
+        f"The {images:,} test images alone, whatever the seeds, leave the error of a cell open within (95 % binomial "
+        f"intervals, in percent): {'; '.join(cells)}."
+        for images, cells in found.items()
+    ]
+    return [_without_sampling(row) for row in rows], said
+
+
+def _without_sampling(row: VerdictRow) -> VerdictRow:
+    def kept(lines: Sequence[str]) -> tuple[str, ...]:
+        return tuple(line for line in lines if not _SAMPLING.match(line))
+
+    members = tuple(replace(one, beside=replace(one.beside, lines=kept(one.beside.lines))) for one in row.members)
+    return replace(row, lines=kept(row.lines), members=members)
 
 
 def _held(built: Tables) -> list[tuple[str, list[str]]]:
