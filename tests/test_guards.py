@@ -28,7 +28,7 @@ PACKAGE = ROOT / "ranbench"
 # From the lowest floor upwards; a part imports from floors below its own only, siblings do not import each other.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "masking"),
-    ("catalogue",),
+    ("catalogue", "places"),
     ("spec", "records", "statistics", "factories"),
     ("suite", "environment", "counts", "models", "data", "store"),
     ("complexity", "training", "claims", "regression", "comparability", "selection", "doctor"),
