@@ -30,6 +30,7 @@ COMMANDS = (
         "validate",
         "schema",
         "new suite",
+        "new workflow",
         "plan",
         "run",
         "status",
@@ -43,6 +44,7 @@ COMMANDS = (
         "report",
         "claims",
         "power",
+        "history",
         "complexity",
         "bench",
         "doctor",
@@ -185,7 +187,7 @@ SHORTER: dict[str, dict[str, list[str]]] = {
     "first-run.md": {"run": SMOKE, "claims": SMOKE, "report": SMOKE},
     "suites.md": {"run": SMOKE},
     "datasets.md": {"run": SMOKE},
-    "ci.md": {"run": SMOKE, "report": SMOKE},
+    "ci.md": {"run": SMOKE, "report": SMOKE, "history": ["--protocol", "smoke"]},
     "many-machines.md": {"run": SMOKE, "report": SMOKE},
 }
 

@@ -29,7 +29,7 @@ PACKAGE = ROOT / "ranbench"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "masking"),
     ("catalogue", "places"),
-    ("spec", "records", "statistics", "factories"),
+    ("spec", "records", "statistics", "factories", "workflow"),
     ("suite", "environment", "counts", "models", "data", "store"),
     ("complexity", "training", "claims", "regression", "comparability", "selection", "doctor"),
     ("probes", "report", "execution"),
@@ -126,7 +126,7 @@ def external(name: str) -> set[str]:
 
 def text_files() -> Iterator[Path]:
     """Sources, suites and documents of the repository, without this file, which names what it forbids."""
-    for folder in ("ranbench", "suites", "tests", "benchmarks", "docs", ".ci"):
+    for folder in ("ranbench", "suites", "tests", "benchmarks", "docs", ".ci", ".github"):
         yield from (
             path for path in (ROOT / folder).rglob("*") if path.is_file() and path.suffix not in (".pyc", ".png")
         )
