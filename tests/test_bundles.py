@@ -754,6 +754,7 @@ def measured(store: Store, seed: int = 0) -> list[tuple[float, str]]:
     return [(one.values["response_stage1"], one.environment.cpu) for one in found.attempts[0].probes]
 
 
+@pytest.mark.slow
 def test_two_measurements_of_the_same_weights_are_no_conflict_and_the_earlier_one_stays(
     bundle: Path, database: Opened, tmp_path: Path
 ) -> None:

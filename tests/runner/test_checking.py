@@ -109,6 +109,7 @@ def test_a_check_changes_nothing_of_what_is_planned_counted_and_reported(
     assert (repeated.already_done, repeated.trained) == (1, 0)
 
 
+@pytest.mark.slow
 def test_the_recorded_number_of_threads_is_used(suite: Suite, store: Store, tmp_path: Path) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)

@@ -176,6 +176,7 @@ def test_a_probe_and_the_masks_of_done_runs_need_trust_again(load: Callable[...,
     assert masks.code_id == record.attempts[0].code_id
 
 
+@pytest.mark.slow
 def test_the_code_of_net_and_dataset_is_that_of_both_files(
     load: Callable[..., Suite], store: Store, folder: Path
 ) -> None:

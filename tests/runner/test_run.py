@@ -198,6 +198,7 @@ def test_failed_runs_are_tried_again_only_when_asked(
     assert record.state == "done"
 
 
+@pytest.mark.slow
 def test_rerun_all_opens_the_next_attempt_and_the_latest_counts(
     suite: Suite, store: Store, execute: Callable[..., object]
 ) -> None:
@@ -211,6 +212,7 @@ def test_rerun_all_opens_the_next_attempt_and_the_latest_counts(
     assert record.attempts[0].metrics["error_pct"] == record.attempts[1].metrics["error_pct"]
 
 
+@pytest.mark.slow
 def test_checkpoints_that_a_killed_process_left_of_a_done_run_are_deleted_by_the_next_call(
     suite: Suite, store: Store, execute: Callable[..., object], tmp_path: Path
 ) -> None:
@@ -229,6 +231,7 @@ def test_checkpoints_that_a_killed_process_left_of_a_done_run_are_deleted_by_the
     assert of_another.exists()
 
 
+@pytest.mark.slow
 def test_what_a_rerun_began_and_did_not_finish_is_finished_by_the_next_call(
     suite: Suite, store: Store, execute: Callable[..., object]
 ) -> None:
@@ -266,6 +269,7 @@ def test_noise_is_recorded_with_its_realised_share_and_confusion(
     assert sum(values[0] for _, values in counts.values()) == 200
 
 
+@pytest.mark.slow
 def test_noise_that_is_drawn_for_each_epoch_is_another_cell_with_the_same_share(
     tiny_suite: Path, store: Store, execute: Callable[..., object]
 ) -> None:
@@ -287,6 +291,7 @@ def test_noise_that_is_drawn_for_each_epoch_is_another_cell_with_the_same_share(
     assert len({weights(record, store) for record in records}) == 2
 
 
+@pytest.mark.slow
 def test_the_order_of_units_is_an_axis_whose_default_is_the_cell_that_exists(
     tiny_suite: Path, store: Store, execute: Callable[..., object]
 ) -> None:

@@ -207,7 +207,10 @@ def test_the_papers_sizes_get_the_verdicts_that_are_known(name: str) -> None:
     assert missed == {"table2": set(), "table6-sizes": {"attention-92", "attention-452"}, "table7": set()}[name]
 
 
-@pytest.mark.parametrize("name", ["table2", "table6-sizes", "table7"])
+@pytest.mark.parametrize(
+    "name",
+    ["table2", pytest.param("table6-sizes", marks=pytest.mark.slow), pytest.param("table7", marks=pytest.mark.slow)],
+)
 def test_what_a_run_counts_is_what_the_file_of_counts_holds(name: str, store: Store) -> None:
     suite, filed = load_suite(name), read_counts(COUNTS_FILE)
 

@@ -83,6 +83,7 @@ def test_one_batch_is_learned_to_near_zero_loss(start: Start, digits: ImageSet, 
     assert errors[-1] == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["attention-56", "resnet-164"])
 def test_a_post_activated_net_learns_one_batch_as_well(name: str, digits: ImageSet, protocol: Protocol) -> None:
     """Evaluated at the end only: running statistics of a few iterations fit no net of this depth."""

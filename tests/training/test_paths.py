@@ -71,6 +71,7 @@ def test_a_graph_on_a_cpu_is_refused_in_one_line() -> None:
     assert str(refused.value) == ("--path graph: CUDA graphs need a CUDA device; use --path auto, eager or compiled")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="COMPILING NOT TESTED: no g++")
 def test_with_a_compiler_nothing_is_at_fault() -> None:
     assert compiler_fault(CPU) is None
