@@ -22,6 +22,7 @@ from ranbench.cli import (
     data,
     db,
     doctor,
+    gate,
     masks,
     reports,
     rerun,
@@ -80,6 +81,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "report": reports.report,
     "claims": claims.claims,
     "power": claims.power,
+    "check": gate.check,
     "export": bundles.export,
     "merge": bundles.merge,
     "complexity": complexity.complexity,
@@ -89,6 +91,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 for name, command in _COMMANDS.items():
     app.command(name)(command)
 app.add_typer(suites.new, name="new")
+app.add_typer(gate.baseline, name="baseline")
 app.add_typer(data.app, name="data")
 app.add_typer(db.app, name="db")
 
