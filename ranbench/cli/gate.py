@@ -75,7 +75,7 @@ def check(
     ] = True,
     jobs: Annotated[
         int, typer.Option("--speed-jobs", metavar="N", help="Processes that time each due cell's step; 0: none.")
-    ] = 1,
+    ] = 2,
     device: Device = "auto",
     threads: Threads = None,
     trust_imports: TrustImports = False,
@@ -154,7 +154,7 @@ def save(
     seeds: Seeds = None,
     jobs: Annotated[
         int, typer.Option("--speed-jobs", metavar="N", help="Processes that time each cell's step; 0: none.")
-    ] = 5,
+    ] = 7,
     device: Device = "auto",
     threads: Threads = None,
     trust_imports: TrustImports = False,

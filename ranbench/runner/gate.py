@@ -71,7 +71,7 @@ class Night:
     cycle: str = "monthly"
     budget: float | None = None
     train: bool = True
-    jobs: int = 1
+    jobs: int = 2
     trained: bool = True
 
 
