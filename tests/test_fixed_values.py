@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -22,28 +19,17 @@ import ranbench.models.attention
 import ranbench.training.loop
 from ranbench.catalogue import STAGES, StagePlan
 from ranbench.data.augmentation import BatchOrder
-from ranbench.fixed_values import TOLERANCE, Compared, FixedValues, Net, compare, first_differences, nets_of
+from ranbench.fixed_values import TOLERANCE, Compared, FixedValues, Net, compare, first_differences
 from ranbench.fixed_values.measuring import measure
-from ranbench.fixed_values.nets import UNTRAINED, ten_steps
-from ranbench.fixed_values.thinning import thinned
-from ranbench.models import build
-from ranbench.models.attention import Hourglass, ResidualLearning, SpatialAttention
+from ranbench.fixed_values.nets import UNTRAINED
+from ranbench.models.attention import Hourglass, ResidualLearning
 from ranbench.models.layers import Norm
 from ranbench.models.units import PreActivated
 from ranbench.spec import (
-    Augmentation,
-    Cosine,
     DataSpec,
-    Evaluation,
     ModelSpec,
     NoiseSpec,
-    OneCycle,
-    Optimizer,
-    Protocol,
-    Steps,
-    WarmUp,
 )
-from ranbench.suite import load_suite
 
 ROOT = Path(__file__).resolve().parent.parent
 MIXED = ModelSpec(name="attention-56")

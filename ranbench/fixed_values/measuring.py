@@ -29,7 +29,7 @@ from ranbench.environment import describe
 from ranbench.errors import EnvironmentProblem, RanbenchError, SpecError
 from ranbench.fixed_values.nets import BATCH, Net
 from ranbench.fixed_values.record import Context, FixedValues, Values
-from ranbench.fixed_values.thinning import thinned
+from ranbench.fixed_values.thinning import Thinned, thinned
 from ranbench.models.attention import SoftMask
 from ranbench.spec import DataSpec
 from ranbench.training import Training
@@ -89,6 +89,7 @@ class _Measuring:
     def __init__(self, context: Context, trusted: bool):
         self.context, self.trusted = context, trusted
         self.counted: dict[str, _Counted] = {}
+        self.reduced: dict[tuple[object, ...], Thinned] = {}
         self.taken: dict[tuple[str, str], Taken] = {}
         self.memo: Memo = {}
 
@@ -98,11 +99,11 @@ class _Measuring:
         try:
             whole = self._counts(net)
             found = replace(found, counts=whole.counts, output=whole.output)
-            module, reduced = _module(net)
-            taken = self._values(net, module)
+            small = self._reduced(net)
+            taken = self._values(net, small.net)
         except RanbenchError as error:
             return replace(found, problem=str(error), absent=isinstance(error, EnvironmentProblem))
-        return replace(found, reduced=reduced, values=taken.values, hashes=taken.hashes)
+        return replace(found, reduced=_words(net, small), values=taken.values, hashes=taken.hashes)
 
     def _counts(self, net: Net) -> _Counted:
         name = counts_key(net.model, net.data)
@@ -110,11 +111,20 @@ class _Measuring:
             self.counted[name] = _count(net, self.trusted, self.memo)
         return self.counted[name]
 
+    def _reduced(self, net: Net) -> Thinned:
+        """The reduced form as it was built; a copy of it is trained."""
+        if is_foreign(net.model.name):
+            raise SpecError(f"model {net.model.name!r} is a foreign net: it is counted, and has no fixed values")
+        form = (net.model, net.data.info.form, net.shape, net.num_classes)
+        if form not in self.reduced:
+            self.reduced[form] = thinned(net.model, net.data, net.shape, net.num_classes)
+        return self.reduced[form]
+
     def _values(self, net: Net, module: nn.Module) -> Taken:
         """Of nets that differ in their length or number of classes alone, the reduced forms may be one."""
         form = (repr(module), net.steps)
         if form not in self.taken:
-            self.taken[form] = _taken(net, module)
+            self.taken[form] = _taken(net, copy.deepcopy(module))
         return self.taken[form]
 
 
@@ -205,16 +215,13 @@ def _state(net: nn.Module, taken: Taken) -> None:
             taken.values[name] = (float(whole.norm()),)
 
 
-def _module(net: Net) -> tuple[nn.Module, str]:
-    """Build the reduced form of a net, and say in words how it is reduced."""
-    if is_foreign(net.model.name):
-        raise SpecError(f"model {net.model.name!r} is a foreign net: it is counted, and has no fixed values")
-    small = thinned(net.model, net.data, net.shape, net.num_classes)
+def _words(net: Net, small: Thinned) -> str:
+    """Say how a reduced form differs from the whole net."""
     words = [f"images {'x'.join(map(str, net.shape))}"]
     words += [f"{net.num_classes} classes"] if net.num_classes != net.data.info.num_classes else []
     words += [f"widths / {small.divisor}"] if small.divisor > 1 else []
     words += [f"{small.left_out} equal blocks left out"] if small.left_out else []
-    return small.net, ", ".join(words)
+    return ", ".join(words)
 
 
 def _training(net: Net, module: nn.Module) -> Training:

@@ -21,6 +21,9 @@ from ranbench.spec import DataSpec, ModelSpec
 LEAST_WIDTH, NARROWEST, WIDE = 4, 2, 64
 MOST_LAYERS = 100  # convolutions and linear layers beyond which chains of equal blocks are cut
 KEPT_BLOCKS = 2  # of a chain: what stands behind a block of its own kind stays
+# Beyond so many layers even then, one block of a chain is kept where it has more than ``LARGE`` of them: an attention
+# module, which stands behind its own kind in the nets for digits still.
+MANY_LAYERS, LARGE = 150, 10
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,11 @@ def thinned(model: ModelSpec, data: DataSpec, shape: tuple[int, int, int], num_c
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         net = build(model.name, model.options, shape, num_classes, form=data.info.form)
     _check(net)
-    left_out = _shorten(net) if len(_weighted(net)) > MOST_LAYERS else 0
+    left_out = 0
+    if len(_weighted(net)) > MOST_LAYERS:
+        left_out = _shorten(net, KEPT_BLOCKS, 1)
+    if len(_weighted(net)) > MANY_LAYERS:
+        left_out += _shorten(net, 1, LARGE)
     divisor = _divisor(net, shape[0])
     for module in net.modules():
         _narrow(module, divisor, shape[0], num_classes)
@@ -63,17 +70,17 @@ def _check(net: nn.Module) -> None:
             )
 
 
-def _shorten(net: nn.Module) -> int:
-    """Keep the first blocks of every chain of equal ones; the outermost chains first."""
+def _shorten(net: nn.Module, kept: int, layers: int) -> int:
+    """Keep the first blocks of every chain of equal ones that have so many layers or more; return how many go."""
     left_out = 0
     for module in list(net.modules()):
-        if not isinstance(module, nn.Sequential):
+        if not isinstance(module, nn.Sequential) or len(module) <= kept:
             continue
-        texts = [repr(child) for child in module]
+        texts = [repr(child) if len(_weighted(child)) >= layers else "" for child in module]
         surplus = [
             index
-            for index in range(KEPT_BLOCKS, len(texts))
-            if len(set(texts[index - KEPT_BLOCKS : index + 1])) == 1 and _weighted(module[index])
+            for index in range(kept, len(texts))
+            if texts[index] and len(set(texts[index - kept : index + 1])) == 1
         ]
         for index in reversed(surplus):
             del module[index]
