@@ -32,7 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("spec", "records", "statistics", "factories"),
     ("suite", "environment", "counts", "models", "data", "store"),
     ("complexity", "training", "claims", "regression", "comparability", "selection", "doctor"),
-    ("probes", "report", "execution"),
+    ("probes", "fixed_values", "report", "execution"),
     ("runner",),
     ("cli",),
     ("__main__",),
