@@ -124,6 +124,7 @@ def check(
                 train=train,
                 jobs=_number(jobs),
                 trained=layer != "free",
+                free=layer != "trained",
             ),
         )
     code = report.exit_code(strict=strict)
@@ -152,6 +153,9 @@ def save(
     protocol: Protocol = None,
     factor: Factor = None,
     seeds: Seeds = None,
+    layer: Annotated[
+        str, typer.Option("--layer", metavar="NAME", help="free (counts and fixed values), trained, or all.")
+    ] = "all",
     jobs: Annotated[
         int, typer.Option("--speed-jobs", metavar="N", help="Processes that time each cell's step; 0: none.")
     ] = 7,
@@ -167,6 +171,7 @@ def save(
     """
     from ranbench.regression import read_baseline, write_baseline
 
+    one_of("--layer", layer, LAYERS)
     one_of("--device", device, DEVICES)
     loaded = _loaded(suites, protocol, factor, seeds)
     threads = times_the_cores("--threads", threads, THREADS_PER_CORE)
@@ -176,7 +181,7 @@ def save(
     from ranbench.runner import gate
 
     with _working(chosen, device, threads, trust_imports) as where:
-        made = gate.save(loaded, where, jobs=_number(jobs))
+        made = gate.save(loaded, where, jobs=_number(jobs), trained=layer != "free", free=layer != "trained")
     write_baseline(file, replace(made, exceptions=kept))
     runs = sum(len(cell.places) for suite in made.suites.values() for cell in suite.cells)
     note(f"{file}: {sum(len(suite.cells) for suite in made.suites.values())} cells, {runs} runs")

@@ -67,7 +67,14 @@ def _values(cell: CellResult, metric: str) -> tuple[float, ...]:
     return tuple(values[seed] for seed in sorted(values))
 
 
-def compare(baseline: Baseline, night: Sequence[SuiteResult], today: str, *, trained: bool = True) -> Report:
+def compare(
+    baseline: Baseline,
+    night: Sequence[SuiteResult],
+    today: str,
+    *,
+    trained: bool = True,
+    more: Sequence[Finding] = (),
+) -> Report:
     """Compare the results of a night with a baseline.
 
     Args:
@@ -75,6 +82,7 @@ def compare(baseline: Baseline, night: Sequence[SuiteResult], today: str, *, tra
         night: results of the suites that were asked for.
         today: the day (ISO 8601), on which exceptions hold or have ended.
         trained: whether runs were asked for, or counts alone.
+        more: findings of the free layer, to which exceptions apply as well.
     """
     findings: list[Finding] = []
     tests: list[_Test] = []
@@ -92,7 +100,7 @@ def compare(baseline: Baseline, night: Sequence[SuiteResult], today: str, *, tra
             unmeasured.append(f"suite {suite.name!r}: nothing of it was compared")
         elif trained and any(cell.due for cell in suite.cells) and suite.trains and not _ran(own):
             unmeasured.append(f"suite {suite.name!r}: cells were due, and no run of any was compared")
-    findings += _decided(tests)
+    findings += [*_decided(tests), *more]
     order = {suite.name: index for index, suite in enumerate(night)}
     findings.sort(key=lambda one: order[one.suite])
     allowed = [one for one in baseline.exceptions if one.suite in order]

@@ -30,6 +30,7 @@ from ranbench.regression import (
 from ranbench.regression.ordering import Row, cells_of, rows
 from ranbench.regression.results import counts_of
 from ranbench.runner.events import Observer, Stop
+from ranbench.runner.free_layer import fixed_lines, free_findings
 from ranbench.runner.how import How
 from ranbench.runner.pace import measure_jobs
 from ranbench.runner.rates import Rates, training_macs
@@ -64,6 +65,7 @@ class Night:
         train: whether what is missing is trained.
         jobs: processes that measure time and memory of each due cell's step.
         trained: whether runs are compared, or exact counts alone.
+        free: whether the fixed values of all nets are compared.
     """
 
     day: date
@@ -73,6 +75,7 @@ class Night:
     train: bool = True
     jobs: int = 2
     trained: bool = True
+    free: bool = False
 
 
 def check(suites: Sequence[Suite], baseline: Baseline, where: Where, night: Night) -> Report:
@@ -91,22 +94,31 @@ def check(suites: Sequence[Suite], baseline: Baseline, where: Where, night: Nigh
         else:
             left = _train_within(trained, where, began + night.budget, f"{night.budget / 60:g} minutes")
     results = [_night(suite, cells, where, night, left, began) for suite, cells in planned]
-    report = compare(baseline, results, night.day.isoformat(), trained=night.trained)
+    free, lacking = free_findings(suites, baseline, where.observer) if night.free else ([], [])
+    report = compare(baseline, results, night.day.isoformat(), trained=night.trained, more=free)
+    report = replace(report, unmeasured=(*report.unmeasured, *lacking))
     waiting = sum(len(suite.cells) - len(cells) for suite, cells in planned if suite.trains)
     notes = (f"{waiting} cells are not due tonight; their nets were counted",) if waiting and night.trained else ()
     return replace(report, notes=(*notes, *report.notes), stopped=where.stop.signal)
 
 
-def save(suites: Sequence[Suite], where: Where, *, jobs: int) -> Baseline:
+def save(suites: Sequence[Suite], where: Where, *, jobs: int, trained: bool = True, free: bool = True) -> Baseline:
     """Freeze what the database holds of suites, of the present code, with all seeds that there are.
+
+    Args:
+        suites: what is kept.
+        where: the database, and where nets are measured.
+        jobs: processes that measure time and memory of each cell's step.
+        trained: whether runs are kept, or exact counts alone.
+        free: whether fixed values of all nets are measured and kept.
 
     Raises:
         NothingMeasured: there is no run of a suite that the present code made.
     """
     made: dict[str, SuiteResult] = {}
     for suite in suites:
-        records = _present(suite, where.store) if suite.trains else []
-        if suite.trains and not any(record.counted for record in records):
+        records = _present(suite, where.store) if suite.trains and trained else []
+        if suite.trains and trained and not any(record.counted for record in records):
             raise NothingMeasured(
                 f"suite {suite.name!r}: no done run of the present code, so that there is nothing to keep; "
                 f"'ranbench run {suite.file}{suite.options} --rerun changed' makes the runs"
@@ -115,7 +127,7 @@ def save(suites: Sequence[Suite], where: Where, *, jobs: int) -> Baseline:
         measured = _jobs(suite, wanted, where, jobs, None)
         made[suite.name] = _result(suite, records, where, jobs=measured)
     floors = tuple(floor for suite in made.values() for floor in floors_of(suite))
-    return Baseline(_header(where), made, floors)
+    return Baseline(_header(where), made, floors, fixed_lines(suites, where.observer) if free else ())
 
 
 def _header(where: Where) -> Header:
