@@ -19,11 +19,11 @@ from test_store import HERE as PLACE
 from test_store import run
 
 from ranbench.errors import MergeConflict, NothingMeasured, StoreError, UsageError
+from ranbench.places import without_paths
 from ranbench.records import Complexity, MetricPoint, Owner, Predictions, Probe, Reason
 from ranbench.store import Claimed, Store
 from ranbench.store import bundle as bundles
 from ranbench.store.bundle import MANIFEST, VERSION, line, opened
-from ranbench.store.public import without_paths
 from ranbench.store.writing import number_or_null
 
 HERE = dataclasses.replace(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -11,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command import ranbench
 from typer.testing import CliRunner
 
 from ranbench.claims import Beside, Member, Planned
@@ -30,6 +30,7 @@ COMMANDS = (
         "validate",
         "schema",
         "new suite",
+        "new workflow",
         "plan",
         "run",
         "status",
@@ -45,6 +46,7 @@ COMMANDS = (
         "power",
         "check",
         "baseline save",
+        "history",
         "complexity",
         "bench",
         "doctor",
@@ -190,6 +192,7 @@ SHORTER: dict[str, dict[str, list[str]]] = {
     "ci.md": {
         "run": [*SMOKE[:2], "--seeds", "3"],
         "report": SMOKE,
+        "history": ["--protocol", "smoke"],
         "baseline": [*SMOKE[:2], "--seeds", "3", "--speed-jobs", "0"],
         "check": [*SMOKE[:2], "--seeds", "3", "--speed-jobs", "0"],
     },
@@ -222,24 +225,12 @@ def call(line: str, shorter: dict[str, list[str]], folder: Path) -> subprocess.C
     if shorter.get("report") == SMOKE:  # whose pages have a name of their own
         words = [re.sub(r"^(reports/[\w-]+)\.(md|json)$", r"\1.smoke.\2", word) for word in words]
     if "RUN" in words:
-        listed = ranbench(["runs", "--json"], folder).stdout
+        listed = ranbench("runs", "--json", cwd=folder).stdout
         words[words.index("RUN")] = json.loads(listed)[0]["fingerprint"][:4]
-    found = ranbench([*words, *more], folder)
+    found = ranbench(*words, *more, cwd=folder)
     if file:
         (folder / file[0]).write_text(found.stdout, encoding="utf-8")
     return found
-
-
-def ranbench(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "ranbench", *words],
-        cwd=folder,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.mark.slow
@@ -262,7 +253,7 @@ def test_the_facts_of_a_dataset_of_one_s_own_are_those_that_are_printed(tmp_path
     page = DOCUMENTS["datasets.md"]
     (tmp_path / "mydata.py").write_text(blocks(page, "python")[0], encoding="utf-8")
 
-    printed = ranbench(["data", "manifest", "mydata:parity", "--trust-imports"], tmp_path)
+    printed = ranbench("data", "manifest", "mydata:parity", "--trust-imports", cwd=tmp_path)
 
     assert printed.returncode == 0, printed.stderr
     assert printed.stdout in blocks(page, "yaml")[0]

@@ -28,8 +28,8 @@ PACKAGE = ROOT / "ranbench"
 # From the lowest floor upwards; a part imports from floors below its own only, siblings do not import each other.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "masking"),
-    ("catalogue",),
-    ("spec", "records", "statistics", "factories"),
+    ("catalogue", "places"),
+    ("spec", "records", "statistics", "factories", "workflow"),
     ("suite", "environment", "counts", "models", "data", "store"),
     ("complexity", "training", "claims", "regression", "comparability", "selection", "doctor"),
     ("probes", "fixed_values", "report", "execution"),
@@ -127,7 +127,7 @@ def external(name: str) -> set[str]:
 
 def text_files() -> Iterator[Path]:
     """Sources, suites and documents of the repository, without this file, which names what it forbids."""
-    for folder in ("ranbench", "suites", "tests", "benchmarks", "docs", ".ci"):
+    for folder in ("ranbench", "suites", "tests", "benchmarks", "docs", ".ci", ".github"):
         yield from (
             path for path in (ROOT / folder).rglob("*") if path.is_file() and path.suffix not in (".pyc", ".png")
         )

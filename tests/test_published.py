@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command import ranbench
 
 from ranbench.store import Store
 
@@ -35,10 +33,7 @@ def test_every_page_that_is_published_has_a_bundle() -> None:
 def test_a_published_page_comes_out_of_its_bundle_again(bundle: str, page: str, tmp_path: Path) -> None:
     words = ("report", "--verify", str(ROOT / "reports" / page), "--db", str(ROOT / "results" / f"{bundle}.zip"))
 
-    found = subprocess.run(
-        [sys.executable, "-P", "-m", "ranbench", *words, "--json"],
-        cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    found = ranbench(*words, "--json", cwd=tmp_path)
 
     assert [entry["differences"] for entry in json.loads(found.stdout)] == [[]], found.stderr
     assert found.returncode == 0

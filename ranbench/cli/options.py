@@ -74,7 +74,7 @@ class Settings:
         """The bundle that is named in place of a database."""
         if "://" in self.db or not Path(self.db).is_file():
             return None
-        return Path(self.db) if _begins_with(Path(self.db), ZIP_MAGIC) else None
+        return Path(self.db) if begins_with(Path(self.db), ZIP_MAGIC) else None
 
     def refuse_bundle(self) -> None:
         """Check that a database is named.
@@ -98,7 +98,7 @@ class Settings:
             raise UsageError(f"{said}: is what is read; name another file")
         log = next((end for end in ("-wal", "-shm", "-journal") if target.name.endswith(end)), None)
         database = target.with_name(target.name.removesuffix(log)) if log else target
-        if database.is_file() and _begins_with(database, SQLITE_MAGIC):
+        if database.is_file() and begins_with(database, SQLITE_MAGIC):
             raise UsageError(f"{said}: {'belongs to' if log else 'is'} a database; name another file")
 
     @contextmanager
@@ -134,7 +134,8 @@ class Settings:
             yield store
 
 
-def _begins_with(file: Path, magic: bytes) -> bool:
+def begins_with(file: Path, magic: bytes) -> bool:
+    """Tell whether a file's first bytes are these."""
     with file.open("rb") as opened:
         return opened.read(len(magic)) == magic
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,7 +19,7 @@ from ranbench.cli.evidence import (
     suite_in,
     versions_of,
 )
-from ranbench.cli.options import Db, Factor, Json, Protocol, Seeds, one_of, settings
+from ranbench.cli.options import SQLITE_MAGIC, Db, Factor, Json, Protocol, Seeds, begins_with, one_of, settings
 from ranbench.cli.output import answer, as_json, note, plural
 from ranbench.errors import SuiteError, UsageError
 
@@ -171,7 +172,7 @@ def _verify(
 
 def _is_server(place: str) -> bool:
     """Tell whether opening a place would go over the network, which a file that is read must not bring about."""
-    return "://" in place and not place.startswith("sqlite:///")
+    return "://" in place and not place.startswith(("sqlite:///", "sqlite+pysqlite:///"))
 
 
 @contextmanager
@@ -181,27 +182,38 @@ def _opened(context: typer.Context, places: Sequence[str]) -> Iterator[dict[str,
     Raises:
         UsageError: one is not there, or given twice.
     """
+    from ranbench.masking import mask_url
+
     with ExitStack() as stack:
         found: dict[str, Store] = {}
         for place in places:
             label = _label(place)
-            if "://" not in place and not Path(place).exists():
-                raise UsageError(f"--against {place}: there is no such file")
+            if "://" not in place and not Path(place).is_file():
+                raise UsageError(f"--against {mask_url(place)}: there is no such file")
             if label in (*found, "ours"):
                 raise UsageError(
                     f"--against {label}: a name that is taken; each file must have its own, and none is called ours"
                 )
-            found[label] = stack.enter_context(settings(context, place).store(create=False))
+            found[label] = stack.enter_context(settings(context, _url(place)).store(create=False))
         yield found
 
 
-def _label(place: str) -> str:
-    """Name a database or bundle in a report: as it is given, without a password and without folders from the root."""
-    from ranbench.masking import mask_url
+def _url(place: str) -> str:
+    """Return what opens a place: of a database's file that is named by its path, the URL."""
+    return f"sqlite:///{place}" if "://" not in place and begins_with(Path(place), SQLITE_MAGIC) else place
 
-    named = mask_url(place)
-    path = named.removeprefix("sqlite:///")
-    return Path(path).name if Path(path).is_absolute() else named
+
+def _label(place: str) -> str:
+    """Name a database or bundle in a report: as given, without folders from the root, server, user and password."""
+    from ranbench.masking import mask_url
+    from ranbench.places import CUT
+
+    if _is_server(place):
+        scheme, _, rest = place.partition("://")
+        return f"{scheme}://{CUT}/{rest.partition('?')[0].rpartition('/')[2]}"
+    path = place.removeprefix("sqlite:///").removeprefix("sqlite+pysqlite:///")
+    name = re.split(r"[\\/]", path)[-1]
+    return name if Path(path).is_absolute() or PureWindowsPath(path).is_absolute() else mask_url(place)
 
 
 def _chosen(formats: str) -> tuple[str, ...]:

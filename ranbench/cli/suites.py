@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ranbench.cli.evidence import refuse_two_of_one_name
-from ranbench.cli.options import Db, Factor, Json, Protocol, settings
+from ranbench.cli.options import Db, Factor, Json, Protocol, settings, suite_of
 from ranbench.cli.output import answer, as_json, plural, table
 from ranbench.errors import Problem, RanbenchError, SuiteError, UsageError, nearest
 from ranbench.masking import mask
@@ -112,6 +112,26 @@ def new_suite(
         )
     for written in write_recorded_suite(file, found.text, found.protocols):
         answer(str(written))
+
+
+@new.command("workflow")
+def new_workflow(
+    file: Annotated[
+        Path, typer.Argument(metavar="[FILE]", help="Where to write it; GitHub reads .github/workflows/*.yml.")
+    ] = Path(".github/workflows/ranbench.yml"),
+    suites: Annotated[
+        list[str] | None,
+        typer.Option("--suite", metavar="SUITE", help="What it checks: a suite file, or the name of one; repeatable."),
+    ] = None,
+) -> None:
+    """Write a workflow for GitHub Actions that checks suites on every push and trains at night."""
+    from ranbench.workflow import write_workflow
+
+    names = suites or ["quickstart"]
+    for name in names:
+        suite_of(name)
+    write_workflow(file, names)
+    answer(str(file))
 
 
 def list_(

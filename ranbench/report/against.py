@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ranbench.records import Attempt, RunRecord
-from ranbench.report.collect import collect
+from ranbench.report.collect import RunRow, collect, standing
 from ranbench.statistics import Estimate, HolmStep, Summary, holm, summarise, welch
 from ranbench.suite import Suite
 
@@ -34,7 +34,8 @@ class BesideRow:
 
     ``difference`` is ours minus theirs. ``low`` and ``high`` are its two-sided interval at ``level``, which is Holm's
     over all rows that are tested; ``p`` is adjusted likewise. ``answer``: "yes" where the data tell the two apart,
-    "no" where they do not, else why there is no test.
+    "no" where they do not, else why there is no test. ``our_standing`` and ``their_standing`` say why a side has no
+    result, as in ``ResultRow``; ``our_failed`` and ``their_failed`` count its failed seeds.
     """
 
     cell: int
@@ -50,6 +51,10 @@ class BesideRow:
     level: float | None
     p: float | None
     answer: str
+    our_standing: str
+    their_standing: str
+    our_failed: int
+    their_failed: int
 
 
 def result_sets(
@@ -73,10 +78,10 @@ def beside(
         records: our runs.
         others: the runs of other sets, by their names.
     """
-    mine = _attempts(suite, records)
+    mine = _side(suite, records)
     found = [
         _compared(suite, number, metric, mine, theirs, name=name)
-        for name, theirs in ((name, _attempts(suite, runs)) for name, runs in others.items())
+        for name, theirs in ((name, _side(suite, runs)) for name, runs in others.items())
         for metric in metrics
         for number in range(1, len(suite.cells) + 1)
     ]
@@ -87,10 +92,22 @@ def beside(
 Attempts = Mapping[int, Mapping[int, Attempt]]
 
 
-def _attempts(suite: Suite, records: Sequence[RunRecord]) -> Attempts:
-    """Return the counted attempts by cell and seed."""
-    counted = {record.fingerprint: record.counted for record in collect(suite, records).records}
-    return {
+@dataclass(frozen=True)
+class _Side:
+    """One set's counted attempts by cell and seed, and all of its runs, whatever became of them."""
+
+    attempts: Attempts
+    runs: tuple[RunRow, ...]
+
+    def of(self, cell: int) -> list[RunRow]:
+        """The runs of a cell."""
+        return [run for run in self.runs if run.cell == cell]
+
+
+def _side(suite: Suite, records: Sequence[RunRecord]) -> _Side:
+    found = collect(suite, records)
+    counted = {record.fingerprint: record.counted for record in found.records}
+    attempts = {
         number: {
             seed: attempt
             for seed in suite.seeds
@@ -98,15 +115,16 @@ def _attempts(suite: Suite, records: Sequence[RunRecord]) -> Attempts:
         }
         for number, cell in enumerate(suite.cells, 1)
     }
+    return _Side(attempts, found.runs)
 
 
 def _compared(
-    suite: Suite, number: int, metric: str, mine: Attempts, other: Attempts, *, name: str
+    suite: Suite, number: int, metric: str, mine: _Side, other: _Side, *, name: str
 ) -> tuple[BesideRow, Estimate | None]:
     cell = suite.cells[number - 1]
-    ours, theirs = _values(mine[number], metric), _values(other[number], metric)
+    ours, theirs = (_values(side.attempts[number], metric) for side in (mine, other))
     a, b = (summarise(list(values.values())) if values else None for values in (ours, theirs))
-    refused = _refused(mine[number], other[number], ours, theirs)
+    refused = _refused(mine.attempts[number], other.attempts[number], ours, theirs)
     estimate = None if refused else welch(list(ours.values()), list(theirs.values()))
     row = BesideRow(
         cell=number,
@@ -122,6 +140,10 @@ def _compared(
         level=None,
         p=None,
         answer=refused or "no spread between seeds: no test",
+        our_standing="done" if a else standing(mine.of(number)),
+        their_standing="done" if b else standing(other.of(number)),
+        our_failed=sum(run.state == "failed" for run in mine.of(number)),
+        their_failed=sum(run.state == "failed" for run in other.of(number)),
     )
     return row, estimate
 
@@ -154,7 +176,7 @@ def _judged(row: BesideRow, estimate: Estimate, step: HolmStep) -> BesideRow:
 
 
 def _set(suite: Suite, name: str, records: Sequence[RunRecord]) -> ResultSet:
-    attempts = [attempt for seeds in _attempts(suite, records).values() for attempt in seeds.values()]
+    attempts = [attempt for seeds in _side(suite, records).attempts.values() for attempt in seeds.values()]
     places = [attempt.environment for attempt in attempts]
     return ResultSet(
         name=name,

@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ranbench.places import without_places
 from ranbench.records import Attempt, Environment, RunRecord, State
 from ranbench.spec import Fidelity, Protocol, RunSpec, canonical, differences, fidelity
 from ranbench.suite import Cell, Suite
 
 NOT_RUN = "not run"
-_FOLDERS = re.compile(r"(?<![\w:/.])(?:~|\.{1,2})?/(?:[^\s/'\"]+/)+")
+_RELATIVE = re.compile(r"(?<![\w/.\\])\.{1,2}[/\\]+(?:[^\s/\\'\"]+[/\\]+)*")
 _LEAST_FIRST = ("smoke", "scaled", "full")
 
 
@@ -114,15 +115,36 @@ def collect(suite: Suite, records: Iterable[RunRecord]) -> Collected:
     return Collected(used, runs, extra, tuple(others), numbers.rows)
 
 
+def standing(runs: Sequence[RunRow]) -> str:
+    """Say why a cell has no value; what was done weighs more than what failed, and that more than what waits."""
+    states = {run.state for run in runs}
+    for state, word in (("done", "missing"), ("failed", "failed"), ("running", "unfinished")):
+        if state in states:
+            return word
+    return "unfinished" if "interrupted" in states else NOT_RUN
+
+
 def cell_fidelity(suite: Suite, cell: Cell, protocol: Protocol) -> Fidelity:
     """Return how far a cell's runs under ``protocol`` stand from the suite's reference."""
     return fidelity(protocol, suite.reference, cell.data)
 
 
-def without_folders(text: str) -> str:
-    """Put an error on one line of at most 160 characters and cut folders off the paths in it."""
-    line = _FOLDERS.sub("…/", " ".join(text.split()))
+def error_line(text: str) -> str:
+    """Put an error on one line of at most 160 characters, without paths, servers and users.
+
+    Of a traceback only what it ends with is kept. The same comes out of an error that went through a bundle.
+    """
+    line = without_places(_RELATIVE.sub("", " ".join(_end_of_traceback(text).split())))
     return line if len(line) <= 160 else f"{line[:159]}…"
+
+
+def _end_of_traceback(text: str) -> str:
+    """Return what was raised last: the lines behind the last one of code, which are not indented."""
+    if not text.startswith("Traceback "):
+        return text
+    lines = text.rstrip().splitlines()
+    code = [index for index, line in enumerate(lines) if line.startswith("  ")]
+    return "\n".join(lines[code[-1] + 1 :] if code else lines) or text
 
 
 class _Environments:
@@ -172,7 +194,7 @@ def _row(cell: int, spec: RunSpec, record: RunRecord | None, numbers: _Environme
         fingerprint=spec.fingerprint,
         state=attempt.state.value,
         reason=attempt.reason.value if attempt.reason else None,
-        error=without_folders(attempt.error) if attempt.error else None,
+        error=error_line(attempt.error) if attempt.error else None,
         step=attempt.step,
         iterations=attempt.iterations,
         attempt_id=attempt.id,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +18,7 @@ from ranbench.report.document import Block, Table
 from ranbench.report.inlining import inlined
 from ranbench.report.pages import commands, page, page_name
 from ranbench.report.pictures import Series, pictures, remove_stale
-from ranbench.report.shown import Made
+from ranbench.report.shown import Made, of_no_paper
 from ranbench.report.style import pdf, png, stamped, svg
 from ranbench.report.tables import tables
 from ranbench.report.values import Tables
@@ -25,6 +26,12 @@ from ranbench.suite import Suite
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+# Characters that cannot be seen, or that turn the direction of what follows: of JSON they stand inside strings alone.
+_UNSEEN = re.compile(
+    r"[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,12 @@ class Report:
     @cached_property
     def pictures(self) -> tuple[Made, ...]:
         """The pictures that the runs allow, each with what draws it."""
-        return pictures(self.tables, self.series)
+        made = pictures(self.tables, self.series)
+        if self.suite.paper:
+            return made
+        return tuple(
+            (replace(shown, caption=of_no_paper(shown.caption)), partial(_of_no_paper, draw)) for shown, draw in made
+        )
 
     @cached_property
     def figures(self) -> dict[str, Figure]:
@@ -80,7 +92,8 @@ def text_of(report: Report, kind: Literal["md", "json"]) -> str:
     if kind == "md":
         shown = [picture for picture, _ in report.pictures]
         return page(report.suite, report.tables, shown, compare=report.compare)
-    return json.dumps(report.as_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(report.as_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+    return _UNSEEN.sub(lambda match: json.dumps(match[0])[1:-1], text) + "\n"
 
 
 def report(
@@ -162,6 +175,19 @@ def _csv(report: Report, out: Path) -> list[Path]:
         if name not in texts:
             (folder / f"{name}.csv").unlink(missing_ok=True)
     return [_written(folder / f"{name}.csv", text) for name, text in texts.items()]
+
+
+def _of_no_paper(draw: Callable[[], Figure]) -> Figure:
+    """Draw a picture whose key and axes speak of no paper; names of cells stand in neither."""
+    from matplotlib.text import Text
+
+    figure = draw()
+    keys = [*figure.legends, *(ax.get_legend() for ax in figure.axes)]
+    words = [text for key in keys if key for text in key.get_texts()]
+    for text in (*words, *(ax.xaxis.label for ax in figure.axes)):
+        assert isinstance(text, Text)
+        text.set_text(of_no_paper(text.get_text()))
+    return figure
 
 
 def _written(path: Path, text: str) -> Path:

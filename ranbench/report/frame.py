@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ranbench.errors import UsageError, one_line
+from ranbench.errors import UsageError
+from ranbench.errors import one_line as said
 from ranbench.records import RunRecord
+from ranbench.report.layout import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = "=+@\\-＝＋－＠"  # the wide ones are formulas in some editions of spreadsheets
+_BEGINS_FORMULA = re.compile(rf"\A['\s]*(?=[{_FORMULA}])|(?<=;)\s*(?=[{_FORMULA}])")
 
 
 def frame(records: Sequence[RunRecord]) -> pd.DataFrame:
@@ -44,13 +48,18 @@ def write_csv(records: Sequence[RunRecord], file: Path) -> None:
     Raises:
         UsageError: the file cannot be written.
     """
-    table = frame(records).map(
-        lambda value: f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
-    )
+    table = frame(records).map(lambda value: harmless(value) if isinstance(value, str) else value)
     try:
         table.to_csv(file, index=False)
     except OSError as error:
-        raise UsageError(f"--csv {file}: cannot be written: {one_line(error)}") from None
+        raise UsageError(f"--csv {file}: cannot be written: {said(error)}") from None
+
+
+def harmless(value: Any) -> Any:
+    """Return a number as it is, and text on one line that no spreadsheet computes, also where ; parts its columns."""
+    if isinstance(value, str):
+        return _BEGINS_FORMULA.sub(lambda match: f"{match[0]}'", one_line(value))
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _flat(value: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 
-from ranbench.report.style import COLOURS, GREY, INK, PALE
+from ranbench.report.style import COLOURS, GREY, INK, PALE, TEXTS
 
-_NAMED = {"#ffffff": "paper", INK: "ink", GREY: "grey", PALE: "pale", **{c: f"c{i}" for i, c in enumerate(COLOURS)}}
+_SHADES = {c: f"{kind}{i}" for kind, shades in (("t", TEXTS), ("c", COLOURS)) for i, c in enumerate(shades)}
+_NAMED = {"#ffffff": "paper", INK: "ink", GREY: "grey", PALE: "pale", **_SHADES}
 _COLOURS = {colour.lower(): f"var(--{name})" for colour, name in _NAMED.items()}
 _COLOUR = re.compile(r"#[0-9a-f]{6}\b")
 _HREF = "{http://www.w3.org/1999/xlink}href"

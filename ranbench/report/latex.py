@@ -98,6 +98,7 @@ _ACCENTS = {
 }
 _DOTLESS = {"i": r"\i", "j": r"\j"}
 _LONG = 30  # characters of an entry that may be broken into lines
+_CHARACTER, _BETWEEN, _ACROSS = 1.3, 2.1, 250.0  # millimetres, of a long table and of the page that it stands on
 _PAGE = 30  # rows of a table that stay together
 _LEVELS = {2: "section", 3: "subsection"}
 # What a table needs from a document that takes it in.
@@ -217,7 +218,10 @@ def table(block: Table) -> str:
     grid = block.grid
     rows = [" & ".join(_entry(entry, letters) for entry in row) + r" \\" for row in grid.rows]
     heads = " & ".join(rf"\textbf{{{text(column.heading)}}}" if column.heading else "" for column in grid.columns)
-    shape = "@{}" + "".join(_shape(column, index, grid) for index, column in enumerate(grid.columns)) + "@{}"
+    shapes = [_shape(column, index, grid) for index, column in enumerate(grid.columns)]
+    if len(rows) > _PAGE and (shares := _shares(grid)):
+        shapes = [_shared(column, share) for column, share in zip(grid.columns, shares, strict=True)]
+    shape = "@{}" + "".join(shapes) + "@{}"
     notes = [rf"\item[({mark})] {text(note)}" for note, mark in letters.items()]
     drawn = (_long if len(rows) > _PAGE else _short)(shape, heads, rows)
     beneath = ["{\\footnotesize", "\\begin{itemize}", *notes, "\\end{itemize}}"] if notes else []
@@ -236,13 +240,32 @@ def _short(shape: str, heads: str, rows: Sequence[str]) -> list[str]:
 
 
 def _long(shape: str, heads: str, rows: Sequence[str]) -> list[str]:
+    size = r"\tiny\setlength{\tabcolsep}{2pt}" if r"\linewidth" in shape else r"\scriptsize\setlength{\tabcolsep}{3pt}"
     return [
-        "{\\scriptsize\\setlength{\\tabcolsep}{3pt}\\setlength{\\LTleft}{0pt}",
+        f"{{{size}\\setlength{{\\LTleft}}{{0pt}}",
         f"\\begin{{longtable}}{{{shape}}}",
         *("\\toprule", f"{heads} \\\\", "\\midrule", "\\endhead", "\\bottomrule", "\\endfoot"),
         *rows,
         "\\end{longtable}}",
     ]
+
+
+def _shares(grid: Grid) -> list[float]:
+    """Divide the line among the columns of a long table, which cannot be made smaller; nothing where all is narrow."""
+    needed = []
+    for index, column in enumerate(grid.columns):
+        words = [word for row in grid.rows for word in (row[index].text if column.align == "left" else "").split()]
+        whole = [row[index].text for row in grid.rows]
+        longest = max(map(len, (*words, *column.heading.split(), "")))
+        needed.append(max(longest, min(max(map(len, (*whole, column.heading))), _LONG)))
+    if sum(needed) * _CHARACTER + len(needed) * _BETWEEN <= _ACROSS:
+        return []
+    return [one / sum(needed) for one in needed]
+
+
+def _shared(column: Column, share: float) -> str:
+    side = "raggedleft" if column.align == "right" else "raggedright"
+    return rf">{{\{side}\arraybackslash}}p{{\dimexpr {share:.4f}\linewidth-2\tabcolsep\relax}}"
 
 
 def _shape(column: Column, index: int, grid: Grid) -> str:
@@ -253,6 +276,8 @@ def _shape(column: Column, index: int, grid: Grid) -> str:
 
 def _entry(entry: Entry, letters: dict[str, str]) -> str:
     shown = rf"\texttt{{{text(entry.text)}}}" if entry.code else text(entry.text)
+    if entry.parts:
+        shown = ", ".join(_entry(part, letters) for part in entry.parts)
     if link := entry.link or entry.runs:
         shown = rf"\hyperlink{{{link}}}{{{shown}}}"
     if entry.anchor:

@@ -46,6 +46,7 @@ class Entry:
     """One entry of a table: ``anchor`` names it for links, ``link`` leads to an anchor, ``notes`` go beneath.
 
     ``runs`` is the anchor of the runs that a number rests on; formats where links do not disturb reading lead there.
+    ``parts``: the pieces of ``text``, joined by commas, where each leads somewhere else.
     """
 
     text: str
@@ -54,6 +55,7 @@ class Entry:
     anchor: str | None = None
     notes: tuple[str, ...] = ()
     runs: str | None = None
+    parts: tuple[Entry, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,21 @@ def _outcome(row: VerdictRow) -> Entry:
     return Entry(f"{row.outcome} ({aside})" if aside else row.outcome, notes=(late.words,) if late else ())
 
 
-def verdict_grid(rows: Sequence[VerdictRow], at_least: Collection[str] = ()) -> Grid:
-    """Lay out the verdicts at a glance; ``at_least``: the claims of a ratio that must not be lower than their bound."""
+def verdict_grid(
+    rows: Sequence[VerdictRow],
+    at_least: Collection[str] = (),
+    cells: Mapping[str, Sequence[int]] | None = None,
+    prefix: str | None = None,
+) -> Grid:
+    """Lay out the verdicts at a glance.
+
+    Args:
+        rows: the verdicts.
+        at_least: the claims of a ratio that must not be lower than their bound.
+        cells: by claim, the numbers of the cells of its arms, in their order.
+        prefix: of the anchors of the runs of a cell; None where a page holds no runs.
+    """
+    arms = cells or {}
     columns: list[tuple[Column, Callable[[VerdictRow], Entry]]] = [
         (Column(""), lambda row: Entry(MARKS[row.outcome])),
         (Column("id"), lambda row: Entry(row.id, code=True)),
@@ -129,7 +144,7 @@ def verdict_grid(rows: Sequence[VerdictRow], at_least: Collection[str] = ()) -> 
     ]
     if any(row.level is not None for row in rows):
         columns.append((Column("bounds at"), lambda row: Entry(_level(row))))
-    columns.append((Column("n of planned", "right"), lambda row: Entry(_seeds_of(row))))
+    columns.append((Column("n of planned", "right"), lambda row: _seeds_of(row, arms.get(row.id, ()), prefix)))
     return _grid(columns, rows)
 
 
@@ -159,12 +174,22 @@ def confidence(level: float) -> str:
     return f"{100 * (1 - level):.4g} %"
 
 
-def _seeds_of(row: VerdictRow) -> str:
-    """Say how many seeds of the planned ones each arm has; of many arms that are alike, once."""
+def _seeds_of(row: VerdictRow, cells: Sequence[int], prefix: str | None) -> Entry:
+    """Say how many of the planned seeds each arm has, which lead to its runs; of many arms that are alike, once."""
     arms = [f"{n} of {of}" for n, of in zip(row.n, row.planned, strict=True)]
     if len(arms) > 2 and len(set(arms)) == 1:
-        return f"{arms[0]}, in each of {len(arms)} cells"
-    return ", ".join(arms) or row.test.removesuffix(" count")
+        return Entry(f"{arms[0]}, in each of {len(arms)} cells")
+    if not arms:
+        return Entry(row.test.removesuffix(" count"))
+    if len(cells) != len(arms):
+        return Entry(", ".join(arms))
+    links = [Entry(arm, link=runs_of(prefix, cell)) for arm, cell in zip(arms, cells, strict=True)]
+    return Entry(", ".join(arms), parts=tuple(links)) if len(links) > 1 else links[0]
+
+
+def runs_of(prefix: str | None, cell: int) -> str | None:
+    """Name the place of a cell's runs on a page, None where it holds no runs."""
+    return f"{prefix}-{cell}" if prefix else None
 
 
 def effect(row: VerdictRow) -> str:
@@ -189,9 +214,9 @@ def _effect(value: float | None, low: float | None, high: float | None, unit: st
 
 
 def result_grid(
-    results: Results, prefix: str = "cell", marks: Mapping[int, Entry] | None = None, *, source: str = "paper"
+    results: Results, prefix: str | None = "cell", marks: Mapping[int, Entry] | None = None, *, source: str = "paper"
 ) -> Grid:
-    """Lay out a results table; n links to the rows of ``run_grid`` with the same ``prefix``.
+    """Lay out a results table; n links to the rows of ``run_grid`` with the same ``prefix``, None for no rows.
 
     Columns that no row fills are left out: the paper's for a suite without published values, best-on-test for other
     metrics, wrong labels without noise, fidelity where all is full. ``marks``: the verdict on a cell's value, where a
@@ -235,17 +260,20 @@ def set_grid(rows: Sequence[ResultSet]) -> Grid:
     return _grid(columns, rows)
 
 
-def beside_grid(rows: Sequence[BesideRow], unit: str) -> Grid:
+def beside_grid(rows: Sequence[BesideRow], unit: str, prefix: str | None = "cell") -> Grid:
     """Lay out one metric of our cells beside those of other sets: one line per cell and set, whose name a page says."""
     head = f" ({'%' if unit == 'percent' else unit})"
     columns: list[tuple[Column, Callable[[BesideRow], Entry]]] = _axis_columns(rows)
     columns += [
         *([(Column("beside"), _name)] if len({row.name for row in rows}) > 1 else []),
-        (Column(f"ours{head}", "right"), lambda row: _spread_entry(row.ours, unit)),
-        (Column("n", "right"), lambda row: Entry(str(row.ours.n if row.ours else 0))),
-        (Column(f"theirs{head}", "right"), lambda row: _spread_entry(row.theirs, unit)),
-        (Column("their n", "right"), lambda row: Entry(str(row.theirs.n if row.theirs else 0))),
-        (Column("ours − theirs (bounds)", "right"), lambda row: Entry(_bounded(row, unit))),
+        (Column(f"ours{head}", "right"), lambda row: _led(_side(row.ours, row.our_standing, unit), prefix, row.cell)),
+        (
+            Column("n", "right"),
+            lambda row: replace(_number(row.ours, row.our_failed), link=runs_of(prefix, row.cell)),
+        ),
+        (Column(f"theirs{head}", "right"), lambda row: _side(row.theirs, row.their_standing, unit)),
+        (Column("their n", "right"), lambda row: _number(row.theirs, row.their_failed)),
+        (Column("ours − theirs (bounds)", "right"), lambda row: _led(Entry(_bounded(row, unit)), prefix, row.cell)),
         (
             Column("p", "right"),
             lambda row: Entry(NONE if row.p is None else "< 0.001" if row.p < 0.001 else f"{row.p:.3f}"),
@@ -253,6 +281,17 @@ def beside_grid(rows: Sequence[BesideRow], unit: str) -> Grid:
         (Column("can the data tell"), lambda row: Entry(row.answer)),
     ]
     return _grid(columns, rows)
+
+
+def _side(value: Summary | None, standing: str, unit: str) -> Entry:
+    """Write one side's result, or why there is none."""
+    return Entry(spread(value, unit) if value else standing)
+
+
+def _number(value: Summary | None, failed: int) -> Entry:
+    """Write how many seeds a result rests on, and how many more have failed."""
+    notes = (f"{failed} more failed",) if value and failed else ()
+    return Entry(str(value.n if value else 0), notes=notes)
 
 
 def _name(row: BesideRow) -> Entry:
@@ -266,17 +305,19 @@ def _bounded(row: BesideRow, unit: str) -> str:
     return f"{text} ({number(row.low, unit, signed=True)} to {number(row.high, unit, signed=True)})"
 
 
-def response_grid(rows: Sequence[Response], prefix: str = "cell") -> Grid:
+def response_grid(rows: Sequence[Response], prefix: str | None = "cell") -> Grid:
     """Lay out the responses at the ends of stages: as measured, and divided by that of the first stage."""
     ends = [row for row in rows if row.module is None]
     scale = {row.fidelity for row in ends} - {"full"}
     ours = f"ours, {' and '.join(sorted(scale))}" if scale else "ours"
     columns: list[tuple[Column, Callable[[Response], Entry]]] = _axis_columns(ends)
     columns.append((Column("stage", "right"), lambda row: Entry(str(row.stage))))
-    columns.append((Column(f"mean absolute response, {ours}", "right"), _response))
+    columns.append(
+        (Column(f"mean absolute response, {ours}", "right"), lambda row: _led(_response(row), prefix, row.cell))
+    )
     if any(row.published is not None for row in ends):
         columns.append((Column("relative, paper", "right"), _published_response))
-    columns.append((Column(f"relative, {ours}", "right"), _relative))
+    columns.append((Column(f"relative, {ours}", "right"), lambda row: _led(_relative(row), prefix, row.cell)))
     columns.append((Column("n", "right"), lambda row: _measured_seeds(row, prefix)))
     columns.append(
         (
@@ -316,8 +357,8 @@ def _published_response(row: Response) -> Entry:
     return Entry(f"{mark}{row.published:g}", notes=(note,) if row.approximate or row.note else ())
 
 
-def _measured_seeds(row: Response, prefix: str) -> Entry:
-    return Entry(f"{row.ours.n if row.ours else 0} of {row.planned}", link=f"{prefix}-{row.cell}")
+def _measured_seeds(row: Response, prefix: str | None) -> Entry:
+    return Entry(f"{row.ours.n if row.ours else 0} of {row.planned}", link=runs_of(prefix, row.cell))
 
 
 def run_grid(tables: Tables, runs: Sequence[RunRow], metrics: Sequence[str], prefix: str = "cell") -> Grid:
@@ -343,20 +384,21 @@ def run_grid(tables: Tables, runs: Sequence[RunRow], metrics: Sequence[str], pre
     return _grid(columns, runs)
 
 
-def size_grid(rows: Sequence[SizeRow], *, with_code: bool = False) -> Grid:
+def size_grid(rows: Sequence[SizeRow], prefix: str | None = None, *, with_code: bool = False) -> Grid:
     """Lay out exact counts beside the paper's; a count that the paper prints for no row has no columns for it.
 
-    ``with_code``: say which code was counted.
+    ``prefix``: a count that a run made leads to the runs of its cell, where a page holds them. ``with_code``: say which
+    code was counted.
     """
     columns: list[tuple[Column, Callable[[SizeRow], Entry]]] = _axis_columns(rows)
     for metric in dict.fromkeys(metric for row in rows for metric in row.sizes):
         heading = SIZE_METRICS[metric].label
         if any(row.sizes[metric].published is not None for row in rows):
             columns.append((Column(f"{heading}, paper", "right"), partial(_printed_size, metric)))
-            columns.append((Column("ours", "right"), partial(_our_size, metric)))
+            columns.append((Column("ours", "right"), partial(_our_size, metric, prefix)))
             columns.append((Column("ours − paper (%)", "right"), partial(_size_difference, metric)))
         else:
-            columns.append((Column(heading, "right"), partial(_our_size, metric)))
+            columns.append((Column(heading, "right"), partial(_our_size, metric, prefix)))
     if with_code:
         columns.append((Column("code"), lambda row: _code(row.code_id, 8)))
     grid = _grid(columns, rows)
@@ -371,11 +413,11 @@ def _printed_size(metric: str, row: SizeRow) -> Entry:
     return Entry(NONE if size.published is None else _short_count(size.published, size.digits))
 
 
-def _our_size(metric: str, row: SizeRow) -> Entry:
+def _our_size(metric: str, prefix: str | None, row: SizeRow) -> Entry:
     ours = row.sizes[metric].ours
     if ours is None:  # a net that was counted may still have no depth that is known
         return Entry(NONE if any(row.sizes[name].ours for name in ("parameters", "macs")) else "not counted")
-    return Entry(f"{ours:,}")
+    return Entry(f"{ours:,}", runs=runs_of(prefix, row.cell) if row.source == "counted" else None)
 
 
 def _size_difference(metric: str, row: SizeRow) -> Entry:
@@ -407,6 +449,9 @@ def cost_grid(rows: Sequence[CostRow]) -> Grid:
         (Column("images/s", "right"), lambda row: Entry(number(row.images_per_s, "images/s"))),
         (Column("peak memory (MiB)", "right"), lambda row: Entry(_mebibytes(row.peak_memory_bytes))),
     ]
+    if any(row.energy_joules is not None for row in rows):
+        joules, name = _unit_of_energy([row.energy_joules for row in rows])
+        columns.append((Column(f"energy ({name})", "right"), lambda row: _energy(row, joules)))
     if len({cost_place(row.environment) for row in rows if row.environment}) > 1:
         columns += [
             (Column("device"), lambda row: _fact(row.environment, device)),
@@ -482,13 +527,18 @@ def _difference(row: ResultRow, unit: str) -> Entry:
     return Entry(number(row.difference, unit, signed=True))
 
 
-def _rests(row: ResultRow, prefix: str, entry: Entry) -> Entry:
+def _rests(row: ResultRow, prefix: str | None, entry: Entry) -> Entry:
     """Lead from a number to its runs."""
-    return entry if entry.text == NONE or row.ours is None else replace(entry, runs=f"{prefix}-{row.cell}")
+    return entry if row.ours is None else _led(entry, prefix, row.cell)
 
 
-def _count(row: ResultRow, prefix: str) -> Entry:
-    return Entry(f"{row.ours.n if row.ours else 0} of {row.planned}", link=f"{prefix}-{row.cell}")
+def _led(entry: Entry, prefix: str | None, cell: int) -> Entry:
+    """Lead from a number, where there is one, to the runs of its cell."""
+    return entry if not re.search(r"\d", entry.text) else replace(entry, runs=runs_of(prefix, cell))
+
+
+def _count(row: ResultRow, prefix: str | None) -> Entry:
+    return Entry(f"{row.ours.n if row.ours else 0} of {row.planned}", link=runs_of(prefix, row.cell))
 
 
 def _spread_entry(value: Summary | None, unit: str) -> Entry:
@@ -535,6 +585,19 @@ def _unit(counts: Sequence[int | None]) -> tuple[int, str]:
 
 def _in_units(value: int | None, size: int) -> str:
     return "not counted" if value is None else f"{value / size:,.2f}" if size > 1 else f"{value:,}"
+
+
+def _unit_of_energy(values: Sequence[float | None]) -> tuple[float, str]:
+    """Choose the unit of a column by its smallest value, of which three digits at least must be left."""
+    smallest = min((value for value in values if value), default=1.0)
+    return next(((size, name) for size, name in ((1e6, "MJ"), (1e3, "kJ")) if smallest >= size), (1.0, "J"))
+
+
+def _energy(row: CostRow, size: float) -> Entry:
+    if row.energy_joules is None:
+        return Entry(NONE)
+    some = (f"energy was measured of {row.energy_runs} of the {row.runs} runs",) if row.energy_runs < row.runs else ()
+    return Entry(f"{row.energy_joules / size:,.2f}", notes=some)
 
 
 def _mebibytes(value: float | None) -> str:

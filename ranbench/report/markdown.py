@@ -8,14 +8,19 @@ from ranbench.report.layout import Entry, Grid, letter, one_line
 
 # A star or tilde between spaces and an underscore inside a word mean nothing in GitHub markdown and stay as they are.
 _SPECIAL = re.compile(r"[\\`{}\[\]#|$]|[*~](?=\S)|(?<=\S)[*~]|(?<![^\W_])_|_(?![^\W_])")
+# What GitHub makes a link of by itself. It looks for an @ in the finished page, where a backslash is gone: what helps
+# is a space of no width behind it, which bots write there, too.
+_ADDRESS = re.compile(r"(?<=[A-Za-z0-9]):(?=//)|(?<=www)\.", re.IGNORECASE)
+_MENTION = re.compile(r"@(?=[^\W_])")
 _OPENS_A_BLOCK = re.compile(r"(\d+)([.)])|([-+=*~:])")
 
 
 def text(value: str) -> str:
-    """Escape words for one line of markdown: no markup, no HTML, no line breaks, no invisible characters."""
+    """Escape words for one line of markdown: no markup, no HTML, no line breaks, nothing unseen, no link."""
     line = one_line(value)
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _SPECIAL.sub(r"\\\g<0>", line)
+    line = _ADDRESS.sub(r"\\\g<0>", _SPECIAL.sub(r"\\\g<0>", line))
+    return _MENTION.sub("@&#8203;", line)
 
 
 def paragraph(value: str) -> str:
@@ -46,6 +51,8 @@ def table(grid: Grid) -> str:
 
 def _entry(entry: Entry, letters: dict[str, str]) -> str:
     shown = code(entry.text) if entry.code else text(entry.text)
+    if entry.parts:
+        shown = ", ".join(_entry(part, letters) for part in entry.parts)
     if entry.link:
         shown = f"[{shown}](#{entry.link})"
     if entry.anchor:

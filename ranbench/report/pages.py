@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,6 +23,7 @@ from ranbench.report.layout import (
     cost_place,
     environment_grid,
     member_words,
+    one_line,
     response_grid,
     result_grid,
     run_grid,
@@ -36,10 +38,22 @@ from ranbench.report.shown import Picture
 from ranbench.report.tables import BEST, RESULT, WRONG_LABELS
 from ranbench.report.values import CitedRow, Section, Tables, VerdictRow
 from ranbench.spec import Protocol
-from ranbench.suite import Ratio, Suite, Value, count_words, protocol_options, shipped_suites
+from ranbench.suite import (
+    Cell,
+    Claim,
+    Counted,
+    Ratio,
+    Suite,
+    Trend,
+    Value,
+    count_words,
+    protocol_options,
+    shipped_suites,
+)
 
 Filters: TypeAlias = dict[str, Callable[[Any], str]]
 FETCHED = ("cifar10", "cifar100")  # datasets that the package does not hold and can fetch
+_SAMPLING = re.compile(r"the [\d, or]+ test images alone, whatever the seeds, leave ")
 TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -86,6 +100,9 @@ def rendered(
 def content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare: bool) -> dict[str, Any]:
     """Return what the template names: words, values and tables that are laid out."""
     labels = [results.metric for results in built.results]
+    untouched = suite.trains and not built.environments
+    prefix = "cell" if built.runs and not untouched else None  # without rows of runs there is nothing to lead to
+    told, sampling = _sampling_once([row for row in built.verdicts if not _is_said_by_the_table(row)])
     return {
         "suite": suite,
         "built": built,
@@ -99,39 +116,45 @@ def content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare
         "late": sum(row.declared_after is not None for row in built.verdicts),
         "marks": MARKS,
         "verdicts": verdict_grid(
-            built.verdicts, [one.id for one in suite.claims if isinstance(one, Ratio) and one.side == "at least"]
+            built.verdicts,
+            [one.id for one in suite.claims if isinstance(one, Ratio) and one.side == "at least"],
+            _arms(suite),
+            prefix,
         ),
         "results": [
             (
                 METRICS[results.metric],
                 results,
-                result_grid(results, marks=_marks(suite, built, results.metric), source=_beside(suite)),
+                result_grid(results, prefix, marks=_marks(suite, built, results.metric), source=_beside(suite)),
             )
             for results in built.results
         ],
         "published": any(row.published is not None for results in built.results for row in results.rows),
-        "sizes": size_grid(built.sizes, with_code=_has_own_code(suite)),
+        "sizes": size_grid(built.sizes, prefix, with_code=_has_own_code(suite)),
         "own_code": _has_own_code(suite),
         "own_files": any(cell.model.factory or cell.data.factory for cell in suite.cells) and len(suite.cells) > 1,
-        "untouched": suite.trains and not built.environments,
+        "untouched": untouched,
         "beside_words": _beside_words(built),
         "counted_on": _counted_on(built),
         "counted_how": _counted_how(built),
         "none_counted": all(row.source != "counted" for row in built.sizes),
-        "told": [row for row in built.verdicts if not _is_said_by_the_table(row)],
+        "told": told,
+        "sampling": sampling,
         "held": _held(built),
-        "responses": response_grid(built.responses) if built.responses else None,
+        "responses": response_grid(built.responses, prefix) if built.responses else None,
+        "published_responses": any(row.published is not None for row in built.responses),
         "cited": [(row, _cited(row)) for row in built.cited],
         "runs": run_grid(built, built.runs, _raw_metrics(built, labels)) if built.runs else None,
         "pictures": pictures,
         "costs": cost_grid(built.costs),
+        "energy": any(row.energy_joules is not None for row in built.costs),
         "cost_places": list(dict.fromkeys(cost_place(row.environment) for row in built.costs if row.environment)),
         "others_beside": [one.name for one in built.sets if one.name != OURS],
         "passes": PASSES_OF_A_STEP,
         "environments": environment_grid(built.environments),
         "others": [_section(built, section, index) for index, section in enumerate(built.others, 1)],
         "sets": set_grid(built.sets),
-        "against": _against(built),
+        "against": _against(built, prefix),
         "commands": commands(suite, built, compare=compare),
     }
 
@@ -148,10 +171,24 @@ def _beside_words(built: Tables) -> list[dict[str, str]]:
     return found
 
 
-def _against(built: Tables) -> list[tuple[Metric, Grid]]:
+def _arms(suite: Suite) -> dict[str, tuple[int, ...]]:
+    """The numbers of the cells that stand against each other in each claim, in the order of its arms."""
+    numbers = {id(cell): number for number, cell in enumerate(suite.cells, 1)}
+    return {claim.id: tuple(numbers[id(cell)] for cell in _cells(claim)) for claim in suite.claims}
+
+
+def _cells(claim: Claim) -> tuple[Cell, ...]:
+    if isinstance(claim, Value | Counted):
+        return (claim.cell,)
+    if isinstance(claim, Trend):
+        return (*claim.cells, *claim.minus)
+    return tuple(cell for pair in claim.pairs for cell in (pair.a, pair.b))
+
+
+def _against(built: Tables, prefix: str | None) -> list[tuple[Metric, Grid]]:
     names = dict.fromkeys(row.metric for row in built.against)
     rows = {name: [row for row in built.against if row.metric == name] for name in names}
-    return [(METRICS[name], beside_grid(rows[name], METRICS[name].unit)) for name in names]
+    return [(METRICS[name], beside_grid(rows[name], METRICS[name].unit, prefix)) for name in names]
 
 
 def _marks(suite: Suite, built: Tables, metric: str) -> dict[int, Entry]:
@@ -262,6 +299,31 @@ def _is_said_by_the_table(row: VerdictRow) -> bool:
     return row.kind == "complexity" and row.outcome == "reproduced"
 
 
+def _sampling_once(rows: Sequence[VerdictRow]) -> tuple[list[VerdictRow], list[str]]:
+    """Take what the test images alone leave open out of the claims where several say it, to be said once."""
+    besides = [(row.beside, *(member.beside for member in row.members)) for row in rows]
+    if sum(any(one.sampling for one in some) for some in besides) < 2:
+        return list(rows), []
+    found: dict[int, dict[str, None]] = {}
+    for one in (one for some in besides for one in some):
+        for cell in one.sampling:
+            found.setdefault(cell.images, {})[f"{cell.label} at {cell.low:.2f} to {cell.high:.2f}"] = None
+    said = [
+        f"The {images:,} test images alone, whatever the seeds, leave the error of a cell open within (95 % binomial "
+        f"intervals, in percent): {'; '.join(cells)}."
+        for images, cells in found.items()
+    ]
+    return [_without_sampling(row) for row in rows], said
+
+
+def _without_sampling(row: VerdictRow) -> VerdictRow:
+    def kept(lines: Sequence[str]) -> tuple[str, ...]:
+        return tuple(line for line in lines if not _SAMPLING.match(line))
+
+    members = tuple(replace(one, beside=replace(one.beside, lines=kept(one.beside.lines))) for one in row.members)
+    return replace(row, lines=kept(row.lines), members=members)
+
+
 def _held(built: Tables) -> list[tuple[str, list[str]]]:
     """The claims whose sentence is left out, by their tolerance in words."""
     found: dict[float, list[str]] = {}
@@ -289,7 +351,7 @@ def commands(suite: Suite, built: Tables, *, compare: bool) -> tuple[str, ...]:
     """The commands that make this report again."""
     named = _argument(suite)
     report = f"ranbench report {named}{suite.options}{' --compare' if compare else ''}"
-    report += "".join(f" --against {shlex.quote(' '.join(one.name.split()))}" for one in built.sets if one.name != OURS)
+    report += "".join(f" --against {shlex.quote(one_line(one.name))}" for one in built.sets if one.name != OURS)
     own = any(cell.model.factory or cell.data.factory for cell in suite.cells)
     trust = " --trust-imports" if own else ""
     fetched = dict.fromkeys(cell.data.name for cell in suite.cells if suite.trains and cell.data.name in FETCHED)
@@ -304,4 +366,4 @@ def _argument(suite: Suite) -> str:
         argument = suite.name if installed else f"{suite.name}.yaml"
     else:
         argument = path.as_posix()
-    return shlex.quote(" ".join(argument.split()))
+    return shlex.quote(one_line(argument))

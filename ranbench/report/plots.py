@@ -25,6 +25,7 @@ from ranbench.report.style import (
     margins,
     marker,
     safe,
+    text_colour,
 )
 
 if TYPE_CHECKING:
@@ -234,7 +235,7 @@ def _end_labels(ax: Axes, panel: Panel, zero: float) -> None:
     places = apart([(y - bottom) / (top - bottom) for y in wanted], gap)
     for curve, place in zip(drawn, places, strict=True):
         style: dict[str, Any] = {
-            "color": colour(curve.style),
+            "color": text_colour(curve.style),
             "va": "center",
             "fontsize": 8,
             "clip_on": False,

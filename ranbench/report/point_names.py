@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ranbench.report.placing import Box, Label, place
 from ranbench.report.plots import apart, inside
 from ranbench.report.spots import Line, Net, Spot
-from ranbench.report.style import DPI, GREY, INK, WIDTH, colour, marker, safe
+from ranbench.report.style import DPI, GREY, INK, WIDTH, colour, marker, safe, text_colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,12 +29,28 @@ def name_lines(ax: Axes, lines: Sequence[Line]) -> None:
     across = ax.get_position().width * WIDTH
     gap = 11.5 / 72 / (ax.get_position().height * _figure(ax).get_figheight())
     for one, height in zip(at_edge, inside(apart(wanted, gap), gap), strict=True):
-        where: dict[str, Any] = {"transform": ax.transAxes, "clip_on": False, "color": colour(one.style)}
-        ax.plot([1.0 + 0.1 / across], [height], marker(one.style), markersize=4.5, markeredgewidth=0, **where)
-        ax.text(1.0 + 0.2 / across, height, safe(one.label, LABEL), va="center", **where, **SIZE)
+        where: dict[str, Any] = {"transform": ax.transAxes, "clip_on": False}
+        ax.plot(
+            [1.0 + 0.1 / across],
+            [height],
+            marker(one.style),
+            markersize=4.5,
+            markeredgewidth=0,
+            color=colour(one.style),
+            **where,
+        )
+        ax.text(
+            1.0 + 0.2 / across,
+            height,
+            safe(one.label, LABEL),
+            va="center",
+            color=text_colour(one.style),
+            **where,
+            **SIZE,
+        )
     _put(
         ax,
-        [(safe(one.label, LABEL), colour(one.style), (_end(one),)) for one in elsewhere],
+        [(safe(one.label, LABEL), text_colour(one.style), (_end(one),)) for one in elsewhere],
         [box for one in lines for box in _boxes(ax, one)],
     )
 

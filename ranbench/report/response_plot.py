@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ranbench.report.plots import apart
-from ranbench.report.style import GREY, INK, PALE, WIDTH, colour, drawing, line, margins, marker, safe
+from ranbench.report.style import GREY, INK, PALE, WIDTH, colour, drawing, line, margins, marker, safe, text_colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +56,11 @@ def stage_lines(traces: Sequence[Trace], *, num_stages: int, label: str = "") ->
         left, right = figure.subplots(1, 2)
         names = [safe(trace.label, LABEL) for trace in traces if trace.relative]
         beside = 0.25 + 0.062 * max(map(len, names), default=0)
-        margins(figure, left=0.6, right=beside, top=0.35, bottom=0.5 + 0.17 * len(absent), wspace=0.4)
+        shown = [value for trace in traces for value in (*(p.high for p in trace.relative), *_printed(trace), 1.0)]
+        edge = _room([max(shown, default=1.0)])
+        gap = 0.15 + _room([value for trace in traces for p in trace.absolute for value in (p.low, p.high)])
+        across = (WIDTH - edge - gap - beside) / 2
+        margins(figure, left=edge, right=beside, top=0.35, bottom=0.5 + 0.17 * len(absent), wspace=gap / across)
         left.set_title(f"relative to stage 1{label}", fontweight="bold")
         right.set_title(f"as measured{label}", fontweight="bold")
         for trace in traces:
@@ -66,7 +71,6 @@ def stage_lines(traces: Sequence[Trace], *, num_stages: int, label: str = "") ->
             ax.set_xticks(range(1, num_stages + 1))
             ax.set_xlabel("end of stage")
             ax.grid(axis="y" if ax is left else "both", color=PALE, linewidth=0.7)
-        shown = [value for trace in traces for value in (*(p.high for p in trace.relative), *_printed(trace), 1.0)]
         left.set_ylim(0, 1.08 * max(shown, default=1.0))
         left.set_ylabel("relative response")
         _logarithmic(right, traces)
@@ -81,9 +85,15 @@ def stage_lines(traces: Sequence[Trace], *, num_stages: int, label: str = "") ->
                 safe(f"{trace.label}: {trace.absent}", 90),
                 style="italic",
                 fontsize=8,
-                color=_style(trace)["color"] if trace.published else GREY,
+                color=text_colour(trace.style) if trace.published else GREY,
             )
     return figure
+
+
+def _room(values: Sequence[float]) -> float:
+    """Return inches for an axis with its name: numbers of these sizes stand beside its ticks."""
+    digits = max((len(f"{10.0 ** math.floor(math.log10(value)):g}") for value in values if value > 0), default=1)
+    return 0.3 + 0.075 * max(4, digits)
 
 
 def _printed(trace: Trace) -> list[float]:
@@ -149,7 +159,7 @@ def _names(ax: Axes, traces: Sequence[Trace]) -> None:
     wanted = [ax.transLimits.transform(ax.transScale.transform((1, trace.absolute[-1].mean)))[1] for trace in drawn]
     for trace, place in zip(drawn, apart(wanted, 0.075), strict=True):
         where: dict[str, Any] = {"transform": ax.transAxes, "va": "center", "fontsize": 8, "clip_on": False}
-        ax.text(1.03, place, safe(trace.label, LABEL), color=_style(trace)["color"], **where)
+        ax.text(1.03, place, safe(trace.label, LABEL), color=text_colour(trace.style), **where)
 
 
 def _key(ax: Axes, traces: Sequence[Trace]) -> None:

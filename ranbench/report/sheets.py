@@ -1,6 +1,6 @@
 """Tables -> CSV files (RFC 4180, UTF-8), for spreadsheets and scripts: full precision, plain numbers, a row a line.
 
-Text that a spreadsheet would take for a formula begins with an apostrophe.
+Text stands on one line; where a spreadsheet would take it for a formula, an apostrophe stands before that.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ranbench.report.frame import FORMULA
+from ranbench.report.frame import harmless
 from ranbench.report.values import Tables
 
-_FULL_WIDTH = ("＝", "＋", "－", "＠")  # are formulas in some editions of spreadsheets
 _OTHERS = ("other-results", "other-runs")
 
 
@@ -82,10 +81,3 @@ def _text(rows: Sequence[Mapping[str, Any]]) -> str:
     writer.writerow(map(harmless, names))
     writer.writerows([harmless(row.get(name)) for name in names] for row in rows)
     return buffer.getvalue()
-
-
-def harmless(value: Any) -> Any:
-    """Return a number as it is, and text as one that no spreadsheet computes."""
-    if isinstance(value, str):
-        return f"'{value}" if value.lstrip().startswith((*FORMULA, *_FULL_WIDTH)) else value
-    return str(value).lower() if isinstance(value, bool) else value

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 NAMES = ("responses", "curves", "depth", "noise", "sizes", "seeds", "claims")  # of the files, without number and ending
 _LONG = 26  # characters of a name that are too many beside a line
 _NOTE_WIDTH, _NOTE_LINES = 104, 4  # characters and lines of what is missing, beneath a picture
+_OF_NO_PAPER = (
+    (", as in the paper's figure 4", ""),
+    ("at the counts that the paper prints for them, or at exact ones where it prints none", "at their stated counts"),
+    ("counts that the paper prints", "stated counts"),
+    ("the paper's", "the published"),
+    ("ours − paper", "ours − published"),
+    ("the paper", "published"),
+)
 _T = TypeVar("_T")
 
 
@@ -107,6 +115,13 @@ def missing(cells: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     counts: Mapping[str, int] = {reason: len(set(labels)) for reason, labels in groups.items()}
     total = "; ".join(f"{reason}: {count}" for reason, count in counts.items())
     return (*lines[: _NOTE_LINES - 1], textwrap.shorten(f"… in all {total}", _NOTE_WIDTH, placeholder=" …"))
+
+
+def of_no_paper(words: str) -> str:
+    """Speak of published values where fixed words speak of the paper's: a suite without one states its own."""
+    for before, after in _OF_NO_PAPER:
+        words = words.replace(before, after)
+    return words
 
 
 def marks_in_words(spots: Sequence[Spot], *, joined: bool) -> str:

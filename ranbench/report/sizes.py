@@ -102,6 +102,7 @@ def _row(
         sizes[metric] = Size(ours, theirs, off, outcomes.get(metric), digits)
     notes = [entry.note for metric, entry in published.items() if metric in SIZE_METRICS and entry.note]
     return SizeRow(
+        cell=suite.cells.index(cell) + 1,
         label=suite.label(cell),
         axes={axis: cell.axes[axis] for axis in suite.varying if axis in cell.axes},
         dataset=cell.data.name,

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 # Okabe and Ito (2008), told apart with defective colour vision; line style and marker repeat what colour says.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# The same hues for words, dark enough on white: a contrast of 4.5 at least (WCAG 2 AA).
+TEXTS = ("#0072B2", "#A84A00", "#00704F", "#9C4674", "#8A5F00", "#1F6F9E", "#000000")
 LINES: tuple[Any, ...] = (
     "-",
     (0, (4, 1.5)),
@@ -52,6 +54,11 @@ _STYLE: Any = {
 def colour(style: int) -> str:
     """Return the colour of a style, of which there may be more than colours."""
     return COLOURS[style % len(COLOURS)]
+
+
+def text_colour(style: int) -> str:
+    """Return the colour of words about a style: that of its line, darker where it could not be read on white."""
+    return TEXTS[style % len(TEXTS)]
 
 
 def line(style: int) -> Any:

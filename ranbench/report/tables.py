@@ -14,7 +14,7 @@ from ranbench.claims import Verdict, Version, judge
 from ranbench.counts import Counts, lookup
 from ranbench.records import RESPONSE_METRICS, SIZE_METRICS, RunRecord
 from ranbench.report.against import beside, result_sets
-from ranbench.report.collect import NOT_RUN, Collected, EnvironmentRow, RunRow, cell_fidelity, collect
+from ranbench.report.collect import NOT_RUN, Collected, EnvironmentRow, RunRow, cell_fidelity, collect, standing
 from ranbench.report.notes import mixed, row_notes
 from ranbench.report.responses import responses
 from ranbench.report.sizes import cited_rows, size_rows
@@ -26,6 +26,7 @@ from ranbench.suite import Cell, Claim, Counted, Published, Ratio, Suite, Value,
 RESULT = "error_pct"
 BEST = "best_error_pct"
 WRONG_LABELS = "noise_realised_pct"
+ENERGY = "energy_joules"
 FOREIGN_NOTE = "not a net of the catalogue: it keeps its own initialisation, whatever the protocol says"
 
 
@@ -120,19 +121,19 @@ def _results(suite: Suite, found: Collected, metric: str, *, compare: bool) -> R
 
 def _result(scope: _Scope, number: int, runs: Sequence[RunRow], published: Published | None) -> ResultRow:
     cell = scope.suite.cells[number - 1]
-    standing = cell_fidelity(scope.suite, cell, scope.protocol)
-    printed = None if standing == "smoke" else published
+    fidelity = cell_fidelity(scope.suite, cell, scope.protocol)
+    printed = None if fidelity == "smoke" else published
     ours = summary(runs, scope.metric)
     counted = [run for run in runs if run.metrics and scope.metric in run.metrics]
     return ResultRow(
         cell=number,
         label=scope.suite.label(cell),
         axes=_axes(scope.suite, cell),
-        fidelity=standing,
+        fidelity=fidelity,
         published=printed.value if printed else None,
         published_where=printed.where if printed else None,
         ours=ours,
-        standing="done" if ours else _standing(runs),
+        standing="done" if ours else standing(runs),
         difference=ours.mean - printed.value if ours and printed else None,
         best_on_test=summary(counted, BEST) if scope.metric == RESULT else None,
         wrong_labels=summary(counted, WRONG_LABELS) if cell.noise else None,
@@ -164,15 +165,6 @@ def _paper_notes(published: Published | None) -> list[str]:
         return []
     notes = ["the paper's value is read off a plot"] if published.approximate else []
     return notes + ([f"on the paper's value: {published.note}"] if published.note else [])
-
-
-def _standing(runs: Sequence[RunRow]) -> str:
-    """Say why a cell has no value; what was done weighs more than what failed, and that more than what waits."""
-    states = {run.state for run in runs}
-    for state, word in (("done", "missing"), ("failed", "failed"), ("running", "unfinished")):
-        if state in states:
-            return word
-    return "unfinished" if "interrupted" in states else NOT_RUN
 
 
 def _others(suite: Suite, found: Collected) -> tuple[Section, ...]:
@@ -256,6 +248,8 @@ def _cost(
         seconds=_middle(runs, "train_seconds"),
         images_per_s=_middle(runs, "images_per_s"),
         peak_memory_bytes=_middle(runs, "peak_device_memory_bytes") or _middle(runs, "peak_memory_bytes"),
+        energy_joules=_middle(runs, ENERGY),
+        energy_runs=sum(ENERGY in (run.metrics or {}) for run in runs),
         environment=environment,
     )
 

@@ -130,9 +130,10 @@ class SizeRow:
     """The counts of one cell's net on images of a dataset (channels, height, width), by metric.
 
     ``source``: whether a run counted the net, or its count is the one stored in the package; None without a count.
-    ``code_id``: of the sources that a run counted, where it is known.
+    ``code_id``: of the sources that a run counted, where it is known. ``cell`` counts the suite's cells from 1.
     """
 
+    cell: int
     label: str
     axes: Mapping[str, str | int | float]
     dataset: str
@@ -169,7 +170,8 @@ class CostRow:
     """Size of a cell's net and what its runs took on one kind of machine (``environment`` None where none is done).
 
     ``macs`` is one forward pass on one image; ``train_macs`` a whole run, each step counted as three forward passes;
-    ``depth`` the trunk depth, None where it is not known.
+    ``depth`` the trunk depth, None where it is not known. ``energy_joules`` is the median over the ``energy_runs`` of
+    which it was measured: by NVML, of the whole GPU, of runs that had it to themselves.
     """
 
     cell: int
@@ -184,6 +186,8 @@ class CostRow:
     seconds: float | None
     images_per_s: float | None
     peak_memory_bytes: float | None
+    energy_joules: float | None
+    energy_runs: int
     environment: EnvironmentRow | None
 
 

@@ -59,7 +59,8 @@ def committed(file: Path) -> Committed:
     kind = next((kind for kind in KINDS if file.suffix == f".{kind}"), None)
     if kind is None:
         raise UsageError(
-            f"--verify {file}: is no report of a format that can be verified (allowed: {', '.join(KINDS)})"
+            f"--verify {file}: is no report of a format that can be verified (allowed: {', '.join(KINDS)}); "
+            "'ranbench report SUITE --format md,json' writes them beside the others"
         )
     try:
         text = file.read_text(encoding="utf-8")

@@ -17,7 +17,10 @@ _LONG = 28  # characters of an entry that may be broken into lines
 
 @dataclass(frozen=True)
 class Cell:
-    """An entry as HTML shows it: ``mark`` stands before ``text``, ``notes`` are letters with the names of notes."""
+    """An entry as HTML shows it: ``mark`` stands before ``text``, ``notes`` are letters with the names of notes.
+
+    ``parts``: the pieces of ``text`` with their links, where each has its own.
+    """
 
     text: str
     code: bool
@@ -28,6 +31,7 @@ class Cell:
     notes: tuple[tuple[str, str], ...]
     kind: str
     shape: str
+    parts: tuple[tuple[str, str | None], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,7 @@ def _cell(entry: Entry, column: Column, name: str, letters: dict[str, str], *, h
         link=entry.link or entry.runs,
         anchor=entry.anchor,
         notes=tuple((mark, f"note-{name}-{mark}") for mark in marks),
+        parts=tuple((one_line(part.text), part.link or part.runs) for part in entry.parts),
         kind="th" if heading else "td",
         shape="right" if column.align == "right" else "long" if len(text) > _LONG else "",
     )

@@ -18,13 +18,14 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from ranbench.errors import StoreError, UsageError, nearest, one_line
+from ranbench.places import without_paths, without_secrets
 from ranbench.records import State
 from ranbench.spec import RunSpec, digest
 from ranbench.store.bundle import Record, from_number, is_artefact
 from ranbench.store.checking import FORMS, Checked, told
 from ranbench.store.content import sha256_of
 from ranbench.store.form import Form
-from ranbench.store.public import public, without_paths, without_secrets
+from ranbench.store.public import public
 from ranbench.store.reading import (
     artefacts,
     chunks,

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from ranbench.places import without_paths, without_secrets
 from ranbench.records import Environment, Purpose, Reason
 from ranbench.spec import digest
 from ranbench.store.bundle import from_number, is_artefact, to_number
-from ranbench.store.public import without_paths, without_secrets
 from ranbench.store.rules import broken
 
 # The largest of both databases.

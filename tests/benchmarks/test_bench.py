@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -11,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command import ranbench
 
 from ranbench.cli.bench import benchmarks_folder, exit_code, find_scripts, is_of_gpu, keep, page
 from ranbench.errors import EnvironmentProblem, UsageError
 
 NAMES = tuple(find_scripts(benchmarks_folder(), ()))
 ON_CPU = tuple(name for name in NAMES if not is_of_gpu(name))
-FAST = ("training", "data-path", "recording", "last-values")
+FAST = ("data-path",)
 FIELDS = {
     *("benchmark", "ratio", "target", "met", "targets", "lines", "text", "samples", "facts", "quick", "measured"),
     *("device", "device_name", "cpu", "threads", "engine_path", "python", "versions", "commit", "dirty"),
@@ -26,9 +26,7 @@ FIELDS = {
 
 def bench(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command in ``cwd``."""
-    env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    command = [sys.executable, "-m", "ranbench", "bench", *arguments]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    return ranbench("bench", *arguments, cwd=cwd, **environment)
 
 
 @pytest.mark.parametrize(

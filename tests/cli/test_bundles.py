@@ -7,8 +7,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from command import ranbench
 
-from cli.test_cli import ranbench
 from ranbench.store import Store
 
 

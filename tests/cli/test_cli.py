@@ -12,18 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+from command import ranbench
 
 from ranbench import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def ranbench(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in ``cwd``."""
-    env = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.run(
-        [sys.executable, "-m", "ranbench", *arguments], cwd=cwd, env=env, capture_output=True, text=True, check=False
-    )
 
 
 @pytest.fixture(scope="module")
@@ -343,7 +336,9 @@ def test_a_refusal_is_one_line_and_its_code(tmp_path: Path, arguments: list[str]
     assert "secret" not in found.stderr
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_signal_leaves_a_checkpoint_and_a_resumable_run(tiny_suite: Path, number: signal.Signals, code: int) -> None:
     protocol = tiny_suite.parent / "protocols" / "tiny.yaml"
     protocol.write_text(protocol.read_text().replace("iterations: 6", "iterations: 2000"))

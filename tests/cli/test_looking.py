@@ -9,8 +9,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from command import ranbench
 
-from cli.test_cli import ROOT, names, ranbench
+from cli.test_cli import ROOT, names
 from ranbench.store.schema import VERSION, VERSION_TABLE
 
 

@@ -7,8 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from command import ranbench
 
-from cli.test_cli import ranbench
+from ranbench.cli.reports import _label
 
 pytestmark = pytest.mark.slow  # each test starts several processes that import torch
 
@@ -72,7 +73,7 @@ def test_what_cannot_be_done_is_refused_in_a_line(options: list[str], code: int,
 
 
 def test_other_results_stand_beside_ours_from_a_bundle_and_a_database(done: Path) -> None:
-    places = ["--against", "other.zip", "--against", "sqlite:///other/ranbench.db"]
+    places = ["--against", "other.zip", "--against", "sqlite:///other/ranbench.db", "--against", "other/ranbench.db"]
 
     found = ranbench("report", "tiny.yaml", *places, "--out", "beside", cwd=done)
 
@@ -80,8 +81,27 @@ def test_other_results_stand_beside_ours_from_a_bundle_and_a_database(done: Path
     assert found.returncode == 0, found.stderr
     assert "| other.zip | 2 of 4 |" in page
     assert "| sqlite:///other/ranbench.db | 2 of 4 |" in page
-    assert page.count("a test needs three seeds on each side") == 4
-    assert "--against other.zip --against sqlite:///other/ranbench.db" in page
+    assert "| other/ranbench.db | 2 of 4 |" in page
+    assert page.count("a test needs three seeds on each side") == 6
+    assert "--against other.zip --against sqlite:///other/ranbench.db --against other/ranbench.db" in page
+
+
+@pytest.mark.parametrize(
+    ("place", "label"),
+    [
+        ("other.zip", "other.zip"),
+        ("results/other.db", "results/other.db"),
+        ("sqlite:///results/other.db", "sqlite:///results/other.db"),
+        ("/home/jane/other.db", "other.db"),
+        ("sqlite:////home/jane/other.db", "other.db"),
+        ("sqlite+pysqlite:////home/jane/other.db", "other.db"),
+        (r"C:\Users\jane\other.db", "other.db"),
+        ("postgresql+psycopg://jane:hunter22@db7.corp:5432/runs", "postgresql+psycopg://.../runs"),
+        ("postgresql://jane@/runs?host=/home/jane/socket&password=x", "postgresql://.../runs"),
+    ],
+)
+def test_other_results_are_named_without_folders_from_the_root_server_and_user(place: str, label: str) -> None:
+    assert _label(place) == label
 
 
 @pytest.mark.slow

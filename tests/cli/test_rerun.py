@@ -14,8 +14,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from command import ranbench
 
-from cli.test_cli import ROOT, names, ranbench
+from cli.test_cli import ROOT, names
 
 pytestmark = pytest.mark.slow  # each test starts several processes that import torch
 

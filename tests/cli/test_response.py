@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from command import ranbench
 
-from cli.test_cli import names, ranbench
+from cli.test_cli import names
 from cli.test_rerun import MYNET
 
 pytestmark = pytest.mark.slow  # each test starts several processes that import torch

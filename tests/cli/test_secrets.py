@@ -10,8 +10,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from command import ranbench
 
-from cli.test_cli import ROOT, ranbench
+from cli.test_cli import ROOT
 
 TOKEN = "ghp_" + "A1b2C3d4" * 4  # in a comment of changed code
 KEY = "plainlookingvalue"  # of an environment variable, and in changed code

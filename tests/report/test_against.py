@@ -9,6 +9,7 @@ import pytest
 from ranbench.records import RunRecord, State
 from ranbench.report import FORMATS, Report, tables, write
 from ranbench.report.against import BesideRow
+from ranbench.report.layout import beside_grid
 from ranbench.statistics import welch
 from ranbench.suite import Suite
 
@@ -28,6 +29,7 @@ def rows(suite: Suite, ours: list[RunRecord], theirs: list[RunRecord]) -> list[B
 
 
 RESIDUAL = {"model": "attention-56", "learning": "residual"}
+RULES = ("residual", "naive")
 NAIVE = {"model": "attention-56", "learning": "naive"}
 
 
@@ -111,6 +113,24 @@ def test_failed_runs_of_the_others_are_none(load: Load, recorder: Recorder) -> N
     ]
 
 
+def test_failed_missing_and_not_run_look_different(load: Load, recorder: Recorder) -> None:
+    suite = load()
+    cells = [runs_of(suite, model=model, learning=rule) for model in ("attention-56", "attention-92") for rule in RULES]
+    recorder.failed(cells[0][0], "lost")
+    recorder.done(cells[1][0], float("nan"))
+    recorder.done(cells[3][0], 5.0)
+    recorder.failed(cells[3][1], "lost")
+    ours = recorded(suite, 5.0, 6.0, **RESIDUAL)
+
+    built = rows(suite, ours, recorder.records)
+
+    grid = beside_grid(built, "percent")
+    place = [column.heading for column in grid.columns].index("theirs (%)")
+    assert [row[place].text for row in grid.rows] == ["failed", "missing", "not run", "5.00"]
+    assert [row[place + 1].notes for row in grid.rows] == [(), (), (), ("1 more failed",)]
+    assert [row[place - 2].text for row in grid.rows] == ["5.50 ± 6.35", "not run", "not run", "not run"]
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_shows_the_other_results(name: str, load: Load, tmp_path: Path) -> None:
     suite = load()
@@ -123,7 +143,7 @@ def test_every_format_shows_the_other_results(name: str, load: Load, tmp_path: P
     assert "a_b%.zip" in together.replace(r"a\_b\%", "a_b%")
     assert "can the data tell" in together or "9.133" in together
     if name == "md":
-        line = "| attention-56 | residual | 5.10 ± 0.25 | 3 | 9.13 ± 0.38 | 3 | −4.03 (−4.35 to −3.72) |"
+        line = "| attention-56 | residual | 5.10 ± 0.25 | [3](#cell-1) | 9.13 ± 0.38 | 3 | −4.03 (−4.35 to −3.72) |"
         assert f"{line} &lt; 0.001 | yes |\n" in together
         assert "theirs are those of a_b%.zip. Bounds" in together
         assert "- **Beside a_b%.zip:** 1 of 4 cells can be compared; in test error 1 of them differs." in together

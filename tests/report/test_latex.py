@@ -105,6 +105,23 @@ def pdflatex(file: Path) -> str:
     return " ".join(shown.stdout.split())
 
 
+def test_a_long_table_of_many_columns_fits_the_page(tmp_path: Path) -> None:
+    columns = (Column("cell"), *(Column(f"response of stage {index}", "right") for index in range(16)), Column("run"))
+    row = (Entry("attention-164, naive"), *[Entry("12,345.678")] * 16, Entry("c0dec0dec0de", code=True))
+    made = table(Table(Grid(columns, (row,) * 40), "Every run", "every-run"))
+    file = tmp_path / "x.tex"
+    geometry = "\\usepackage[landscape,margin=18mm]{geometry}\n"
+    head = f"\\documentclass[a4paper,10pt]{{article}}\n{PREAMBLE}{geometry}"
+    file.write_text(f"{head}\\begin{{document}}\n{made}\\end{{document}}\n")
+    shares = [float(share) for share in re.findall(r"dimexpr ([0-9.]+)", made)]
+
+    pdflatex(file)
+
+    assert len(shares) == len(columns)
+    assert sum(shares) == pytest.approx(1, abs=0.001)
+    assert "in alignment" not in file.with_suffix(".log").read_text(encoding="utf-8", errors="replace")
+
+
 @pytest.mark.parametrize("name", ["mixed", "hostile"])
 def test_the_file_compiles_by_itself(
     name: str, recorder: Recorder, tmp_path: Path, request: pytest.FixtureRequest

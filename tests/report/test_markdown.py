@@ -21,6 +21,10 @@ from ranbench.report.markdown import code, paragraph, table, text
         ),
         ("line\r\n\tbreak\u2028\u202e\x00end", "line break end"),
         ("naïve 日本 ✓", "naïve 日本 ✓"),
+        ("see https://example.org and HTTP://x", "see https\\://example.org and HTTP\\://x"),
+        ("www.example.org, ratio 3:1, a: //", "www\\.example.org, ratio 3:1, a: //"),
+        ("jane@example.org, @jane/x, 5 @ 3, @", "jane@&#8203;example.org, @&#8203;jane/x, 5 @ 3, @"),
+        ("\ufeffa\u200bb\u2066c", "a b c"),
     ],
 )
 def test_text_is_escaped_only_where_it_would_be_markup(raw: str, escaped: str) -> None:

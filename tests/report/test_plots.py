@@ -7,10 +7,15 @@ import sys
 
 import matplotlib
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
+from ranbench.report.number_plot import lines_over
 from ranbench.report.plots import Curve, Effect, Panel, Strip, apart, forest, learning_curves, seeds_strip
-from ranbench.report.style import png
+from ranbench.report.response_plot import Spread, Trace, stage_lines
+from ranbench.report.spots import Line, Lines, Spot
+from ranbench.report.style import COLOURS, png
 
 BAND = Curve("residual", 0, (10, 20), (50.0, 0.0), (40.0, 0.0), (60.0, 0.0))
 SINGLE = Curve("naive", 1, (20,), (30.0,))
@@ -41,6 +46,32 @@ def test_curves_differ_in_colour_and_in_line_style() -> None:
 
     assert first.get_color() != second.get_color()
     assert first.get_linestyle() != second.get_linestyle()
+
+
+def contrast(shade: str) -> float:
+    """The contrast of a colour to white, as WCAG 2 has it."""
+    parts = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(shade)]
+    return 1.05 / (sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), parts, strict=True)) + 0.05)
+
+
+def test_words_of_every_colour_can_be_read_on_white() -> None:
+    styles = range(len(COLOURS))
+    curves = [Curve(f"cell {style}", style, (10, 20), (50.0, 20.0 + style)) for style in styles]
+    point = (Spread(1.0, 2.0, 2.0, 2.0), Spread(2.0, 1.0, 1.0, 1.0))
+    traces = [Trace(f"cell {style}", style, point, point) for style in styles]
+    absent = [Trace(f"paper {style}", style, published=((1.0, 1.0),), absent="not run") for style in styles]
+    ends = (Spot(1.0, mean=5.0), Spot(3.0, mean=4.0))
+    lines = [Line(f"cell {style}", style, ends[: 2 - style % 2]) for style in styles]
+
+    figures = [
+        learning_curves([Panel("net", tuple(curves))], label="error", zero=0.1),
+        stage_lines([*traces, *absent], num_stages=2),
+        lines_over([Lines("digits", tuple(lines))], axis="depth", label="error"),
+    ]
+
+    shades = {text.get_color() for figure in figures for text in figure.findobj(Text) if text.get_text()}
+    assert len(shades) > len(COLOURS)
+    assert {shade: contrast(shade) for shade in shades if contrast(shade) < 4.5} == {}
 
 
 def test_strip_shows_a_missing_cell_as_words_and_not_as_a_point() -> None:

@@ -156,6 +156,18 @@ def test_the_picture_names_lines_and_says_which_cell_is_missing() -> None:
     assert left.get_legend() is not None
 
 
+def test_long_numbers_beside_an_axis_push_no_name_off_the_picture_or_onto_another() -> None:
+    large = tuple(Spread(float(stage), 40_000.0 * stage, 1.0, 50_000.0 * stage) for stage in (1, 2, 3))
+
+    figure = stage_lines([trace("net", 0, relative=large, absolute=large)], num_stages=3)
+
+    png(figure)
+    left, right = figure.axes
+    assert any(len(label.get_text()) >= 5 for label in left.get_yticklabels())
+    assert left.yaxis.label.get_window_extent().x0 >= 0
+    assert right.yaxis.label.get_window_extent().x0 >= left.get_window_extent().x1
+
+
 def test_the_picture_of_zeros_and_of_nothing_still_draws() -> None:
     zero = tuple(Spread(float(stage), 0.0, 0.0, 0.0) for stage in (1, 2))
 

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from ranbench.report import FORMATS, Report, tables, write
+from ranbench.report.formats import text_of
+from ranbench.report.frame import harmless
 from ranbench.report.layout import number
-from ranbench.report.sheets import harmless, sheets
+from ranbench.report.sheets import sheets
 from ranbench.suite import Suite, load_suite
 
 from .conftest import CLAIM, SUITE, Load, Recorder
@@ -31,8 +33,13 @@ def rows(text: str) -> list[dict[str, str]]:
         ("+1", "'+1"),
         ("-1", "'-1"),
         ("@SUM(A1)", "'@SUM(A1)"),
-        ("  =1", "'  =1"),
-        ("\t=1", "'\t=1"),
+        ("  =1", "'=1"),
+        ("\t=1", "'=1"),
+        ("\ufeff=1", "'=1"),
+        ("\u202e+1\n=2", "'+1 =2"),
+        ("'=1", "''=1"),
+        ("two\r\nlines\u2028and\ufeff more", "two lines and more"),
+        ("a;=1; @x;b - c", "a;'=1; '@x;b - c"),
         ("＝1", "'＝1"),
         ("a=1", "a=1"),
         ("", ""),
@@ -69,9 +76,20 @@ def test_hostile_words_come_back_as_text(hostile: Suite, recorder: Recorder) -> 
     found = sheets(tables(hostile, recorder.records))
 
     (told,) = [row["text"] for row in rows(found["deviations"]) if row["id"] == "net"]
-    assert told == "'=cmd|' /C calc'!A0 | b\n| c <img src=x onerror=alert(1)> ]]></style>"
+    assert told == "'=cmd|' /C calc'!A0 | b | c <img src=x onerror=alert(1)> ]]></style>"
     starts = {cell[:1] for text in found.values() for row in csv.reader(io.StringIO(text, newline="")) for cell in row}
     assert starts & set("=+@") == set()
+
+
+def test_json_holds_no_character_that_cannot_be_seen(load: Load, recorder: Recorder) -> None:
+    suite = load(SUITE.replace("title: A small suite", 'title: "a\\u202eb\\ufeffc\\u2066d 日本"'))
+    report = Report(suite, tables(suite, recorder.records), recorder.series, compare=True)
+
+    text = text_of(report, "json")
+
+    assert text.isascii() or not re.search("[\u202e\ufeff\u2066]", text)
+    assert '"title": "a\\u202eb\\ufeffc\\u2066d 日本"' in text
+    assert json.loads(text) == report.as_dict()
 
 
 def test_runs_of_other_protocols_have_files_of_their_own(load: Load, recorder: Recorder) -> None:

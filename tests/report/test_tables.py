@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from ranbench.errors import SpecError
 from ranbench.records import Reason, State
-from ranbench.report import tables
+from ranbench.report import FORMATS, Report, tables, write
 from ranbench.report.layout import cost_grid
 from ranbench.report.values import CostRow, ResultRow
 from ranbench.statistics import summarise
@@ -115,6 +117,39 @@ def test_mixed_code_machines_and_earlier_attempts_are_told(load: Load, recorder:
     )
     assert [row.device_name for row in built.environments] == ["A CPU", "A GPU"]
     assert [(row.runs, row.seconds) for row in built.costs[:2]] == [(2, 21.0), (1, 21.0)]
+
+
+def test_energy_stands_in_every_format_where_it_was_measured(load: Load, recorder: Recorder, tmp_path: Path) -> None:
+    suite = load()
+    gpu = replace(ENVIRONMENT, device="cuda", device_name="A GPU")
+    measured = {"error_pct": 5.0, "train_seconds": 20.0}
+    first, second, third = runs_of(suite, model="attention-56", learning="residual")
+    for spec, joules in ((first, 6000.0), (second, 8000.0)):
+        recorder.add(spec, State.DONE, metrics={**measured, "energy_joules": joules}, environment=gpu)
+    recorder.add(third, State.DONE, metrics=measured, environment=gpu)
+    recorder.done(runs_of(suite, model="attention-56", learning="naive")[0], 7.0)
+
+    built = tables(suite, recorder.records)
+    write(Report(suite, built, {}, compare=True), tmp_path, FORMATS)
+
+    grid = cost_grid(built.costs)
+    place = [column.heading for column in grid.columns].index("energy (kJ)")
+    texts = {name: (tmp_path / name).read_text(encoding="utf-8") for name in ("small.md", "small.html", "small.json")}
+    sheet = list(csv.DictReader((tmp_path / "small" / "costs.csv").read_text(encoding="utf-8").splitlines()))
+    assert [row[place].text for row in grid.rows] == ["7.00", "–", "–", "–"]
+    assert grid.rows[0][place].notes == ("energy was measured of 2 of the 3 runs",)
+    assert "| 7.00 (a) |" in texts["small.md"]
+    assert "of the whole GPU" in texts["small.md"]
+    assert "energy (kJ)</th>" in texts["small.html"]
+    assert [row["energy_joules"] for row in json.loads(texts["small.json"])["costs"]] == [7000.0, None, None, None]
+    assert [row["energy_joules"] for row in sheet] == ["7000.0", "", "", ""]
+    assert "7.00\\textsuperscript{a}" in (tmp_path / "small" / "cost.tex").read_text(encoding="ascii")
+
+
+def test_without_a_measured_energy_there_is_no_column_for_it(mixed: Suite, recorder: Recorder) -> None:
+    grid = cost_grid(tables(mixed, recorder.records).costs)
+
+    assert [column.heading for column in grid.columns if "energy" in column.heading] == []
 
 
 OWN = (

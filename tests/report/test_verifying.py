@@ -80,7 +80,10 @@ def test_a_changed_number_of_json_is_told_at_its_place_in_full_precision(
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("x.html", "", "is no report of a format that can be verified"),
+        *(
+            (f"x.{kind}", "", "(allowed: md, json); 'ranbench report SUITE --format md,json' writes them")
+            for kind in ("html", "tex", "csv")
+        ),
         ("x.md", "# A page\n", "does not tell the command that made it"),
         ("x.md", "```sh\nranbench report small --comparee\n", "'--comparee' is not known; did you mean '--compare'?"),
         ("x.md", "```sh\nranbench report small --factor\n", "cannot follow its command"),

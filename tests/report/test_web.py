@@ -144,7 +144,7 @@ def test_a_browser_shows_it_without_complaint_or_request(
     assert page.run(CONTRAST) == []
 
 
-# Text whose contrast to the page is under 4.5 (WCAG 2 AA), by the luminance of its colour; pictures are judged by eye.
+# Text whose contrast to the page is under 4.5 (WCAG 2 AA), by the luminance of its colour, also in pictures.
 CONTRAST = """
 (() => {
   const light = (colour) => {
@@ -159,9 +159,10 @@ CONTRAST = """
     }
     return "rgb(255, 255, 255)";
   };
-  return [...document.querySelectorAll("body *:not(svg *, script)")]
+  const ink = (one) => one.closest("svg") ? getComputedStyle(one).fill : getComputedStyle(one).color;
+  return [...document.querySelectorAll("body *:not(script)")]
     .filter((one) => [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim()))
-    .map((one) => [one, [light(getComputedStyle(one).color), light(behind(one))].sort((a, b) => b - a)])
+    .map((one) => [one, [light(ink(one)), light(behind(one))].sort((a, b) => b - a)])
     .filter(([, [high, low]]) => (high + 0.05) / (low + 0.05) < 4.5)
     .map(([one]) => one.outerHTML.slice(0, 80));
 })()

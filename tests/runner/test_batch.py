@@ -33,6 +33,7 @@ from ranbench.training import Checkpoints, Training
 from ranbench.training.compiler import compiler_fault
 
 TWO = How(at_once=2, threads=1)
+SLOW = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
@@ -134,7 +135,7 @@ class Told(Observer):
         self.notes.append(text)
 
 
-@pytest.mark.parametrize(("at_once", "beside"), [(2, [2, 2, 2, 2]), (3, [3, 3, 3, 1])])
+@pytest.mark.parametrize(("at_once", "beside"), [(2, [2, 2, 2, 2]), pytest.param(3, [3, 3, 3, 1], marks=SLOW)])
 def test_runs_at_once_end_with_the_bits_of_runs_one_by_one(
     suite: Suite, execute: Execute, expected: dict[str, str], at_once: int, beside: list[int]
 ) -> None:
@@ -170,7 +171,7 @@ def test_the_threads_of_the_process_are_shared_out_recorded_and_given_back(
     assert torch.get_num_threads() == 4
 
 
-@pytest.mark.parametrize("step", [2, 6])
+@pytest.mark.parametrize("step", [pytest.param(2, marks=SLOW), 6])
 def test_a_stop_leaves_every_open_run_with_a_checkpoint_and_all_end_with_the_same_bits(
     suite: Suite, execute: Execute, expected: dict[str, str], tmp_path: Path, step: int
 ) -> None:
@@ -207,7 +208,7 @@ class Lacking:
         monkeypatch.setattr(Training, "take_step", take)
 
 
-MEMORY_ERRORS = [MemoryError, torch.OutOfMemoryError]
+MEMORY_ERRORS = [pytest.param(MemoryError, marks=SLOW), torch.OutOfMemoryError]
 
 
 @pytest.mark.parametrize("error", MEMORY_ERRORS)
@@ -339,8 +340,11 @@ def alive(monkeypatch: pytest.MonkeyPatch) -> Iterator[weakref.WeakSet[Training]
     gc.enable()
 
 
-@pytest.mark.parametrize(("at_once", "when"), [(1, 3), (2, 6), (3, 9)])
-@pytest.mark.parametrize("bytes_more", [2**50, None], ids=["lacking memory", "any other error"])
+@pytest.mark.parametrize(("at_once", "when"), [pytest.param(1, 3, marks=SLOW), (2, 6), pytest.param(3, 9, marks=SLOW)])
+@pytest.mark.parametrize(
+    "bytes_more",
+    [pytest.param(2**50, id="lacking memory"), pytest.param(None, id="any other error", marks=SLOW)],
+)
 def test_a_run_whose_step_raised_is_gone_before_the_next_one_joins(
     suite: Suite,
     execute: Execute,

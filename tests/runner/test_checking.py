@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -26,10 +27,25 @@ def suite(tiny_suite: Path) -> Suite:
     return load_suite(tiny_suite, seeds=1)
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_texts: tuple[str, str]) -> Path:
+    """The results of the cell with naive learning, trained once for all tests, which copy them."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "protocols").mkdir()
+    (folder / "protocols" / "tiny.yaml").write_text(tiny_texts[1])
+    (folder / "tiny.yaml").write_text(tiny_texts[0])
+    results = folder / "results"
+    with Store.open(f"sqlite:///{results}/ranbench.db") as store:
+        run(load_suite(folder / "tiny.yaml", seeds=1), store, results=results, only={"learning": "naive"})
+    return results
+
+
 @pytest.fixture
-def record(suite: Suite, store: Store, tmp_path: Path) -> RunRecord:
+def record(trained: Path, store: Store, tmp_path: Path) -> RunRecord:
     """A done run: the cell with naive learning."""
-    run(suite, store, results=tmp_path / "results", only={"learning": "naive"})
+    store.close()
+    shutil.rmtree(tmp_path / "results")
+    shutil.copytree(trained, tmp_path / "results")
     return next(record for record in store.runs() if record.counted)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from command import ranbench
 
 from ranbench.errors import EnvironmentProblem, SpecError, SuiteError
 from ranbench.records import RunRecord
@@ -108,13 +108,7 @@ def weights(record: RunRecord, store: Store) -> str:
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run 'ranbench' in a process of its own, in the current folder."""
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "ranbench", *arguments],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return ranbench(*arguments, cwd=Path.cwd())
 
 
 @pytest.mark.slow

@@ -161,7 +161,7 @@ def fill_disk(command: Command, chance: random.Random, results: Path) -> None:
 
 
 def case(kind: str, repetition: int) -> object:
-    marks = [pytest.mark.slow] if repetition else []
+    marks = [pytest.mark.slow] if repetition or kind == "full disk" else []
     return pytest.param(kind, repetition, marks=marks, id=f"{kind}, {repetition}")
 
 

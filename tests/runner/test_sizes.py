@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from command import ranbench
 
 from ranbench import runner
 from ranbench.claims import judge
@@ -49,9 +49,7 @@ def store(tmp_path: Path) -> Store:
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run 'ranbench' in a process of its own, in the current folder."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    line = [sys.executable, "-P", "-m", "ranbench", *arguments]
-    return subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    return ranbench(*arguments, cwd=Path.cwd())
 
 
 def sizes(tmp_path: Path, text: str = SIZES) -> Suite:
