@@ -94,7 +94,7 @@ def check(suites: Sequence[Suite], baseline: Baseline, where: Where, night: Nigh
         else:
             left = _train_within(trained, where, began + night.budget, f"{night.budget / 60:g} minutes")
     results = [_night(suite, cells, where, night, left, began) for suite, cells in planned]
-    free, lacking = free_findings(suites, baseline, where.observer) if night.free else ([], [])
+    free, lacking = free_findings([suite for suite, _ in planned], baseline, where.observer) if night.free else ([], [])
     report = compare(baseline, results, night.day.isoformat(), trained=night.trained, more=free)
     report = replace(report, unmeasured=(*report.unmeasured, *lacking))
     waiting = sum(len(suite.cells) - len(cells) for suite, cells in planned if suite.trains)
@@ -140,7 +140,10 @@ def _header(where: Where) -> Header:
 
 
 def _of_night(suite: Suite, night: Night) -> Suite:
-    return replace(suite, seeds=night.seeds) if night.seeds is not None and suite.trains else suite
+    """Return the suite with tonight's seeds; its file as seen from here, which is how annotations name it."""
+    here, file = Path.cwd(), Path(suite.file).resolve()
+    seen = replace(suite, file=str(file.relative_to(here) if file.is_relative_to(here) else suite.file))
+    return replace(seen, seeds=night.seeds) if night.seeds is not None and suite.trains else seen
 
 
 def _train(suites: Sequence[tuple[Suite, Sequence[Cell]]], where: Where) -> None:

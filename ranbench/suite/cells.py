@@ -75,9 +75,8 @@ class Cells:
             named = [number for number, cell in enumerate(cells) if cell.matches(entry.cell)]
             if not unknown and not named and not self.found:
                 self._note(place, f"no cell of the suite has {words(entry.cell)}")
-            twice = next((number for number in named if number in found), None)
-            if twice is not None:
-                self._note(place, f"an entry before names the cell {words(cells[twice].axes)} too")
+            if any(number in found for number in named):
+                self._note(place, f"a cell of {words(entry.cell)} is named by an entry before")
             found.update(dict.fromkeys(named, entry.cycle))
         return tuple(replace(cell, cycle=found.get(number, cell.cycle)) for number, cell in enumerate(cells))
 

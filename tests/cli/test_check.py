@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,17 +14,20 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from command import ranbench as forked
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 QUICK = ["--layer", "trained", "--speed-jobs", "0", "--device", "cpu"]
 
 
 def ranbench(folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """Call the command as a job of CI does."""
+    """Call the command as a job of CI does; with another PYTHONPATH, where a fault is planted, in a plain process."""
+    if "PYTHONPATH" not in env:
+        return forked(*words, cwd=folder, **env)
     return subprocess.run(
         [sys.executable, "-m", "ranbench", *words],
         cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **env},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **env},
         capture_output=True,
         text=True,
         check=False,
@@ -92,7 +96,7 @@ def test_other_seeds_are_trained_and_junit_annotations_and_summary_are_written(f
 @pytest.mark.slow
 def test_a_run_that_diverges_is_failed_with_3_and_all_of_them_with_6(folder: Path, tmp_path: Path) -> None:
     broken = copied(folder, tmp_path)
-    planted(broken, "if sys.argv[-1:] != ['none'] and self.seed in DIVERGE: loss = loss * float('nan')")
+    planted(broken, "if self.seed in DIVERGE: loss = loss * float('nan')")
 
     one = check(broken, "--seeds-from", "60", PYTHONPATH=str(broken), DIVERGE="61")
     every = check(broken, "--seeds-from", "70", PYTHONPATH=str(broken), DIVERGE="70,71,72")
@@ -105,8 +109,6 @@ def test_a_run_that_diverges_is_failed_with_3_and_all_of_them_with_6(folder: Pat
 
 def copied(folder: Path, place: Path) -> Path:
     """A folder with its own copy of the package, in which a fault can be planted; the baseline is that of the other."""
-    import shutil
-
     shutil.copytree(folder, place, dirs_exist_ok=True)
     shutil.copytree(ROOT / "ranbench", place / "ranbench")
     shutil.copytree(ROOT / "suites", place / "suites")
@@ -228,3 +230,38 @@ def test_the_free_layer_is_held_against_the_baseline_and_a_planted_fault_found(f
     assert saved.returncode == 0, saved.stderr
     assert (before.returncode, after.returncode) == (0, 4), before.stdout + after.stderr
     assert ("fixed values", "regressed") in {(metric, kind) for _, metric, kind in kinds(json.loads(after.stdout))}
+
+
+@pytest.mark.slow
+def test_a_step_that_is_a_fifth_slower_is_a_regression_with_4_and_noise_is_none(folder: Path, tmp_path: Path) -> None:
+    place = copied(folder, tmp_path)
+    text = (place / "tiny.yaml").read_text().partition("claims:")[0].replace("[residual, naive]", "[residual]")
+    (place / "one.yaml").write_text(text.replace("name: tiny", "name: one"))
+    timed = ("--layer", "trained", "--device", "cpu", "--threads", "1")
+    own = {"PYTHONPATH": str(place)}
+    words = ("check", "one.yaml", "--baseline", "one.jsonl", *timed, "--json")
+
+    trained = ranbench(place, "run", "one.yaml", "--device", "cpu", "--threads", "1", **own)
+    saved = ranbench(place, "baseline", "save", "one.jsonl", "one.yaml", *timed, **own)
+    before = ranbench(place, *words, **own)
+    slowed(place)
+    after = ranbench(place, *words, **own)
+
+    assert (trained.returncode, saved.returncode) == (0, 0), saved.stderr
+    assert before.returncode == 0, before.stdout
+    assert after.returncode == 4, after.stdout
+    fired = {(metric, kind) for _, metric, kind in kinds(json.loads(after.stdout)) if kind == "regressed"}
+    assert fired == {("step_ratio", "regressed")}
+
+
+def slowed(place: Path) -> None:
+    """Plant a wait of a fifth of its own time into every training step."""
+    file = place / "ranbench" / "training" / "loop.py"
+    text = file.read_text()
+    first, last = "        size = self.order.size(self.step)\n", "        self.step += 1\n"
+    assert first in text
+    assert last in text
+    lines = ("end = began + 1.2 * (time.perf_counter() - began)", "while time.perf_counter() < end:", "    pass")
+    wait = "".join(f"        {line}\n" for line in lines)
+    text = text.replace(first, f"        began = time.perf_counter()\n{first}", 1)
+    file.write_text(text.replace(last, f"{wait}{last}", 1))
