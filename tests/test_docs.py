@@ -44,6 +44,8 @@ COMMANDS = (
         "report",
         "claims",
         "power",
+        "check",
+        "baseline save",
         "history",
         "complexity",
         "bench",
@@ -187,7 +189,13 @@ SHORTER: dict[str, dict[str, list[str]]] = {
     "first-run.md": {"run": SMOKE, "claims": SMOKE, "report": SMOKE},
     "suites.md": {"run": SMOKE},
     "datasets.md": {"run": SMOKE},
-    "ci.md": {"run": SMOKE, "report": SMOKE, "history": ["--protocol", "smoke"]},
+    "ci.md": {
+        "run": [*SMOKE[:2], "--seeds", "3"],
+        "report": SMOKE,
+        "history": ["--protocol", "smoke"],
+        "baseline": [*SMOKE[:2], "--seeds", "3", "--speed-jobs", "0"],
+        "check": [*SMOKE[:2], "--seeds", "3", "--speed-jobs", "0"],
+    },
     "many-machines.md": {"run": SMOKE, "report": SMOKE},
 }
 
@@ -317,16 +325,3 @@ def test_every_suite_stands_in_the_readme_with_its_number_of_runs() -> None:
     suites = [load_suite(file) for file in sorted((ROOT / "suites").glob("*.yaml"))]
 
     assert told == {suite.name: str(len(suite.runs())) if suite.trains else "counted" for suite in suites}
-
-
-def test_the_commands_at_the_head_of_the_nightly_suite_train_every_cell_in_turn() -> None:
-    suite = load_suite("nightly")
-    head = "\n".join(line.lstrip("# ") for line in suite.text.partition("\nname:")[0].splitlines())
-    every_night = re.findall(r"--only (\w+)=(\S+)", head.partition("set --")[0])
-    in_turn = [word.split("=") for word in re.findall(r"\w+=\S+", head.partition("set --")[2].partition("shift")[0])]
-
-    nights = [suite.select(dict(every_night)), *(suite.select(dict([pair])) for pair in in_turn)]
-
-    assert len(in_turn) == 9
-    assert [len(cells) for cells in nights] == [4, 1, 2, 1, 2, 2, 1, 1, 1, 1]
-    assert {suite.cells.index(cell) for cells in nights for cell in cells} == set(range(len(suite.cells)))

@@ -32,13 +32,13 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("spec", "records", "statistics", "factories", "workflow"),
     ("suite", "environment", "counts", "models", "data", "store"),
     ("complexity", "training", "claims", "regression", "comparability", "selection", "doctor"),
-    ("probes", "report", "execution"),
+    ("probes", "fixed_values", "report", "execution"),
     ("runner",),
     ("cli",),
     ("__main__",),
 )
 FLOOR = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
-LATER = {"regression", "execution"}
+LATER = {"execution"}
 
 SUITE_ORDER = (
     *(
@@ -59,7 +59,7 @@ SUITE_ORDER = (
 
 LIGHT_PARTS = (
     *("errors", "catalogue", "spec", "records", "statistics", "suite", "counts", "store", "claims", "report"),
-    *("comparability", "selection"),
+    *("comparability", "selection", "regression"),
 )
 NUMERIC_PARTS = ("models", "data", "complexity", "training")
 
@@ -70,6 +70,7 @@ LIGHT_IMPORTS: dict[str, tuple[str, ...]] = {
     "ranbench.suite": ("torch", "sqlalchemy", "pandas"),
     "ranbench.store": ("torch", "psycopg", "sqlalchemy.dialects.postgresql"),
     "ranbench.claims": ("torch", "sqlalchemy"),
+    "ranbench.regression": ("torch", "sqlalchemy"),
     "ranbench.report": ("torch", "sqlalchemy"),
 }
 ONLY_IN = {

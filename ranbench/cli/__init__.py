@@ -22,6 +22,7 @@ from ranbench.cli import (
     data,
     db,
     doctor,
+    gate,
     history,
     masks,
     reports,
@@ -81,6 +82,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "report": reports.report,
     "claims": claims.claims,
     "power": claims.power,
+    "check": gate.check,
     "history": history.history,
     "export": bundles.export,
     "merge": bundles.merge,
@@ -91,6 +93,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 for name, command in _COMMANDS.items():
     app.command(name)(command)
 app.add_typer(suites.new, name="new")
+app.add_typer(gate.baseline, name="baseline")
 app.add_typer(data.app, name="data")
 app.add_typer(db.app, name="db")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 from pydantic import ValidationError
 
@@ -23,7 +25,7 @@ from ranbench.catalogue import (
 from ranbench.errors import Problem, SpecError, nearest
 from ranbench.spec import DataSpec, Facts, ModelSpec, NoiseSpec, check_input
 from ranbench.suite.document import Document, Path_, say
-from ranbench.suite.form import Scalar, SuiteFile
+from ranbench.suite.form import Cycle, Scalar, SuiteFile
 from ranbench.suite.values import AXES, MODEL_AXES, Cell, words
 
 MAX_CELLS = 1000
@@ -38,6 +40,7 @@ class Cells:
         self.block = content.cells
         self.datasets = content.datasets
         self.trains = content.seeds > 0
+        self.cycles = content.cycles
         self.found = found
 
     def resolve(self) -> tuple[Cell, ...]:
@@ -57,7 +60,25 @@ class Cells:
             cells[key] = cell
         for name in self.datasets.keys() - named:
             self._note(("datasets", name), f"no cell of the suite has this dataset{nearest(name, named)}")
-        return tuple(cells.values())
+        return self._in_cycles(tuple(cells.values()))
+
+    def _in_cycles(self, cells: Sequence[Cell]) -> tuple[Cell, ...]:
+        """Give every cell the cycle of the entry that names it; there is one at most."""
+        if self.cycles and not self.trains:
+            self._note(("cycles",), "nothing is trained (seeds: 0), and nets are counted in every check")
+        found: dict[int, Cycle] = {}
+        for index, entry in enumerate(self.cycles):
+            place: Path_ = ("cycles", index, "cell")
+            unknown = [axis for axis in entry.cell if axis not in AXES]
+            for axis in unknown:
+                self._note((*place, axis), unknown_axis(axis))
+            named = [number for number, cell in enumerate(cells) if cell.matches(entry.cell)]
+            if not unknown and not named and not self.found:
+                self._note(place, f"no cell of the suite has {words(entry.cell)}")
+            if any(number in found for number in named):
+                self._note(place, f"a cell of {words(entry.cell)} is named by an entry before")
+            found.update(dict.fromkeys(named, entry.cycle))
+        return tuple(replace(cell, cycle=found.get(number, cell.cycle)) for number, cell in enumerate(cells))
 
     def _block_holds(self) -> bool:
         """Check axis names and the number of cells before any is made."""

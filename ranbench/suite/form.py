@@ -26,6 +26,7 @@ AxisValue = Annotated[Scalar, BeforeValidator(_text_or_number)]
 Selector = dict[str, AxisValue]
 Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 Over = list[str]
+Cycle = Literal["nightly", "weekly", "monthly"]
 
 
 class Paper(Spec):
@@ -184,6 +185,13 @@ class CitedEntry(Spec):
     note: str | None = Field(None, description="why it is not run")
 
 
+class CycleEntry(Spec):
+    """How often the gate for CI trains the cells with these axis values; those that no entry names: every night."""
+
+    cell: Selector = Field(description="the cells with these axis values")
+    cycle: Cycle = Field(description="nightly, or once in 7 nights (weekly) or in 28 (monthly), in turn")
+
+
 class DeviationEntry(Spec):
     """Something changed from, or left open by, the paper."""
 
@@ -215,6 +223,9 @@ class SuiteFile(Spec):
     cells: CellsBlock
     probes: list[Literal[PROBES]] = Field(  # type: ignore[valid-type]
         default_factory=list, description="what is measured of the final weights: responses (of stages, figure 4)"
+    )
+    cycles: list[CycleEntry] = Field(
+        default_factory=list, description="cells that 'ranbench check --cycle' does not train every night"
     )
     published: list[PublishedEntry] = Field(default_factory=list)
     cited: list[CitedEntry] = Field(default_factory=list)

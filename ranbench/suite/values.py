@@ -11,7 +11,7 @@ from typing import Literal
 from ranbench.errors import UsageError, nearest
 from ranbench.records import MODULE_METRICS, SIZE_METRICS
 from ranbench.spec import DataSpec, Fidelity, ModelSpec, NoiseSpec, Protocol, RunSpec, differences, fidelity
-from ranbench.suite.form import CitedEntry, DeviationEntry, Paper, Scalar
+from ranbench.suite.form import CitedEntry, Cycle, DeviationEntry, Paper, Scalar
 
 Axes = Mapping[str, Scalar]
 # Axes that the name of a net implies; they tell cells apart only where a suite spells one of them out.
@@ -23,12 +23,16 @@ AXES = (*MODEL_AXES, "dataset", "input", "noise", "noise_drawn")
 
 @dataclass(frozen=True)
 class Cell:
-    """One configuration without its seed and protocol; ``axes`` holds every axis value, also the default ones."""
+    """One configuration without its seed and protocol; ``axes`` holds every axis value, also the default ones.
+
+    ``cycle``: how often the gate for CI trains it; no part of any run's identity.
+    """
 
     axes: Axes
     model: ModelSpec
     data: DataSpec
     noise: NoiseSpec | None
+    cycle: Cycle = "nightly"
 
     def matches(self, selector: Axes) -> bool:
         """Tell whether this cell has all the axis values of ``selector``."""

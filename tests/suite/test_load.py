@@ -431,3 +431,15 @@ def test_a_damaged_file_gives_a_suite_or_a_refusal_on_one_line(
         assert len({run.fingerprint for run in outcome.runs()}) == len(outcome.cells) * len(outcome.seeds)
     else:
         assert str(outcome).isprintable()
+
+
+def test_a_cycle_is_of_its_cells_and_no_part_of_any_identity(tiny_suite: Path) -> None:
+    before = load_suite(tiny_suite)
+    cycles = "cycles:\n  - {cell: {learning: naive}, cycle: monthly}\nclaims:"
+    tiny_suite.write_text(tiny_suite.read_text().replace("claims:", cycles))
+
+    after = load_suite(tiny_suite)
+
+    assert [cell.cycle for cell in before.cells] == ["nightly", "nightly"]
+    assert [cell.cycle for cell in after.cells] == ["nightly", "monthly"]
+    assert [run.fingerprint for run in before.runs()] == [run.fingerprint for run in after.runs()]

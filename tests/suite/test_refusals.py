@@ -15,8 +15,8 @@ AXES = (
     "noise_drawn)"
 )
 SUITE_KEYS = (
-    "(allowed: name, title, about, paper, reference, protocol, factor, seeds, datasets, cells, probes, published, "
-    "cited, claims, deviations)"
+    "(allowed: name, title, about, paper, reference, protocol, factor, seeds, datasets, cells, probes, cycles, "
+    "published, cited, claims, deviations)"
 )
 NET_HELP = (
     "('ranbench list models' prints all; attention-N takes N = 36m + 20; timm:NAME, torchvision:NAME and "
@@ -691,6 +691,23 @@ SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
         "claims:",
         PUBLISHED.replace("naive", "other") + "claims:",
         ["tiny.yaml:13:6: published.0.cell: no cell of the suite has learning other"],
+    ),
+    "cycle of no cell": (
+        "claims:",
+        "cycles:\n  - {cell: {learning: other}, cycle: weekly}\nclaims:",
+        ["tiny.yaml:13:6: cycles.0.cell: no cell of the suite has learning other"],
+    ),
+    "cycle of a cell given twice": (
+        "claims:",
+        "cycles:\n  - {cell: {learning: naive}, cycle: weekly}\n  - {cell: {learning: naive}, cycle: monthly}\nclaims:",
+        [
+            "tiny.yaml:14:6: cycles.1.cell: a cell of learning naive is named by an entry before",
+        ],
+    ),
+    "cycle by an unknown axis": (
+        "claims:",
+        "cycles:\n  - {cell: {learnin: naive}, cycle: weekly}\nclaims:",
+        [f"tiny.yaml:13:13: cycles.0.cell.learnin: unknown axis; did you mean 'learning'? {AXES}"],
     ),
     "deviation of no cell": (
         "claims:",

@@ -1,0 +1,256 @@
+"""check and baseline: the gate for CI."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ranbench.cli.evidence import refuse_two_of_one_name
+from ranbench.cli.options import (
+    Data,
+    Db,
+    Factor,
+    Json,
+    Protocol,
+    Seeds,
+    Settings,
+    TrustImports,
+    one_of,
+    settings,
+    suite_of,
+    times_the_cores,
+)
+from ranbench.cli.output import answer, as_json, note
+from ranbench.cli.run import DEVICES, THREADS_PER_CORE, Device, Threads, interruptible
+from ranbench.errors import UsageError, one_line
+
+if TYPE_CHECKING:
+    from ranbench.regression import Report
+    from ranbench.runner.gate import Where
+    from ranbench.suite import Suite
+
+LAYERS = ("free", "trained", "all")
+CYCLES = ("nightly", "weekly", "monthly")
+MOST_JOBS = 100
+
+baseline = typer.Typer(help="Keep results that later ones are checked against.", no_args_is_help=True)
+Suites = Annotated[list[str], typer.Argument(metavar="SUITE...", help="Suite files, or names of suites.")]
+
+
+def check(
+    context: typer.Context,
+    suites: Suites,
+    baseline: Annotated[Path, typer.Option("--baseline", metavar="FILE", help="The baseline to check against.")],
+    layer: Annotated[
+        str, typer.Option("--layer", metavar="NAME", help="free (trains nothing), trained, or all.")
+    ] = "all",
+    protocol: Protocol = None,
+    factor: Factor = None,
+    seeds: Seeds = None,
+    seeds_from: Annotated[
+        int | None,
+        typer.Option("--seeds-from", metavar="N", help="Seeds from N on in place of 0: other ones each night."),
+    ] = None,
+    cycle: Annotated[
+        str | None,
+        typer.Option(
+            "--cycle", metavar="NAME", help="nightly, weekly or monthly: a rotating part of the rarer cells; else all."
+        ),
+    ] = None,
+    night: Annotated[
+        str | None, typer.Option("--date", metavar="DAY", help="YYYY-MM-DD in place of today (UTC).")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option("--budget", metavar="MIN", help="Minutes for training and measuring.")
+    ] = None,
+    train: Annotated[
+        bool, typer.Option("--train/--no-train", help="Train and measure what is missing, or compare what is there.")
+    ] = True,
+    jobs: Annotated[
+        int, typer.Option("--speed-jobs", metavar="N", help="Processes that time each due cell's step; 0: none.")
+    ] = 2,
+    device: Device = "auto",
+    threads: Threads = None,
+    trust_imports: TrustImports = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 5 where anything is left undecided.")] = False,
+    junit: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML.")] = None,
+    github: Annotated[
+        bool, typer.Option("--github", help="Print annotations, and write to $GITHUB_STEP_SUMMARY.")
+    ] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a page in markdown.")] = False,
+    json: Json = False,
+    db: Db = None,
+    data: Data = None,
+) -> None:
+    """Train what is missing for the code that is here, and compare it with a baseline.
+
+    Exit 0 compared and no regression, 3 runs failed, 4 a regression, a cell that is gone or a claim that fell, 5 with
+    --strict undecided, 6 nothing measured or no baseline.
+    """
+    from ranbench.regression import outputs, read_baseline
+
+    one_of("--layer", layer, LAYERS)
+    one_of("--device", device, DEVICES)
+    if cycle is not None:
+        one_of("--cycle", cycle, CYCLES)
+    if budget is not None and not budget > 0:
+        raise UsageError(f"--budget {budget:g}: must be above 0, in minutes")
+    if markdown and json:
+        raise UsageError("--markdown and --json: one of them; both go to stdout")
+    asked = _night(night, seeds_from)
+    before = read_baseline(baseline)
+    loaded = _loaded(suites, protocol, factor, seeds)
+    if seeds_from is not None:
+        loaded = [replace(suite, seeds=tuple(seeds_from + seed for seed in suite.seeds)) for suite in loaded]
+    threads = times_the_cores("--threads", threads, THREADS_PER_CORE)
+    from ranbench.runner import gate
+
+    with _working(settings(context, db, data), device, threads, trust_imports) as where:
+        report = gate.check(
+            loaded,
+            before,
+            where,
+            gate.Night(
+                asked,
+                cycle=cycle or "monthly",
+                budget=None if budget is None else 60 * budget,
+                train=train,
+                jobs=_number(jobs),
+                trained=layer != "free",
+                free=layer != "trained",
+            ),
+        )
+    code = report.exit_code(strict=strict)
+    if junit is not None:
+        _write(junit, outputs.junit(report))
+    if github:
+        _summary(outputs.markdown(report, code))
+    if json:
+        as_json(outputs.as_dict(report, code))
+    elif markdown:
+        answer(outputs.markdown(report, code).rstrip())
+    else:
+        _print(report)
+    for line in outputs.github(report) if github else ():
+        (answer if not (json or markdown) else _beside)(line)
+    for text in report.unmeasured:
+        note(f"nothing measured: {text}")
+    raise typer.Exit(code)
+
+
+@baseline.command("save")
+def save(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The baseline; one that is there is replaced.")],
+    suites: Suites,
+    protocol: Protocol = None,
+    factor: Factor = None,
+    seeds: Seeds = None,
+    layer: Annotated[
+        str, typer.Option("--layer", metavar="NAME", help="free (counts and fixed values), trained, or all.")
+    ] = "all",
+    jobs: Annotated[
+        int, typer.Option("--speed-jobs", metavar="N", help="Processes that time each cell's step; 0: none.")
+    ] = 7,
+    device: Device = "auto",
+    threads: Threads = None,
+    trust_imports: TrustImports = False,
+    db: Db = None,
+    data: Data = None,
+) -> None:
+    """Keep the results that the code here made of suites, for 'ranbench check'. Trains nothing.
+
+    Exceptions of a baseline that is replaced are kept. Exit 6 where there is nothing to keep.
+    """
+    from ranbench.regression import read_baseline, write_baseline
+
+    one_of("--layer", layer, LAYERS)
+    one_of("--device", device, DEVICES)
+    loaded = _loaded(suites, protocol, factor, seeds)
+    threads = times_the_cores("--threads", threads, THREADS_PER_CORE)
+    chosen = settings(context, db, data)
+    chosen.spare(f"baseline save {file}", file)
+    kept = read_baseline(file).exceptions if file.exists() and file.stat().st_size else ()
+    from ranbench.runner import gate
+
+    with _working(chosen, device, threads, trust_imports) as where:
+        made = gate.save(loaded, where, jobs=_number(jobs), trained=layer != "free", free=layer != "trained")
+    write_baseline(file, replace(made, exceptions=kept))
+    runs = sum(len(cell.places) for suite in made.suites.values() for cell in suite.cells)
+    note(f"{file}: {sum(len(suite.cells) for suite in made.suites.values())} cells, {runs} runs")
+
+
+def _loaded(suites: list[str], protocol: str | None, factor: float | None, seeds: int | None) -> list[Suite]:
+    seen: dict[str, Suite] = {}
+    for name in suites:
+        refuse_two_of_one_name(seen, suite_of(name, protocol, factor, seeds))
+    return list(seen.values())
+
+
+def _night(night: str | None, seeds_from: int | None) -> date:
+    """Read the day; refuse seeds that cannot be."""
+    if seeds_from is not None and not 0 <= seeds_from < 10**9:
+        raise UsageError(f"--seeds-from {seeds_from}: must be 0 or more, and below 1,000,000,000")
+    try:
+        return datetime.now(UTC).date() if night is None else date.fromisoformat(night)
+    except ValueError:
+        raise UsageError(f"--date {night!r}: expected a day as YYYY-MM-DD") from None
+
+
+def _number(jobs: int) -> int:
+    if not 0 <= jobs <= MOST_JOBS:
+        raise UsageError(f"--speed-jobs {jobs}: must be between 0 and {MOST_JOBS}")
+    return jobs
+
+
+@contextlib.contextmanager
+def _working(chosen: Settings, device: str, threads: int | None, trust_imports: bool) -> Iterator[Where]:
+    """Open what a gate works with; results are shown as those of 'ranbench run'."""
+    from ranbench.cli.progress import Live, observer
+    from ranbench.runner.gate import Where
+    from ranbench.runner.how import How
+
+    how = How(threads=threads, trust_imports=trust_imports)
+    with chosen.store(create=True) as store:
+        shown = observer()
+        with shown if isinstance(shown, Live) else contextlib.nullcontext(), interruptible() as stop:
+            yield Where(store, chosen.data, chosen.results, device, how, shown, stop)
+
+
+def _print(report: Report) -> None:
+    from ranbench.regression import Kind
+    from ranbench.regression.outputs import headline, ordered
+
+    for finding in ordered(report):
+        if finding.kind is not Kind.UNCHANGED:
+            answer(finding.line)
+    for text in report.notes:
+        answer(text)
+    answer(headline(report))
+
+
+def _beside(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _summary(page: str) -> None:
+    """Add a page to the summary of the step, where GitHub asks for one."""
+    file = os.environ.get("GITHUB_STEP_SUMMARY")
+    if file:
+        with Path(file).open("a", encoding="utf-8") as opened:
+            opened.write(page)
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be written: {one_line(error)}") from None

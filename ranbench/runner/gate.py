@@ -1,0 +1,313 @@
+"""The gate: trains what is missing for a night, gathers results of the present code, and makes or meets a baseline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+
+from ranbench.claims import judge
+from ranbench.counts import Counts
+from ranbench.environment import choose_device, code_id, describe
+from ranbench.errors import NothingMeasured
+from ranbench.records import RunRecord
+from ranbench.regression import (
+    NOT_DUE,
+    Baseline,
+    Header,
+    Jobs,
+    Report,
+    SuiteResult,
+    compare,
+    due,
+    floors_of,
+    identity,
+    of_present_code,
+    results_of,
+)
+from ranbench.regression.ordering import Row, cells_of, rows
+from ranbench.regression.results import counts_of
+from ranbench.runner.events import Observer, Stop
+from ranbench.runner.free_layer import fixed_lines, free_findings
+from ranbench.runner.how import How
+from ranbench.runner.pace import measure_jobs
+from ranbench.runner.rates import Rates, training_macs
+from ranbench.runner.suite import run
+from ranbench.spec import RunSpec, complexity_key
+from ranbench.store import Store
+from ranbench.suite import Cell, Suite
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where a gate works: database, folders, device, and how runs are executed."""
+
+    store: Store
+    data: Path
+    results: Path
+    device: str = "auto"
+    how: How = field(default_factory=How)
+    observer: Observer = field(default_factory=Observer)
+    stop: Stop = field(default_factory=Stop)
+
+
+@dataclass(frozen=True)
+class Night:
+    """What a check is asked for.
+
+    Attributes:
+        day: of the night, which the rotating sample and exceptions go by.
+        seeds: of every cell that is due; None: those that its suite plans.
+        cycle: see ``regression.due``.
+        budget: seconds for training and measuring; None: no end.
+        train: whether what is missing is trained.
+        jobs: processes that measure time and memory of each due cell's step.
+        trained: whether runs are compared, or exact counts alone.
+        free: whether the fixed values of all nets are compared.
+    """
+
+    day: date
+    seeds: tuple[int, ...] | None = None
+    cycle: str = "monthly"
+    budget: float | None = None
+    train: bool = True
+    jobs: int = 2
+    trained: bool = True
+    free: bool = False
+
+
+def check(suites: Sequence[Suite], baseline: Baseline, where: Where, night: Night) -> Report:
+    """Train what is missing of the cells that are due, compare with a baseline, and report.
+
+    Raises:
+        RanbenchError: as ``run`` does.
+    """
+    began = time.monotonic()
+    planned = [(_of_night(suite, night), due(suite, night.day, night.cycle)) for suite in suites]
+    trained = [(suite, cells) for suite, cells in planned if suite.trains and cells]
+    left: dict[str, str] = {}
+    if night.trained and night.train:
+        if night.budget is None:
+            _train(trained, where)
+        else:
+            left = _train_within(trained, where, began + night.budget, f"{night.budget / 60:g} minutes")
+    results = [_night(suite, cells, where, night, left, began) for suite, cells in planned]
+    free, lacking = free_findings([suite for suite, _ in planned], baseline, where.observer) if night.free else ([], [])
+    report = compare(baseline, results, night.day.isoformat(), trained=night.trained, more=free)
+    report = replace(report, unmeasured=(*report.unmeasured, *lacking))
+    waiting = sum(len(suite.cells) - len(cells) for suite, cells in planned if suite.trains)
+    notes = (f"{waiting} cells are not due tonight; their nets were counted",) if waiting and night.trained else ()
+    return replace(report, notes=(*notes, *report.notes), stopped=where.stop.signal)
+
+
+def save(suites: Sequence[Suite], where: Where, *, jobs: int, trained: bool = True, free: bool = True) -> Baseline:
+    """Freeze what the database holds of suites, of the present code, with all seeds that there are.
+
+    Args:
+        suites: what is kept.
+        where: the database, and where nets are measured.
+        jobs: processes that measure time and memory of each cell's step.
+        trained: whether runs are kept, or exact counts alone.
+        free: whether fixed values of all nets are measured and kept.
+
+    Raises:
+        NothingMeasured: there is no run of a suite that the present code made.
+    """
+    made: dict[str, SuiteResult] = {}
+    for suite in suites:
+        records = _present(suite, where.store) if suite.trains and trained else []
+        if suite.trains and trained and not any(record.counted for record in records):
+            raise NothingMeasured(
+                f"suite {suite.name!r}: no done run of the present code, so that there is nothing to keep; "
+                f"'ranbench run {suite.file}{suite.options} --rerun changed' makes the runs"
+            )
+        wanted = [cell for cell in suite.cells if any(one.cell_id == identity(suite, cell) for one in records)]
+        measured = _jobs(suite, wanted, where, jobs, None)
+        made[suite.name] = _result(suite, records, where, jobs=measured)
+    floors = tuple(floor for suite in made.values() for floor in floors_of(suite))
+    return Baseline(_header(where), made, floors, fixed_lines(suites, where.observer) if free else ())
+
+
+def _header(where: Where) -> Header:
+    import torch
+
+    found = describe(choose_device(where.device), where.how.threads or torch.get_num_threads(), "")
+    names = ("device", "device_name", "cpu", "cores", "threads", "python", "platform")
+    commit = f"{found.commit} with changes" if found.commit and found.dirty else found.commit
+    return Header(code_id(), commit, dict(found.versions), {name: getattr(found, name) for name in names})
+
+
+def _of_night(suite: Suite, night: Night) -> Suite:
+    """Return the suite with tonight's seeds; its file as seen from here, which is how annotations name it."""
+    here, file = Path.cwd(), Path(suite.file).resolve()
+    seen = replace(suite, file=str(file.relative_to(here) if file.is_relative_to(here) else suite.file))
+    return replace(seen, seeds=night.seeds) if night.seeds is not None and suite.trains else seen
+
+
+def _train(suites: Sequence[tuple[Suite, Sequence[Cell]]], where: Where) -> None:
+    for suite, cells in suites:
+        if not where.stop.requested:
+            _run(replace(suite, cells=tuple(cells)), where)
+
+
+def _run(suite: Suite, where: Where) -> None:
+    run(
+        suite,
+        where.store,
+        data=where.data,
+        results=where.results,
+        device=where.device,
+        rerun=frozenset(["changed"]),
+        how=where.how,
+        observer=where.observer,
+        stop=where.stop,
+    )
+
+
+def _train_within(
+    suites: Sequence[tuple[Suite, Sequence[Cell]]], where: Where, end: float, words: str
+) -> dict[str, str]:
+    """Train until a moment, row by row; return why the cells that are lacking runs lack them, by cell_id."""
+    clock = _Clock(where.store.runs())
+    seeds = {suite.name: suite.seeds for suite, _ in suites}
+    left: dict[str, str] = {}
+    for row in _all_rows(suites, seeds, where, clock):
+        wanted = clock.seconds(row)
+        began = time.monotonic()
+        if where.stop.requested or began >= end or (wanted is not None and began + wanted > end):
+            why = f"the budget of {words} was spent on what is nearer to a decision"
+            left |= {identity(row.suite, cell): why for cell in row.cells}
+            continue
+        _run(replace(row.suite, cells=row.cells, seeds=(row.seed,)), where)
+        clock.took(row, time.monotonic() - began)
+    return left
+
+
+def _all_rows(
+    suites: Sequence[tuple[Suite, Sequence[Cell]]], seeds: Mapping[str, Sequence[int]], where: Where, clock: _Clock
+) -> list[Row]:
+    done = set()
+    for suite, _ in suites:
+        records = of_present_code(where.store.runs([spec.fingerprint for spec in suite.runs()]))
+        done |= {record.fingerprint for record in records if record.state in ("done", "failed")}
+    every = sorted({seed for each in seeds.values() for seed in each})
+    ordered = rows(suites, every, lambda suite, cell: clock.cost(cell.run(suite.protocol, 0)), done)
+    return [row for row in ordered if row.seed in seeds[row.suite.name]]
+
+
+class _Clock:
+    """What runs take: by multiply-adds, at the rate of done runs, and then of those that were trained tonight."""
+
+    def __init__(self, records: Sequence[RunRecord]):
+        self.rates = Rates.of(records, {})
+        self.macs = self.spent = 0.0
+
+    def cost(self, spec: RunSpec) -> float:
+        """Multiply-adds of a run; images, where its net was never counted."""
+        macs = training_macs(spec, spec.protocol.iterations, {})
+        return float(macs if macs is not None else spec.protocol.iterations * spec.protocol.batch)
+
+    def seconds(self, row: Row) -> float | None:
+        """Estimate what a row takes; None where nothing is known."""
+        specs = [cell.run(row.suite.protocol, row.seed) for cell in row.cells]
+        rates = [self.macs / self.spent if self.spent else self.rates.rate(spec) for spec in specs]
+        if any(rate is None for rate in rates):
+            return None
+        return sum(self.cost(spec) / rate for spec, rate in zip(specs, rates, strict=True) if rate)
+
+    def took(self, row: Row, seconds: float) -> None:
+        """Remember what a row took."""
+        self.macs += sum(self.cost(cell.run(row.suite.protocol, row.seed)) for cell in row.cells)
+        self.spent += seconds
+
+
+def _present(suite: Suite, store: Store) -> list[RunRecord]:
+    """All runs of the suite's cells that the present code made, whatever their seed."""
+    cells = {identity(suite, cell) for cell in suite.cells}
+    asked = store.runs([spec.fingerprint for spec in suite.runs()])
+    known = {record.fingerprint for record in asked}
+    every = [*asked, *(record for record in store.runs(suite=suite.name) if record.fingerprint not in known)]
+    return of_present_code([record for record in every if record.cell_id in cells])
+
+
+def _night(  # noqa: PLR0917 - private, called once
+    suite: Suite, cells: Sequence[Cell], where: Where, night: Night, left: Mapping[str, str], began: float
+) -> SuiteResult:
+    """Gather the results of tonight's seeds."""
+    keys = {identity(suite, cell) for cell in cells}
+    records: list[RunRecord] = []
+    jobs: dict[str, Jobs] = {}
+    if suite.trains and night.trained:
+        records = of_present_code(where.store.runs([spec.fingerprint for spec in suite.runs()]))
+        end = None if night.budget is None else began + night.budget
+        jobs = _jobs(suite, cells, where, night.jobs if night.train else 0, end)
+    return _result(suite, records, where, due_keys=keys, left=left, jobs=jobs)
+
+
+def _jobs(suite: Suite, cells: Sequence[Cell], where: Where, number: int, end: float | None) -> dict[str, Jobs]:
+    found: dict[str, Jobs] = {}
+    for cell in cells if number else ():
+        where.observer.note(f"{suite.name}: measuring time and memory of a step of {suite.label(cell)}")
+        measured = measure_jobs(
+            cell.run(suite.protocol, 0),
+            number,
+            data=where.data,
+            device=where.device,
+            threads=where.how.threads,
+            how=where.how,
+            begun=lambda: not where.stop.requested and (end is None or time.monotonic() < end),
+        )
+        if measured is not None:
+            found[identity(suite, cell)] = measured
+    return found
+
+
+def _result(
+    suite: Suite,
+    records: Sequence[RunRecord],
+    where: Where,
+    *,
+    due_keys: Collection[str] | None = None,
+    left: Mapping[str, str] | None = None,
+    jobs: Mapping[str, Jobs] | None = None,
+) -> SuiteResult:
+    counted = _counts(suite, where)
+    attempts = [record.counted.id for record in records if record.counted]
+    series = where.store.series(attempts, ["train_loss"])
+    losses = {attempt: values.tolist() for (attempt, _), (_, values) in series.items()}
+    counts = {key: counts_of(one) for key, one in counted.items()}
+    claims = _outcomes(suite, records, counted, due_keys)
+    return results_of(suite, records, losses, counts, due=due_keys, left=left, jobs=jobs, claims=claims)
+
+
+def _outcomes(
+    suite: Suite, records: Sequence[RunRecord], counts: Mapping[str, Counts], due_keys: Collection[str] | None
+) -> dict[str, str]:
+    """Judge the claims whose cells are all due."""
+    asked = {spec.fingerprint for spec in suite.runs()} if suite.trains else set()
+    verdicts = judge(suite, [record for record in records if record.fingerprint in asked], counts)
+    found = {}
+    for verdict in verdicts:
+        about = [identity(suite, cell) for cell in cells_of(verdict.claim)]
+        is_due = due_keys is None or all(key in due_keys for key in about)
+        found[verdict.claim.id] = str(verdict.outcome) if is_due else NOT_DUE
+    return found
+
+
+def _counts(suite: Suite, where: Where) -> dict[str, Counts]:
+    """Count every net of the suite anew, without training it."""
+    from ranbench.catalogue import is_foreign
+    from ranbench.complexity import measure_named
+    from ranbench.complexity.ledger import Memo
+
+    memo: Memo = {}
+    found: dict[str, Counts] = {}
+    for cell in suite.cells:
+        key = complexity_key(cell.model, cell.data)
+        if key not in found:
+            shared = None if is_foreign(cell.model.name) else memo
+            size = measure_named(cell.model, cell.data, trusted=where.how.trust_imports, memo=shared)
+            found[key] = Counts(size.parameters, size.macs, size.depth)
+    return found

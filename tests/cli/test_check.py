@@ -1,0 +1,267 @@
+"""The gate from outside the process: each planted fault gets its finding and its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from command import ranbench as forked
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+QUICK = ["--layer", "trained", "--speed-jobs", "0", "--device", "cpu"]
+
+
+def ranbench(folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Call the command as a job of CI does; with another PYTHONPATH, where a fault is planted, in a plain process."""
+    if "PYTHONPATH" not in env:
+        return forked(*words, cwd=folder, **env)
+    return subprocess.run(
+        [sys.executable, "-m", "ranbench", *words],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def check(folder: Path, *words: str, suite: str = "tiny.yaml", **env: str) -> tuple[int, dict[str, Any]]:
+    """Check against the baseline that was saved; return exit code and report."""
+    done = ranbench(folder, "check", suite, "--baseline", "baseline.jsonl", *QUICK, "--json", *words, **env)
+    assert done.returncode != 1, done.stderr
+    return done.returncode, json.loads(done.stdout) if done.stdout else {"error": done.stderr}
+
+
+def kinds(report: dict[str, Any], *, without: str = "unchanged") -> set[tuple[str, str, str]]:
+    return {(one["cell"], one["metric"], one["kind"]) for one in report["findings"] if one["kind"] != without}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, tiny_texts: tuple[str, str]) -> Iterator[Path]:
+    """A folder with a suite, three seeds of its runs, and their baseline."""
+    place = tmp_path_factory.mktemp("gate")
+    suite, protocol = tiny_texts
+    (place / "protocols").mkdir()
+    (place / "protocols" / "tiny.yaml").write_text(protocol)
+    (place / "tiny.yaml").write_text(suite.replace("seeds: 2", "seeds: 3"))
+    for words in (("run", "tiny.yaml", "--device", "cpu"), ("baseline", "save", "baseline.jsonl", "tiny.yaml", *QUICK)):
+        done = ranbench(place, *words)
+        assert done.returncode == 0, done.stderr
+    yield place
+
+
+def test_the_same_code_and_seeds_are_unchanged_and_exit_0(folder: Path) -> None:
+    code, report = check(folder)
+
+    assert code == 0
+    assert {kind for _, metric, kind in kinds(report) if metric != "claim"} == set()
+    assert {one["metric"] for one in report["findings"]} >= {
+        "error_pct",
+        "loss",
+        "train_loss_end",
+        "parameters",
+        "macs",
+    }
+
+
+@pytest.mark.slow
+def test_other_seeds_are_trained_and_junit_annotations_and_summary_are_written(folder: Path) -> None:
+    summary, junit = folder / "summary.md", folder / "out" / "junit.xml"
+    words = ("check", "tiny.yaml", "--baseline", "baseline.jsonl", *QUICK, "--seeds-from", "40")
+
+    done = ranbench(folder, *words, "--junit", str(junit), "--github", GITHUB_STEP_SUMMARY=str(summary))
+
+    assert done.returncode == 0, done.stderr
+    assert "seed 42" in done.stderr
+    cases = ElementTree.parse(junit).getroot().findall("./testsuite/testcase")
+    assert len(cases) == 11
+    assert summary.read_text().startswith("## ranbench check: passed (exit 0)")
+    commands = [line for line in done.stdout.splitlines() if line.startswith("::")]
+    assert all(
+        re.fullmatch(r"::warning file=tiny\.yaml,title=not comparable%3A[^:,]*(%2C[^:,]*)*::.*", one)
+        for one in commands
+    )
+    assert len(commands) == 1  # the claim, which smoke runs cannot decide
+
+
+@pytest.mark.slow
+def test_a_run_that_diverges_is_failed_with_3_and_all_of_them_with_6(folder: Path, tmp_path: Path) -> None:
+    broken = copied(folder, tmp_path)
+    planted(broken, "if self.seed in DIVERGE: loss = loss * float('nan')")
+
+    one = check(broken, "--seeds-from", "60", PYTHONPATH=str(broken), DIVERGE="61")
+    every = check(broken, "--seeds-from", "70", PYTHONPATH=str(broken), DIVERGE="70,71,72")
+
+    assert one[0] == 3
+    assert {("residual", "runs", "failed"), ("naive", "runs", "failed")} <= kinds(one[1])
+    assert every[0] == 6
+    assert "no run of any was compared" in every[1]["unmeasured"][0]
+
+
+def copied(folder: Path, place: Path) -> Path:
+    """A folder with its own copy of the package, in which a fault can be planted; the baseline is that of the other."""
+    shutil.copytree(folder, place, dirs_exist_ok=True)
+    shutil.copytree(ROOT / "ranbench", place / "ranbench")
+    shutil.copytree(ROOT / "suites", place / "suites")
+    return place
+
+
+def planted(place: Path, line: str, after: str = "loss = functional.cross_entropy(logits, targets)\n") -> None:
+    """Plant a line of code into the training step."""
+    file = place / "ranbench" / "training" / "loop.py"
+    text = file.read_text()
+    assert after in text
+    text = text.replace(after, f"{after}                {line}\n", 1)
+    head = "import os, sys\nDIVERGE = [int(one) for one in os.environ.get('DIVERGE', '').split(',') if one]\n"
+    file.write_text(text.replace("import math\n", f"import math\n{head}", 1))
+
+
+@pytest.mark.slow
+def test_a_fault_that_costs_what_was_learned_is_a_regression_with_4(folder: Path, tmp_path: Path) -> None:
+    broken = copied(folder, tmp_path)
+    planted(broken, "loss = loss + 40.0 * logits.pow(2).mean()")
+
+    code, report = check(broken, PYTHONPATH=str(broken))
+
+    assert code == 4
+    assert ("residual", "train_loss_end", "regressed") in kinds(report)
+
+
+def test_a_deleted_result_is_gone_with_4_where_nothing_is_trained(folder: Path, tmp_path: Path) -> None:
+    lost = f"sqlite:///{tmp_path / 'lost.db'}"
+    done = ranbench(folder, "run", "tiny.yaml", "--device", "cpu", "--only", "learning=naive", "--db", lost)
+
+    code, report = check(folder, "--no-train", "--db", lost)
+
+    assert done.returncode == 0
+    assert code == 4
+    assert ("residual", "runs", "gone") in kinds(report)
+
+
+@pytest.mark.slow
+def test_a_database_without_any_result_measured_nothing_with_6(folder: Path, tmp_path: Path) -> None:
+    code, report = check(folder, "--no-train", "--db", f"sqlite:///{tmp_path / 'none.db'}")
+
+    assert code == 6
+    assert report["unmeasured"]
+
+
+@pytest.mark.slow
+def test_a_renamed_suite_measured_nothing_with_6(folder: Path) -> None:
+    (folder / "other.yaml").write_text((folder / "tiny.yaml").read_text().replace("name: tiny", "name: other"))
+
+    code, report = check(folder, suite="other.yaml")
+
+    assert code == 6
+    assert report["unmeasured"] == ["suite 'other' is not in the baseline, which has: tiny"]
+    assert kinds(report) == {("residual", "cell", "new"), ("naive", "cell", "new")}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "there is no such baseline"), ("", "holds no baseline"), ("{}\n", "lacks 'kind'")]
+)
+@pytest.mark.slow
+def test_a_baseline_that_is_missing_empty_or_broken_ends_with_6(
+    folder: Path, tmp_path: Path, content: str | None, said: str
+) -> None:
+    file = tmp_path / "baseline.jsonl"
+    if content is not None:
+        file.write_text(content)
+
+    done = ranbench(folder, "check", "tiny.yaml", "--baseline", str(file), *QUICK)
+
+    assert done.returncode == 6
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_wrong_usage_ends_with_2_and_an_unknown_suite_too(folder: Path) -> None:
+    for words in (
+        ("--layer", "fre"),
+        ("--cycle", "daily"),
+        ("--date", "1.1.2027"),
+        ("--budget", "0"),
+        ("--speed-jobs", "-1"),
+    ):
+        assert ranbench(folder, "check", "tiny.yaml", "--baseline", "baseline.jsonl", *words).returncode == 2
+    assert ranbench(folder, "check", "no-suite", "--baseline", "baseline.jsonl").returncode == 2
+
+
+@pytest.mark.slow
+def test_a_baseline_of_runs_of_other_code_is_not_saved_with_6(folder: Path, tmp_path: Path) -> None:
+    other = copied(folder, tmp_path)
+    (other / "ranbench" / "training" / "graph.py").open("a").write("# another code\n")
+
+    done = ranbench(other, "baseline", "save", "mine.jsonl", "tiny.yaml", *QUICK, PYTHONPATH=str(other))
+
+    assert done.returncode == 6
+    assert "no done run of the present code" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_budget_that_is_spent_leaves_out_and_tells(folder: Path) -> None:
+    code, report = check(folder, "--seeds-from", "90", "--budget", "0.0001")
+
+    assert code == 6  # counts alone were compared, and runs were due
+    left = [one["text"] for one in report["findings"] if one["metric"] == "runs"]
+    assert left == ["the budget of 0.0001 minutes was spent on what is nearer to a decision"] * 2
+
+
+@pytest.mark.slow
+def test_the_free_layer_is_held_against_the_baseline_and_a_planted_fault_found(folder: Path, tmp_path: Path) -> None:
+    broken = copied(folder, tmp_path)
+    free = ("--layer", "free", "--device", "cpu")
+    saved = ranbench(broken, "baseline", "save", "free.jsonl", "tiny.yaml", *free, PYTHONPATH=str(broken))
+    words = ("check", "tiny.yaml", "--baseline", "free.jsonl", *free, "--json")
+    before = ranbench(broken, *words, PYTHONPATH=str(broken))
+    planted(broken, "loss = loss * 1.0001")
+    after = ranbench(broken, *words, PYTHONPATH=str(broken))
+
+    assert saved.returncode == 0, saved.stderr
+    assert (before.returncode, after.returncode) == (0, 4), before.stdout + after.stderr
+    assert ("fixed values", "regressed") in {(metric, kind) for _, metric, kind in kinds(json.loads(after.stdout))}
+
+
+@pytest.mark.slow
+def test_a_step_that_is_a_fifth_slower_is_a_regression_with_4_and_noise_is_none(folder: Path, tmp_path: Path) -> None:
+    place = copied(folder, tmp_path)
+    text = (place / "tiny.yaml").read_text().partition("claims:")[0].replace("[residual, naive]", "[residual]")
+    (place / "one.yaml").write_text(text.replace("name: tiny", "name: one"))
+    timed = ("--layer", "trained", "--device", "cpu", "--threads", "1")
+    own = {"PYTHONPATH": str(place)}
+    words = ("check", "one.yaml", "--baseline", "one.jsonl", *timed, "--json")
+
+    trained = ranbench(place, "run", "one.yaml", "--device", "cpu", "--threads", "1", **own)
+    saved = ranbench(place, "baseline", "save", "one.jsonl", "one.yaml", *timed, **own)
+    before = ranbench(place, *words, **own)
+    slowed(place)
+    after = ranbench(place, *words, **own)
+
+    assert (trained.returncode, saved.returncode) == (0, 0), saved.stderr
+    assert before.returncode == 0, before.stdout
+    assert after.returncode == 4, after.stdout
+    fired = {(metric, kind) for _, metric, kind in kinds(json.loads(after.stdout)) if kind == "regressed"}
+    assert fired == {("step_ratio", "regressed")}
+
+
+def slowed(place: Path) -> None:
+    """Plant a wait of a fifth of its own time into every training step."""
+    file = place / "ranbench" / "training" / "loop.py"
+    text = file.read_text()
+    first, last = "        size = self.order.size(self.step)\n", "        self.step += 1\n"
+    assert first in text
+    assert last in text
+    lines = ("end = began + 1.2 * (time.perf_counter() - began)", "while time.perf_counter() < end:", "    pass")
+    wait = "".join(f"        {line}\n" for line in lines)
+    text = text.replace(first, f"        began = time.perf_counter()\n{first}", 1)
+    file.write_text(text.replace(last, f"{wait}{last}", 1))

@@ -1,0 +1,70 @@
+"""Each cell is due once in its cycle, on every stretch of nights of a year; what is due depends on the date alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from datetime import date, timedelta
+
+import pytest
+
+from ranbench.regression import due
+from ranbench.suite import Suite, load_suite
+
+YEAR = [date(2027, 1, 1) + timedelta(days=day) for day in range(365)]
+
+
+@pytest.fixture(scope="module")
+def nightly() -> Suite:
+    """The shipped suite, some of whose weekly cells are made monthly ones."""
+    suite = load_suite("nightly")
+    cells = [replace(cell, cycle="monthly") if index in {5, 7, 9} else cell for index, cell in enumerate(suite.cells)]
+    return replace(suite, cells=tuple(cells))
+
+
+def test_every_cell_of_the_shipped_suite_is_due_once_in_its_cycle_over_a_year(nightly: Suite) -> None:
+    length = {"nightly": 1, "weekly": 7, "monthly": 28}
+    on = {night: {nightly.cells.index(cell) for cell in due(nightly, night, "nightly")} for night in YEAR}
+
+    for index, cell in enumerate(nightly.cells):
+        nights = length[cell.cycle]
+        turns = [index in on[night] for night in YEAR]
+        assert {sum(turns[first : first + nights]) for first in range(365 - nights + 1)} == {1}, cell.cycle
+
+
+def test_cells_are_spread_evenly_over_the_nights() -> None:
+    suite = load_suite("nightly")
+
+    sizes = Counter(len(due(suite, night, "nightly")) for night in YEAR)
+
+    assert set(sizes) == {5, 6}  # four for every night, and one or two of the twelve weekly ones
+
+
+def test_no_month_of_the_calendar_passes_without_a_monthly_cell(nightly: Suite) -> None:
+    months: dict[int, set[int]] = {}
+    for night in YEAR:
+        months.setdefault(night.month, set()).update(
+            nightly.cells.index(cell) for cell in due(nightly, night, "nightly")
+        )
+
+    assert {len(seen) for seen in months.values()} == {len(nightly.cells)}
+
+
+def test_a_weekly_check_takes_all_weekly_cells_and_a_monthly_one_all(nightly: Suite) -> None:
+    night = YEAR[0]
+
+    weekly, monthly = due(nightly, night, "weekly"), due(nightly, night, "monthly")
+
+    assert {cell.cycle for cell in nightly.cells if cell not in weekly} <= {"monthly"}
+    assert monthly == nightly.cells
+    assert due(nightly, night, "nightly") == due(nightly, night, "nightly")
+
+
+def test_suites_take_their_turns_on_different_nights() -> None:
+    first = load_suite("nightly")
+    firsts = {
+        next(night for night in YEAR[:7] if first.cells[-1] in due(replace(first, name=name), night, "nightly"))
+        for name in ("one", "two", "three", "four")
+    }
+
+    assert len(firsts) > 1
