@@ -19,6 +19,7 @@ from ranbench.spec import DataSpec, ModelSpec
 
 # Channels of the narrowest layer; of a net whose widest has more than ``WIDE`` still, so many as ``NARROWEST``.
 LEAST_WIDTH, NARROWEST, WIDE = 4, 2, 64
+LEAST_GROUPS = 2  # of a convolution in groups
 MOST_LAYERS = 100  # convolutions and linear layers beyond which chains of equal blocks are cut
 KEPT_BLOCKS = 2  # of a chain: what stands behind a block of its own kind stays
 # Beyond so many layers even then, one block of a chain is kept where it has more than ``LARGE`` of them: an attention
@@ -96,7 +97,7 @@ def _divisor(net: nn.Module, channels: int) -> int:
     divisor = 1
     while common % (2 * divisor) == 0:
         least = NARROWEST if max(widths) // divisor > WIDE else LEAST_WIDTH
-        if min(widths) // (2 * divisor) < least:
+        if min(widths) // (2 * divisor) < least or min(groups, default=4 * divisor) // (2 * divisor) < LEAST_GROUPS:
             break
         divisor *= 2
     return divisor
