@@ -121,6 +121,7 @@ def content(suite: Suite, built: Tables, pictures: Sequence[Picture], *, compare
         "told": [row for row in built.verdicts if not _is_said_by_the_table(row)],
         "held": _held(built),
         "responses": response_grid(built.responses) if built.responses else None,
+        "published_responses": any(row.published is not None for row in built.responses),
         "cited": [(row, _cited(row)) for row in built.cited],
         "runs": run_grid(built, built.runs, _raw_metrics(built, labels)) if built.runs else None,
         "pictures": pictures,
