@@ -22,7 +22,7 @@ class Compared:
     Attributes:
         key: identity of the net.
         net: its name in words.
-        field: for instance ``counts.macs``, ``values.training.losses``, ``hashes.losses``; ``net`` for all of it.
+        field: for instance ``counts.macs``, ``values.steps.losses``, ``hashes.steps``; ``net`` for all of it.
         outcome: of the comparison. ``failed``: the net could be measured before, and cannot be now.
         relative: by how much it differs, relative to the largest of the field's values; None where there is none.
         at: index of the first value that differs, from 0.

@@ -8,9 +8,10 @@ import hashlib
 import importlib.metadata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,19 +69,24 @@ class _Counted:
     output: tuple[int, ...]
 
 
-@dataclass
 class Taken:
-    """The values of a net while they are taken."""
+    """The values of a net while they are taken, and a hash of the bytes of each part: of what stands before the dot."""
 
-    values: dict[str, Values] = field(default_factory=dict)
-    hashes: dict[str, str] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.values: dict[str, Values] = {}
+        self._parts: dict[str, Any] = {}
 
     def keep(self, name: str, numbers: torch.Tensor, *, values: bool = True) -> None:
-        """Keep numbers under a name, and the hash of their bytes."""
+        """Keep numbers under a name, and their bytes in the hash of its part."""
         flat = numbers.detach().to(torch.float64).contiguous().flatten()
-        self.hashes[name] = hashlib.sha256(flat.numpy().tobytes()).hexdigest()
+        self._parts.setdefault(name.split(".", maxsplit=1)[0], hashlib.sha256()).update(flat.numpy().tobytes())
         if values:
             self.values[name] = tuple(flat.tolist())
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The hash of each part by its name."""
+        return {part: digest.hexdigest() for part, digest in self._parts.items()}
 
 
 class _Measuring:

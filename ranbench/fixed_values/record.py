@@ -38,7 +38,7 @@ class FixedValues:
         output: shape of the whole net's output for one image.
         reduced: in words, how the form that the values are of differs from the whole net.
         values: numbers by name, in the order in which they arise: the first that differs is where a fault shows first.
-        hashes: sha256 of the float64 bytes by name.
+        hashes: sha256 of the float64 bytes of each part: images, training, evaluation, steps, after.
         context: of the hashes.
         procedure: ``PROCEDURE`` when they were taken.
         problem: why the net has no values, or no counts either; empty if it has.

@@ -1,12 +1,13 @@
 """A net made narrow and short in place: fewer channels in every layer, chains of equal blocks cut. No kind is lost.
 
 The net comes from ``models.build`` by its own name and options, so that what builds it is measured too; every
-connection, kernel, stride, group and pooling of it stays.
+connection, kernel, stride and pooling of it stays, and convolutions in groups stay in groups.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -17,8 +18,12 @@ from ranbench.errors import SpecError
 from ranbench.models import build
 from ranbench.spec import DataSpec, ModelSpec
 
+Layer = nn.Conv2d | nn.Linear
+Ends = tuple[Layer, Layer]
+
 # Channels of the narrowest layer; of a net whose widest has more than ``WIDE`` still, so many as ``NARROWEST``.
 LEAST_WIDTH, NARROWEST, WIDE = 4, 2, 64
+LEAST_GROUPS = 2  # of a convolution in groups
 MOST_LAYERS = 100  # convolutions and linear layers beyond which chains of equal blocks are cut
 KEPT_BLOCKS = 2  # of a chain: what stands behind a block of its own kind stays
 # Beyond so many layers even then, one block of a chain is kept where it has more than ``LARGE`` of them: an attention
@@ -42,7 +47,8 @@ def thinned(model: ModelSpec, data: DataSpec, shape: tuple[int, int, int], num_c
         SpecError: it has weights of layers that cannot be made narrower.
         EnvironmentProblem: its library is not installed.
     """
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+    with torch.random.fork_rng(devices=[]), torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those of a library about its own future
         net = build(model.name, model.options, shape, num_classes, form=data.info.form)
     _check(net)
     left_out = 0
@@ -50,13 +56,15 @@ def thinned(model: ModelSpec, data: DataSpec, shape: tuple[int, int, int], num_c
         left_out = _shorten(net, KEPT_BLOCKS, 1)
     if len(_weighted(net)) > MANY_LAYERS:
         left_out += _shorten(net, 1, LARGE)
-    divisor = _divisor(net, shape[0])
+    layers = _weighted(net)
+    ends = (layers[0], layers[-1])  # what reads the images, and what gives the classes
+    divisor = _divisor(net, ends)
     for module in net.modules():
-        _narrow(module, divisor, shape[0], num_classes)
+        _narrow(module, divisor, ends)
     return Thinned(net, divisor, left_out)
 
 
-def _weighted(net: nn.Module) -> list[nn.Conv2d | nn.Linear]:
+def _weighted(net: nn.Module) -> list[Layer]:
     return [module for module in net.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
 
 
@@ -88,40 +96,42 @@ def _shorten(net: nn.Module, kept: int, layers: int) -> int:
     return left_out
 
 
-def _divisor(net: nn.Module, channels: int) -> int:
+def _divisor(net: nn.Module, ends: Ends) -> int:
     """Return the power of two that divides every width and leaves the narrowest layer wide enough."""
-    widths = {width for module in _weighted(net) for width in _widths(module, channels)}
+    widths = {width for module in _weighted(net) for width in _widths(module, ends)}
     groups = {module.groups for module in _weighted(net) if isinstance(module, nn.Conv2d) and module.groups > 1}
     common = math.gcd(*widths, *groups)
     divisor = 1
     while common % (2 * divisor) == 0:
         least = NARROWEST if max(widths) // divisor > WIDE else LEAST_WIDTH
-        if min(widths) // (2 * divisor) < least:
+        if min(widths) // (2 * divisor) < least or min(groups, default=4 * divisor) // (2 * divisor) < LEAST_GROUPS:
             break
         divisor *= 2
     return divisor
 
 
-def _widths(module: nn.Conv2d | nn.Linear, channels: int) -> tuple[int, ...]:
-    """The channels of a layer that are not those of the images; a linear layer gives its inputs."""
-    if isinstance(module, nn.Linear):
-        return (module.in_features,)
-    return (module.out_channels,) if module.in_channels == channels else (module.in_channels, module.out_channels)
+def _widths(module: Layer, ends: Ends) -> tuple[int, ...]:
+    """The channels of a layer that are neither those of the images nor the classes."""
+    inputs, outputs = (
+        (module.in_features, module.out_features)
+        if isinstance(module, nn.Linear)
+        else (module.in_channels, module.out_channels)
+    )
+    return (outputs,) if module is ends[0] else (inputs,) if module is ends[1] else (inputs, outputs)
 
 
-def _narrow(module: nn.Module, divisor: int, channels: int, num_classes: int) -> None:
+def _narrow(module: nn.Module, divisor: int, ends: Ends) -> None:
     """Give a layer memory, and its part of the channels; images and classes keep theirs."""
+    reading, giving = (1 if module is end else divisor for end in ends)
     if isinstance(module, nn.Conv2d):
-        if module.in_channels != channels:
-            module.in_channels //= divisor
-        module.out_channels //= divisor
+        module.in_channels //= reading
+        module.out_channels //= giving
         module.groups = max(1, module.groups // divisor)
         _resize(module, "weight", (module.out_channels, module.in_channels // module.groups, *module.kernel_size))
         _resize(module, "bias", (module.out_channels,))
     elif isinstance(module, nn.Linear):
-        module.in_features //= divisor
-        if module.out_features != num_classes:
-            module.out_features //= divisor
+        module.in_features //= reading
+        module.out_features //= giving
         _resize(module, "weight", (module.out_features, module.in_features))
         _resize(module, "bias", (module.out_features,))
     elif isinstance(module, _BatchNorm):
