@@ -75,7 +75,7 @@ def check(
     ] = True,
     jobs: Annotated[
         int, typer.Option("--speed-jobs", metavar="N", help="Processes that time each due cell's step; 0: none.")
-    ] = 2,
+    ] = 4,
     device: Device = "auto",
     threads: Threads = None,
     trust_imports: TrustImports = False,
@@ -158,7 +158,7 @@ def save(
     ] = "all",
     jobs: Annotated[
         int, typer.Option("--speed-jobs", metavar="N", help="Processes that time each cell's step; 0: none.")
-    ] = 7,
+    ] = 8,
     device: Device = "auto",
     threads: Threads = None,
     trust_imports: TrustImports = False,

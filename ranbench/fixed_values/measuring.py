@@ -239,7 +239,7 @@ def _training(net: Net, module: nn.Module) -> Training:
 
     each_epoch = noise is not None and noise.drawn == "each-epoch"
     return Training(
-        module,
+        module.double(),  # before it is initialised: float32 draws of PyTorch differ between processors
         images,
         noisy(0 if each_epoch else None),
         net.protocol,

@@ -1,7 +1,7 @@
 """Which nets there are fixed values of: those of the suites, each once, in a form small enough for every push.
 
-What is reduced, and how: the side of the input, the batch, the number of iterations, to which drops and warm-up are
-scaled, here; widths and long chains of equal blocks in ``thinning``. Read without torch.
+What is reduced, and how: the side of the input, the batch, the rates, the number of iterations, to which drops and
+warm-up are scaled, here; widths and long chains of equal blocks in ``thinning``. Read without torch.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ from ranbench.suite import Suite
 STEPS = 10
 BATCH = 8
 WARM_UP = 2  # iterations at least, so that a rate between its ends is used
+# Of the rates of the protocol. At the whole of them eight images drive some nets apart within ten steps, and a last bit
+# that another processor rounds in another way grows to 1e-3.
+RATE = 0.1
 # Which share of the input's side is kept: 32 -> 16, 224 -> 64, 8 -> 8. Every map of a mask keeps two positions or more
 # but those of the lowest level of the digits, whose nets are measured as they are.
 KEPT_SIDE: dict[Form, tuple[int, int]] = {"cifar": (1, 2), "imagenet": (2, 7), "digits": (1, 1)}
@@ -144,8 +147,8 @@ def nets_of(suites: Iterable[Suite]) -> tuple[Net, ...]:
 def ten_steps(protocol: Protocol, shape: tuple[int, int, int]) -> Protocol:
     """Return ``protocol`` cut to ten iterations of eight images of ``shape``, in float32 where its precision is less.
 
-    Drops and warm-up keep their share of the whole as far as there is room, so that both are gone through; an
-    evaluation's size is that of the images, and its resizing keeps its ratio to the crop.
+    Rates are a tenth. Drops and warm-up keep their share of the whole as far as there is room, so that both are gone
+    through; an evaluation's size is that of the images, and its resizing keeps its ratio to the crop.
     """
     evaluation, side = protocol.evaluation, min(shape[1:])
     resize, crop = evaluation.resize, evaluation.crop
@@ -163,10 +166,10 @@ def ten_steps(protocol: Protocol, shape: tuple[int, int, int]) -> Protocol:
 
 
 def _scheduled(schedule: Schedule, iterations: int) -> Schedule:
+    changes: dict[str, Any] = {"lr": schedule.lr * RATE}
     if isinstance(schedule, OneCycle):
-        return schedule
+        return schedule.model_copy(update=changes)
     ratio = STEPS / iterations
-    changes: dict[str, Any] = {}
     if isinstance(schedule, Steps):
         scaled = {min(max(1, round(drop * ratio)), STEPS - 1) for drop in schedule.drops}
         changes["drops"] = tuple(sorted(scaled))

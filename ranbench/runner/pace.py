@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 REFERENCE = 1  # number of the reference workload
 WARM_UP = 3
-PAIRS = 75  # of blocks; many short ones, since it is within moments that a busy machine changes
+PAIRS = 40  # of blocks; many short ones, since it is within moments that a busy machine changes
 BLOCK_SECONDS = 0.02  # a block holds as many steps as take this long, one at least
 LIMIT_SECONDS = 600
 

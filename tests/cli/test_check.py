@@ -200,7 +200,8 @@ def test_wrong_usage_ends_with_2_and_an_unknown_suite_too(folder: Path) -> None:
 @pytest.mark.slow
 def test_a_baseline_of_runs_of_other_code_is_not_saved_with_6(folder: Path, tmp_path: Path) -> None:
     other = copied(folder, tmp_path)
-    (other / "ranbench" / "training" / "graph.py").open("a").write("# another code\n")
+    source = other / "ranbench" / "training" / "graph.py"
+    source.write_text(f"{source.read_text()}# another code\n")
 
     done = ranbench(other, "baseline", "save", "mine.jsonl", "tiny.yaml", *QUICK, PYTHONPATH=str(other))
 
