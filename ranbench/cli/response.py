@@ -11,7 +11,6 @@ from ranbench.cli.options import Data, Db, Json, Settings, TrustImports, setting
 from ranbench.cli.output import answer, as_json, note, table
 from ranbench.cli.run import DEVICES, Device
 from ranbench.errors import NothingMeasured, UsageError, one_line
-from ranbench.records import response_place
 
 if TYPE_CHECKING:
     from ranbench.records import Probe, RunRecord
@@ -82,6 +81,8 @@ def _measured(chosen: Settings, run: str, device: str, *, trust_imports: bool) -
 
 def _values(probe: Probe) -> list[tuple[int, int | None, float, float | None]]:
     """Stage, module, response and relative response, in the order of the net."""
+    from ranbench.records import response_place
+
     found = {place: name for name in probe.values if (place := response_place(name)) is not None}
     ordered = sorted(found, key=lambda place: (place[0], place[1] is None, place[1] or 0))
     values = probe.values

@@ -14,7 +14,6 @@ import typer
 from ranbench.cli.options import Db, Json, settings, suite_name
 from ranbench.cli.output import answer, as_json, duration, note, plural, table
 from ranbench.errors import UsageError, nearest
-from ranbench.records import Purpose, State
 
 if TYPE_CHECKING:
     from ranbench.records import Attempt, Complexity, RunRecord
@@ -83,6 +82,8 @@ def _chosen(store: Store, suite: str | None) -> list[RunRecord]:
 
 
 def _state(record: RunRecord) -> str:
+    from ranbench.records import State
+
     if record.state != State.RUNNING.value:
         return record.state
     from ranbench.environment.owner import state_now
@@ -198,6 +199,8 @@ def show(
     db: Db = None,
 ) -> None:
     """Show one run whole: its spec, attempts, metrics, series, environment."""
+    from ranbench.records import Purpose
+
     with settings(context, db).store(create=False) as store:
         record = store.find(run)
         whole = run_dict(record, store)
