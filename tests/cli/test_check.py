@@ -148,6 +148,38 @@ def test_a_deleted_result_is_gone_with_4_where_nothing_is_trained(folder: Path, 
 
 
 @pytest.mark.slow
+def test_what_is_left_undecided_ends_with_5_where_strict_is_asked_for(folder: Path, tmp_path: Path) -> None:
+    db = ("--seeds", "2", "--db", f"sqlite:///{tmp_path / 'two.db'}")
+    words = ("check", "tiny.yaml", "--baseline", "two.jsonl", *QUICK, *db)
+    done = [
+        ranbench(folder, "run", "tiny.yaml", "--device", "cpu", *db),
+        ranbench(folder, "baseline", "save", "two.jsonl", "tiny.yaml", *QUICK, *db),
+    ]
+
+    lenient, strict = ranbench(folder, *words), ranbench(folder, *words, "--strict")
+
+    assert [one.returncode for one in (*done, lenient, strict)] == [0, 0, 0, 5]
+    assert "a baseline of 3 or more tells what spread is usual" in strict.stdout
+
+
+@pytest.mark.slow
+def test_twenty_nights_without_any_change_raise_no_alarm_of_note(folder: Path) -> None:
+    """Real runs with other seeds each night, against ten of the baseline: 0.1 % of nights err, so one of 20 at most."""
+    for words in (("run", "tiny.yaml", "--seeds", "10"), ("baseline", "save", "ten.jsonl", "tiny.yaml", *QUICK[:4])):
+        more = ("--device", "cpu") if words[0] == "run" else ("--device", "cpu", "--seeds", "10")
+        done = ranbench(folder, *words, *more)
+        assert done.returncode == 0, done.stderr
+    words = ("check", "tiny.yaml", "--baseline", "ten.jsonl", *QUICK, "--json")
+
+    nights = [ranbench(folder, *words, "--seeds-from", str(1000 + 10 * night)) for night in range(20)]
+
+    assert {done.returncode for done in nights} <= {0, 4}
+    assert sum(done.returncode == 4 for done in nights) <= 1
+    compared = [json.loads(done.stdout)["findings"] for done in nights]
+    assert all(sum(one["metric"] == "error_pct" and one["compared"] for one in night) == 2 for night in compared)
+
+
+@pytest.mark.slow
 def test_a_database_without_any_result_measured_nothing_with_6(folder: Path, tmp_path: Path) -> None:
     code, report = check(folder, "--no-train", "--db", f"sqlite:///{tmp_path / 'none.db'}")
 
