@@ -196,10 +196,12 @@ def _loaded(suites: list[str], protocol: str | None, factor: float | None, seeds
 
 def _night(night: str | None, seeds_from: int | None) -> date:
     """Read the day; refuse seeds that cannot be."""
+    from ranbench.regression.findings import day
+
     if seeds_from is not None and not 0 <= seeds_from < 10**9:
         raise UsageError(f"--seeds-from {seeds_from}: must be 0 or more, and below 1,000,000,000")
     try:
-        return datetime.now(UTC).date() if night is None else date.fromisoformat(night)
+        return datetime.now(UTC).date() if night is None else day(night)
     except ValueError:
         raise UsageError(f"--date {night!r}: expected a day as YYYY-MM-DD") from None
 

@@ -1,6 +1,6 @@
 """The file of a baseline: a line of JSON for each record, sorted, with every digit, so that a change is a short diff.
 
-    {"kind":"baseline", "form":1, ...}    what made it: code, versions, machine
+    {"kind":"baseline", "form":1, ...}    what made it: code, versions, machine; how many lines of each kind follow
     {"kind":"suite", ...}                 its hash, and how many cells follow
     {"kind":"claim", ...}                 the outcome of a claim
     {"kind":"floor", ...}                 the spread of a metric among the seeds of the suite's cells
@@ -11,6 +11,7 @@
     {"kind":"exception", ...}             written by hand: what may be worse, why, and until when
 
 Numbers of lines are stored, so that a line that is lost in an edit or a merge is told, never read as "not measured".
+Exceptions alone are not numbered, for they are written by hand: one that is lost excuses nothing.
 """
 
 from __future__ import annotations
@@ -18,19 +19,22 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import date
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from ranbench.errors import NothingMeasured, UsageError, nearest, one_line
-from ranbench.regression.findings import Exempt
-from ranbench.regression.values import SHOWN, WATCHED, CellResult, Jobs, Place, SuiteResult
+from ranbench.regression.findings import Exempt, day
+from ranbench.regression.values import OUTCOMES, SHOWN, WATCHED, CellResult, Jobs, Place, SuiteResult
 
 FORM = 1
 KINDS = ("baseline", "suite", "claim", "floor", "cell", "values", "jobs", "fixed", "exception")
+NUMBERED = KINDS[1:-1]  # whose numbers the head holds
 METRICS = (*WATCHED, *SHOWN)
+LARGEST, LONGEST = 2**63, 20  # of a whole number, and its characters
+DAMAGED = (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError, RecursionError)
 T = TypeVar("T")
 Line = Mapping[str, Any]
 
@@ -65,6 +69,7 @@ class Baseline:
     fixed: tuple[Line, ...] = ()
     exceptions: tuple[Exempt, ...] = ()
     file: str = field(default="", compare=False)
+    fixed_at: tuple[int, ...] = field(default=(), compare=False)  # numbers of the lines of ``fixed``
 
     def floor(self, suite: str, metric: str) -> Floor | None:
         """Return the spread that is known of a metric, or None."""
@@ -90,7 +95,13 @@ def write_baseline(path: Path, baseline: Baseline) -> None:
 
 def lines_of(baseline: Baseline) -> Iterator[dict[str, Any]]:
     """Yield the records of a baseline in the order of its file."""
-    yield {"kind": "baseline", "form": FORM, **asdict(baseline.header)}
+    below = list(_below_head(baseline))
+    numbers = {kind: sum(line["kind"] == kind for line in below) for kind in NUMBERED}
+    yield {"kind": "baseline", "form": FORM, **asdict(baseline.header), "lines": numbers}
+    yield from below
+
+
+def _below_head(baseline: Baseline) -> Iterator[dict[str, Any]]:
     for name in sorted(baseline.suites):
         suite = baseline.suites[name]
         about = {"sha256": suite.sha256, "trains": suite.trains, "cells": len(suite.cells)}
@@ -171,6 +182,9 @@ class _Reader:
         self.values: dict[tuple[str, str], dict[str, Line]] = {}
         self.jobs: dict[tuple[str, str], Line] = {}
         self.fixed: list[Line] = []
+        self.fixed_at: list[int] = []
+        self.keys: dict[tuple[str, ...], int] = {}
+        self.numbers: Mapping[str, int] = {}
         self.exceptions: list[Exempt] = []
 
     def read(self, text: str) -> Baseline:
@@ -179,7 +193,7 @@ class _Reader:
         Raises:
             NothingMeasured: it does not hold.
         """
-        for number, content in enumerate(text.splitlines(), start=1):
+        for number, content in enumerate(text.split("\n"), start=1):
             if not content.strip():
                 continue
             self.number = number
@@ -189,21 +203,47 @@ class _Reader:
                 self._refuse(f"kind {kind!r} is not known{nearest(kind, KINDS)} (allowed: {', '.join(KINDS)})")
             if (kind == "baseline") == (self.header is not None):
                 self._refuse("a second head" if self.header else f"expected the head of a baseline first, got {kind!r}")
-            getattr(self, f"_{kind}")(line)
+            try:
+                getattr(self, f"_{kind}")(line)
+            except DAMAGED as error:
+                self._refuse(f"does not hold: {type(error).__name__}: {one_line(error)[:80]}")
         if self.header is None:
             raise NothingMeasured(f"{self.file}: holds no baseline; 'ranbench baseline save' makes one")
         if not self.suites and not self.fixed:
             raise NothingMeasured(f"{self.file}: the baseline is empty, so that nothing could be compared with it")
+        self._all_there()
         suites = {name: self._suite_of(name, *self.suites[name]) for name in self.suites}
         made = (tuple(self.floors), tuple(self.fixed), tuple(self.exceptions))
-        return Baseline(self.header, suites, *made, self.file)
+        return Baseline(self.header, suites, *made, self.file, tuple(self.fixed_at))
+
+    def _all_there(self) -> None:
+        """Compare the numbers of lines with those that the head says."""
+        for kind, said in self.numbers.items():
+            found = sum(key[0] == kind for key in self.keys)
+            if found != said:
+                raise NothingMeasured(
+                    f"{self.file}:1: says {said} lines of kind {kind!r}, but {found} stand in the file; "
+                    "lines are lost or were added"
+                )
+
+    def _once_only(self, kind: str, *key: str) -> None:
+        """Refuse a second line of one kind about one thing."""
+        first = self.keys.setdefault((kind, *key), self.number)
+        if first != self.number:
+            self._refuse(f"a second line of kind {kind!r} about {' / '.join(key)!r}; the first is line {first}")
 
     def _object(self, content: str) -> Line:
         line: Any = None
         try:
-            line = json.loads(content, object_pairs_hook=self._once, parse_constant=self._no_constant)
-        except ValueError as error:
-            self._refuse(f"is no JSON: {one_line(error)}")
+            line = json.loads(
+                content,
+                object_pairs_hook=self._once,
+                parse_constant=self._no_constant,
+                parse_float=self._float,
+                parse_int=self._int,
+            )
+        except (ValueError, RecursionError) as error:
+            self._refuse(f"is no JSON: {one_line(error)[:120]}")
         if not isinstance(line, dict):
             self._refuse(f"expected an object of JSON, got {content[:40]!r}")
         found: Line = line
@@ -218,6 +258,15 @@ class _Reader:
 
     def _no_constant(self, text: str) -> float:
         self._refuse(f"holds {text}, which is no measured number")
+
+    def _float(self, text: str) -> float:
+        value = float(text)
+        return value if math.isfinite(value) else self._no_constant(text)
+
+    def _int(self, text: str) -> int:
+        if len(text) > LONGEST or not -LARGEST < int(text) < LARGEST:
+            self._no_constant(f"{text[:20]}..." if len(text) > LONGEST else text)
+        return int(text)
 
     def _refuse(self, text: str) -> NoReturn:
         raise NothingMeasured(f"{self.file}:{self.number}: {text}")
@@ -244,7 +293,11 @@ class _Reader:
             self._refuse(
                 f"form {form} was written {told}, this one reads {FORM}; 'ranbench baseline save' makes it new"
             )
-        self._only(line, "form", "code_id", "commit", "versions", "environment")
+        self._only(line, "form", "code_id", "commit", "versions", "environment", "lines")
+        numbers = self._take(line, "lines", dict, lambda numbers: numbers.keys() == set(NUMBERED))
+        if not all(type(number) is int and number >= 0 for number in numbers.values()):
+            self._refuse(f"lines: expected a number of lines for each kind, got {str(numbers)[:80]}")
+        self.numbers = numbers
         commit = None if line.get("commit") is None else self._take(line, "commit", str)
         versions, environment = self._take(line, "versions", dict), self._take(line, "environment", dict)
         self.header = Header(self._take(line, "code_id", str), commit, versions, environment)
@@ -256,37 +309,41 @@ class _Reader:
             self._take(line, key, int, lambda value: value >= 0)
         self._take(line, "trains", bool)
         self._take(line, "sha256", str)
-        if name in self.suites:
-            self._refuse(f"suite {name!r} stands twice")
+        self._once_only("suite", name)
         self.suites[name] = (self.number, line)
 
     def _claim(self, line: Line) -> None:
         self._only(line, "suite", "claim", "outcome")
         claims = self.claims.setdefault(self._known_suite(line), {})
         claim = self._take(line, "claim", str)
-        if claim in claims:
-            self._refuse(f"claim {claim!r} stands twice")
-        claims[claim] = self._take(line, "outcome", str)
+        self._once_only("claim", line["suite"], claim)
+        outcome = self._take(line, "outcome", str)
+        if outcome not in OUTCOMES:
+            self._refuse(
+                f"outcome {outcome!r} is not known{nearest(outcome, OUTCOMES)} (allowed: {', '.join(OUTCOMES)})"
+            )
+        claims[claim] = outcome
 
     def _floor(self, line: Line) -> None:
         self._only(line, "suite", "metric", "sd", "cells")
         metric = self._take(line, "metric", str, METRICS.__contains__)
         spread = float(self._take(line, "sd", (int, float), lambda value: 0 <= value < math.inf))  # type: ignore[arg-type]
         cells = self._take(line, "cells", int, lambda value: value > 0)
-        self.floors.append(Floor(self._known_suite(line), metric, spread, cells))
+        suite = self._known_suite(line)
+        self._once_only("floor", suite, metric)
+        self.floors.append(Floor(suite, metric, spread, cells))
 
     def _cell(self, line: Line) -> None:
         self._only(line, "suite", "cell", "cell_id", "counts", "failed", "metrics", "places", "jobs")
         key = self._known_suite(line), self._take(line, "cell_id", str)
         self._take(line, "cell", str)
         self._take(line, "counts", dict, lambda counts: all(type(one) is int for one in counts.values()))
-        self._take(line, "failed", dict, lambda failed: all(seed.isdecimal() for seed in failed))
+        self._take(line, "failed", dict, _failures)
         self._take(line, "metrics", int)
         self._take(line, "jobs", bool)
         for place in self._take(line, "places", list):
             self._place(place)
-        if key in self.cells:
-            self._refuse(f"cell {line['cell']!r} stands twice")
+        self._once_only("cell", *key)
         self.cells[key] = (self.number, line)
 
     def _values(self, line: Line) -> None:
@@ -298,9 +355,8 @@ class _Reader:
         at = self._take(line, "at", list, lambda at: all(type(one) is int and 0 <= one < places for one in at))
         if not len(seeds) == len(set(seeds)) == len(values) == len(at):
             self._refuse(f"{metric}: {len(seeds)} seeds, {len(values)} values and {len(at)} places; one of each a run")
-        if metric in self.values.setdefault(key, {}):
-            self._refuse(f"{metric} of this cell stands twice")
-        self.values[key][metric] = line
+        self._once_only("values", *key, metric)
+        self.values.setdefault(key, {})[metric] = line
 
     def _jobs(self, line: Line) -> None:
         self._only(line, "suite", "cell_id", "values", "place")
@@ -316,27 +372,32 @@ class _Reader:
                     f"values: expected numbers above zero of a known metric, got {metric!r}: {str(values)[:60]}"
                 )
         self._place(self._take(line, "place", dict))
-        if key in self.jobs:
-            self._refuse("the jobs of this cell stand twice")
+        self._once_only("jobs", *key)
         self.jobs[key] = line
 
     def _fixed(self, line: Line) -> None:
+        self._take(line, "suites", list, lambda suites: all(isinstance(one, str) for one in suites))
+        self._once_only("fixed", self._take(line, "key", str))
         self.fixed.append(line)
+        self.fixed_at.append(self.number)
 
     def _exception(self, line: Line) -> None:
         keys = tuple(Exempt.__dataclass_fields__)
         self._only(line, *keys)
         found = {key: self._take(line, key, str, lambda text: bool(text.strip())) for key in keys}
         try:
-            date.fromisoformat(found["until"])
+            day(found["until"])
         except ValueError:
             self._refuse(f"until: expected a day as YYYY-MM-DD, got {found['until']!r}")
+        self._once_only("exception", found["suite"], found["cell"], found["metric"])
         self.exceptions.append(Exempt(**found))
 
     def _place(self, found: Any) -> Place:
         fields = Place.__dataclass_fields__
         if not isinstance(found, dict) or found.keys() != fields.keys():
             self._refuse(f"a place: expected exactly {', '.join(fields)}")
+        for name in fields:
+            self._take(found, name, int if name in ("cores", "threads") else str)
         return Place(**found)
 
     def _known_suite(self, line: Line) -> str:
@@ -389,6 +450,10 @@ class _Reader:
     def _jobs_of(self, line: Line) -> Jobs:
         measured = {metric: tuple(map(float, values)) for metric, values in line["values"].items()}
         return Jobs(measured, self._place(line["place"]))
+
+
+def _failures(failed: Mapping[str, Any]) -> bool:
+    return all(re.fullmatch("[0-9]{1,10}", seed) and isinstance(why, str) for seed, why in failed.items())
 
 
 def _numbers(values: Iterable[Any]) -> bool:

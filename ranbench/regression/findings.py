@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from enum import StrEnum
 from typing import Literal
 
@@ -20,6 +22,17 @@ class Kind(StrEnum):
     FAILED = "failed"
     NOT_COMPARABLE = "not comparable"
     EXCUSED = "excused"
+
+
+def day(text: str) -> date:
+    """Read a day as YYYY-MM-DD; other forms of ISO 8601 are none here.
+
+    Raises:
+        ValueError: it is not that.
+    """
+    if not re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        raise ValueError(f"expected a day as YYYY-MM-DD, got {text!r}")
+    return date.fromisoformat(text)
 
 
 FIRES = (Kind.REGRESSED, Kind.GONE)
@@ -72,7 +85,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Exempt:
-    """A reviewed exception: a line of the baseline with a reason and the last day on which it holds (ISO 8601).
+    """A reviewed exception: a line of the baseline with a reason and the last day on which it holds (YYYY-MM-DD).
 
     ``cell`` and ``metric``: as a finding has them, or ``*`` for all.
     """
@@ -127,7 +140,7 @@ def excused(
     changed = list(findings)
     for one in exceptions:
         about = f"exception for {one.suite} / {one.cell} / {one.metric} ({one.reason})"
-        if one.until < today:
+        if day(one.until) < day(today):
             said.append(f"{about} ended on {one.until} and excuses nothing any more")
             continue
         covered = [index for index, finding in enumerate(changed) if one.covers(finding) and finding.kind in BLOCKS]

@@ -17,15 +17,21 @@ import numpy as np
 from ranbench.regression.baseline import Baseline, Floor
 from ranbench.regression.findings import Finding, Kind, Report, excused
 from ranbench.regression.shift import MIN_VALUES, p_larger
-from ranbench.regression.values import WATCHED, CellResult, SuiteResult, Watched
+from ranbench.regression.values import (
+    NOT_REPRODUCED,
+    REPRODUCED,
+    UNTESTED,
+    WATCHED,
+    CellResult,
+    SuiteResult,
+    Watched,
+)
 from ranbench.statistics import LEVEL, HolmStep, holm
 
 ALARMS_A_NIGHT = 0.01  # promised: of nights without any change, at most so many are called a regression
 FAMILY = ALARMS_A_NIGHT / 2  # for all tests of a night together; the other half is left to the verdicts of claims
 SMALLEST = 1e-12  # of what is compared on the log scale: a loss of zero has no logarithm
 RUNS, CELL, CLAIM = "runs", "cell", "claim"
-REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
-UNTESTED = ("not run", "not comparable")
 NOT_DUE = "not due"  # in place of the outcome of a claim some of whose cells are not due tonight
 
 
@@ -109,9 +115,9 @@ def compare(
 
 
 def _ran(findings: Sequence[Finding]) -> bool:
-    """Whether anything that takes a run or a job was compared."""
-    counted = {name for name, metric in WATCHED.items() if metric.rule == "count"}
-    return any(one.compared and one.metric not in counted for one in findings)
+    """Whether the values of any run were compared: counts, jobs that time a step and verdicts are none of them."""
+    of_runs = {name for name, metric in WATCHED.items() if metric.rule == "shift"}
+    return any(one.compared and one.metric in of_runs for one in findings)
 
 
 class _Compared:

@@ -54,6 +54,9 @@ WATCHED: Mapping[str, Watched] = {
 # Kept in a baseline to be read, and compared by no rule: times by the clock say something of one hour of one machine,
 # and the peak memory of a process depends on what it trained before.
 SHOWN = ("train_seconds", "images_per_s", "peak_memory_bytes", "peak_device_memory_bytes")
+REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE = "reproduced", "not reproduced", "inconclusive"
+UNTESTED = ("not run", "not comparable")
+OUTCOMES = (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, *UNTESTED)  # of a claim, as ``claims`` words them
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from ranbench.claims import Outcome
 from ranbench.errors import NothingMeasured
 from ranbench.regression import Baseline, Exempt, SuiteResult, read_baseline, write_baseline
+from ranbench.regression.values import OUTCOMES
 
 Make = Callable[..., Baseline]
 EXCEPTION = Exempt("tiny", "small", "error_pct", "being looked into", "2027-03-31")
@@ -48,7 +50,7 @@ def test_a_value_that_changes_changes_its_line_alone(file: Path, suite: SuiteRes
 
 def test_a_line_that_is_lost_is_told(file: Path) -> None:
     lines = file.read_text().splitlines(keepends=True)
-    kept = ("baseline", "exception", "floor")
+    kept = ("baseline", "exception")
 
     for number, line in enumerate(lines):
         if json.loads(line)["kind"] not in kept:
@@ -69,6 +71,15 @@ def test_a_line_that_is_lost_is_told(file: Path) -> None:
         ("values", {"suite": "other"}, "suite 'other' has no line of its own before this one"),
         ("cell", {"extra": 1}, "unknown key 'extra'"),
         ("exception", {"until": "2027-02-30"}, "until: expected a day as YYYY-MM-DD, got '2027-02-30'"),
+        ("exception", {"until": "20270331"}, "until: expected a day as YYYY-MM-DD, got '20270331'"),
+        ("exception", {"until": "2027-W13-3"}, "until: expected a day as YYYY-MM-DD, got '2027-W13-3'"),
+        ("claim", {"outcome": "reproducd"}, "outcome 'reproducd' is not known; did you mean 'reproduced'?"),
+        ("cell", {"counts": {"macs": 10**400}}, "which is no measured number"),
+        ("cell", {"failed": {"1" * 5000: "diverged"}}, "failed: does not hold here"),
+        ("cell", {"failed": {"1": ["diverged"]}}, "failed: does not hold here"),
+        ("cell", {"places": [[]]}, "a place: expected exactly"),
+        ("values", {"metric": ["loss"]}, "metric: does not hold here"),
+        ("baseline", {"lines": {}}, "lines: does not hold here"),
         ("exception", {"reason": " "}, "reason: does not hold here"),
         ("jobs", {"values": {"step_ratio": [-1.0]}}, "expected numbers above zero of a known metric"),
     ],
@@ -96,11 +107,15 @@ def test_what_does_not_hold_is_refused_with_its_line(
         ("", "holds no baseline"),
         ("\n\n", "holds no baseline"),
         ("[1]\n", "1: expected an object of JSON"),
+        ('{"kind": ' + "[" * 100_000 + "\n", "1: is no JSON"),
+        ('{"kind": 1e999}\n', "1: holds 1e999, which is no measured number"),
+        ('{"kind": NaN}\n', "1: holds NaN, which is no measured number"),
         ('{"kind": "baseline", "kind": "suite"}\n', "1: the key 'kind' stands twice"),
         ("<<<<<<< HEAD\n", "1: is no JSON"),
         ('{"kind": "suite"}\n', "1: expected the head of a baseline first"),
         (
-            '{"kind": "baseline", "form": 1, "code_id": "c", "commit": null, "versions": {}, "environment": {}}\n',
+            '{"kind": "baseline", "form": 1, "code_id": "c", "commit": null, "versions": {}, "environment": {}, '
+            '"lines": {"suite": 0, "claim": 0, "floor": 0, "cell": 0, "values": 0, "jobs": 0, "fixed": 0}}\n',
             "empty",
         ),
     ],
@@ -116,3 +131,53 @@ def test_an_empty_or_broken_file_is_no_baseline(tmp_path: Path, text: str, said:
 def test_a_file_that_is_not_there_is_named_with_the_command_that_makes_it(tmp_path: Path) -> None:
     with pytest.raises(NothingMeasured, match=r"no such baseline; 'ranbench baseline save .* SUITE' makes one"):
         read_baseline(tmp_path / "none.jsonl")
+
+
+@pytest.mark.parametrize("kind", ["suite", "claim", "floor", "cell", "values", "jobs", "fixed", "exception"])
+def test_a_line_that_stands_twice_is_refused(file: Path, suite: SuiteResult, baseline_of: Make, kind: str) -> None:
+    fixed = ({"kind": "fixed", "suites": ["tiny"], "key": "a"}, {"kind": "fixed", "suites": ["tiny"], "key": "b"})
+    write_baseline(file, baseline_of(suite, exceptions=(EXCEPTION,), fixed=fixed))
+    lines = file.read_text().splitlines(keepends=True)
+    twice = next(line for line in lines if json.loads(line)["kind"] == kind)
+    file.write_text("".join([*lines, twice]))
+
+    with pytest.raises(NothingMeasured, match=rf"^{file}:{len(lines) + 1}: a second line of kind '{kind}'"):
+        read_baseline(file)
+
+
+def test_a_lost_line_of_fixed_values_is_told(file: Path, suite: SuiteResult, baseline_of: Make) -> None:
+    fixed = ({"kind": "fixed", "suites": ["tiny"], "key": "a"}, {"kind": "fixed", "suites": ["tiny"], "key": "b"})
+    write_baseline(file, baseline_of(suite, fixed=fixed))
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:-1]))
+
+    with pytest.raises(NothingMeasured, match="says 2 lines of kind 'fixed', but 1 stand in the file"):
+        read_baseline(file)
+
+
+def test_any_value_in_place_of_any_other_is_read_or_refused_in_one_line(file: Path) -> None:
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    firsts = {line["kind"]: number for number, line in reversed(list(enumerate(lines)))}
+
+    for number in firsts.values():
+        for key in lines[number]:
+            for odd in (None, True, -1, 2**62, 1.5, "x", [], [[]], [None], {}, {"a": []}, {"1": {}}):
+                changed = [{**line, key: odd} if index == number else line for index, line in enumerate(lines)]
+                file.write_text("".join(json.dumps(line) + "\n" for line in changed))
+                try:
+                    read_baseline(file)
+                except NothingMeasured as error:
+                    assert str(error).startswith(f"{file}"), (key, odd)
+                    assert "\n" not in str(error)
+
+
+def test_separators_of_unicode_in_a_string_end_no_line(tmp_path: Path, suite: SuiteResult, baseline_of: Make) -> None:
+    path = tmp_path / "baseline.jsonl"
+    line = replace(EXCEPTION, reason="one\u2028two\u2029three\x85four")
+    write_baseline(path, baseline_of(suite, exceptions=(line,)))
+
+    assert read_baseline(path).exceptions == (line,)
+
+
+def test_outcomes_of_claims_are_those_that_claims_have() -> None:
+    assert set(OUTCOMES) == {str(one) for one in Outcome}

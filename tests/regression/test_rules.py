@@ -241,3 +241,14 @@ def test_an_exception_for_another_cell_excuses_nothing_and_is_told(
 
     assert report.exit_code() == 4
     assert "covers nothing tonight" in report.notes[0]
+
+
+def test_a_decided_claim_is_no_compared_run(suite: SuiteResult, night: SuiteResult, baseline_of: Make) -> None:
+    """As a claim about counts is, where all runs are lacking; nor is a step that was timed."""
+    cells = tuple(replace(one, values={}, places={}, left="the budget was spent") for one in night.cells)
+
+    report = compare(baseline_of(suite), [replace(night, cells=cells)], DAY)
+
+    assert [one.compared for one in report.findings if one.metric == "claim"] == [True]
+    assert report.unmeasured == ("suite 'tiny': cells were due, and no run of any was compared",)
+    assert report.exit_code() == 6
