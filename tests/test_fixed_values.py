@@ -325,15 +325,15 @@ def test_a_net_is_new_gone_failed_or_not_comparable_as_a_whole() -> None:
 
     assert [each.outcome for each in compare([stored()], [other])] == ["new", "gone"]
     assert outcomes(stored(), bare) == {"net": "failed"}
-    assert outcomes(bare, stored()) == {"net": "new"}
+    assert outcomes(bare, stored()) == {"net": "not comparable"}
     assert outcomes(bare, bare) == {"values": "not comparable"}
     assert outcomes(stored(), absent) == outcomes(absent, stored()) == {"net": "not comparable"}
 
 
-def test_values_that_are_not_finite_equal_themselves_only() -> None:
+def test_values_that_are_not_finite_equal_nothing() -> None:
     endless = stored(values={"training.logits": (math.inf, math.nan, 1.0), "steps.losses": (2.5, 2.0)})
 
-    assert outcomes(endless, endless) == {}
+    assert outcomes(endless, endless) == {"values.training.logits": "differs"}
     assert outcomes(stored(), endless) == {"values.training.logits": "differs"}
 
 

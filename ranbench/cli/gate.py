@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,9 +28,9 @@ from ranbench.cli.options import (
     suite_of,
     times_the_cores,
 )
-from ranbench.cli.output import answer, as_json, note
+from ranbench.cli.output import answer, as_json, json_of, note
 from ranbench.cli.run import DEVICES, THREADS_PER_CORE, Device, Threads, interruptible
-from ranbench.errors import UsageError, one_line
+from ranbench.errors import StoreError, UsageError, one_line
 
 if TYPE_CHECKING:
     from ranbench.regression import Report
@@ -110,9 +111,12 @@ def check(
     if seeds_from is not None:
         loaded = [replace(suite, seeds=tuple(seeds_from + seed for seed in suite.seeds)) for suite in loaded]
     threads = times_the_cores("--threads", threads, THREADS_PER_CORE)
+    chosen = settings(context, db, data)
+    if junit is not None:
+        _writable(junit, chosen, [baseline, *(Path(suite.file) for suite in loaded)])
     from ranbench.runner import gate
 
-    with _working(settings(context, db, data), device, threads, trust_imports) as where:
+    with _working(chosen, device, threads, trust_imports) as where:
         report = gate.check(
             loaded,
             before,
@@ -128,20 +132,20 @@ def check(
             ),
         )
     code = report.exit_code(strict=strict)
-    if junit is not None:
-        _write(junit, outputs.junit(report))
+    lost = [_lost(lambda: _write(junit, outputs.junit(report)))] if junit is not None else []
     if github:
-        _summary(outputs.markdown(report, code))
+        lost.append(_lost(lambda: _summary(outputs.markdown(report, code))))
+    code = StoreError.exit_code if any(lost) else code
     if json:
-        as_json(outputs.as_dict(report, code))
+        _as_json(outputs.as_dict(report, code), github=github)
     elif markdown:
-        answer(outputs.markdown(report, code).rstrip())
+        answer(outputs.markdown(report, code).rstrip().replace("##[", "## ["))
     else:
         _print(report)
     for line in outputs.github(report) if github else ():
         (answer if not (json or markdown) else _beside)(line)
-    for text in report.unmeasured:
-        note(f"nothing measured: {text}")
+    for text in (*(f"nothing measured: {one}" for one in report.unmeasured), *filter(None, lost)):
+        note(outputs.harmless(text))
     raise typer.Exit(code)
 
 
@@ -177,11 +181,15 @@ def save(
     threads = times_the_cores("--threads", threads, THREADS_PER_CORE)
     chosen = settings(context, db, data)
     chosen.spare(f"baseline save {file}", file)
+    _spare(f"baseline save {file}", file, [Path(suite.file) for suite in loaded])
     kept = read_baseline(file).exceptions if file.exists() and file.stat().st_size else ()
     from ranbench.runner import gate
 
     with _working(chosen, device, threads, trust_imports) as where:
         made = gate.save(loaded, where, jobs=_number(jobs), trained=layer != "free", free=layer != "trained")
+    if where.stop.signal is not None:
+        note(f"stopped before all was measured; {file} was not written")
+        raise typer.Exit(128 + where.stop.signal)
     write_baseline(file, replace(made, exceptions=kept))
     runs = sum(len(cell.places) for suite in made.suites.values() for cell in suite.cells)
     note(f"{file}: {sum(len(suite.cells) for suite in made.suites.values())} cells, {runs} runs")
@@ -226,16 +234,45 @@ def _working(chosen: Settings, device: str, threads: int | None, trust_imports: 
             yield Where(store, chosen.data, chosen.results, device, how, shown, stop)
 
 
+def _spare(said: str, target: Path, read: Sequence[Path]) -> None:
+    """Refuse to write over a file that is read."""
+    for one in read:
+        if target.exists() and one.exists() and target.samefile(one):
+            raise UsageError(f"{said}: is what is read; name another file")
+
+
+def _writable(junit: Path, chosen: Settings, read: Sequence[Path]) -> None:
+    """Refuse a file of JUnit that is something else, or that cannot be written, before anything is trained."""
+    chosen.spare(f"--junit {junit}", junit)
+    _spare(f"--junit {junit}", junit, read)
+    try:
+        junit.parent.mkdir(parents=True, exist_ok=True)
+        if junit.exists():
+            junit.open("a", encoding="utf-8").close()
+        else:
+            tempfile.TemporaryFile(dir=junit.parent).close()
+    except OSError as error:
+        raise UsageError(f"--junit {junit}: cannot be written: {one_line(error)}") from None
+
+
 def _print(report: Report) -> None:
     from ranbench.regression import Kind
-    from ranbench.regression.outputs import headline, ordered
+    from ranbench.regression.outputs import harmless, headline, ordered
 
     for finding in ordered(report):
         if finding.kind is not Kind.UNCHANGED:
-            answer(finding.line)
+            answer(harmless(finding.line))
     for text in report.notes:
-        answer(text)
+        answer(harmless(text))
     answer(headline(report))
+
+
+def _as_json(value: dict[str, Any], *, github: bool) -> None:
+    """Print the report; for GitHub so that no text in it is a command, which a line of JSON cannot begin with."""
+    if not github:
+        as_json(value)
+        return
+    answer(json_of(value).replace("##[", "##\\u005b"))
 
 
 def _beside(text: str) -> None:
@@ -246,8 +283,11 @@ def _summary(page: str) -> None:
     """Add a page to the summary of the step, where GitHub asks for one."""
     file = os.environ.get("GITHUB_STEP_SUMMARY")
     if file:
-        with Path(file).open("a", encoding="utf-8") as opened:
-            opened.write(page)
+        try:
+            with Path(file).open("a", encoding="utf-8") as opened:
+                opened.write(page)
+        except OSError as error:
+            raise StoreError(f"$GITHUB_STEP_SUMMARY {file}: cannot be written: {one_line(error)}") from None
 
 
 def _write(file: Path, text: str) -> None:
@@ -255,4 +295,13 @@ def _write(file: Path, text: str) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"{file}: cannot be written: {one_line(error)}") from None
+        raise StoreError(f"--junit {file}: cannot be written: {one_line(error)}") from None
+
+
+def _lost(write: Callable[[], None]) -> str:
+    """Write, and return in a line what could not be; the findings are told in any case."""
+    try:
+        write()
+    except StoreError as error:
+        return str(error)
+    return ""

@@ -32,7 +32,12 @@ def note(text: str) -> None:
 
 def as_json(value: Any) -> None:
     """Print a value as JSON; what is not finite becomes null, which JSON has no number for."""
-    typer.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+    typer.echo(json_of(value))
+
+
+def json_of(value: Any) -> str:
+    """Return a value as JSON, as ``as_json`` prints it."""
+    return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def table(

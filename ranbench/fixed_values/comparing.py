@@ -77,11 +77,12 @@ def _of_net(before: FixedValues, after: FixedValues) -> Iterator[Compared]:
     if after.problem and not before.problem:
         yield result(WHOLE, "failed", reason=after.problem)
     elif before.problem and not after.problem:
-        yield result(WHOLE, "new", reason=f"could not be measured before: {before.problem}")
+        yield result(WHOLE, "not comparable", reason=f"could not be measured before: {before.problem}")
     elif before.problem != after.problem:
-        yield result(WHOLE, "differs", before=before.problem, after=after.problem)
+        reason = f"could not be measured before ({before.problem}), nor now ({after.problem})"
+        yield result(WHOLE, "not comparable", reason=reason)
     yield from _exactly(result, "counts", _texts(before.counts), _texts(after.counts))
-    shapes = [{"": "x".join(map(str, one.output))} for one in (before, after)]
+    shapes = [{"": "x".join(map(str, one.output))} if one.output else {} for one in (before, after)]
     yield from _exactly(result, "output", *shapes)
     if before.problem or after.problem:
         if before.problem == after.problem:
@@ -131,11 +132,11 @@ def _values(result: Making, field: str, before: Values | None, after: Values | N
 
 
 def _apart(before: float, after: float, largest: float) -> float:
-    """Return how far two numbers are apart; what is not finite equals itself only."""
-    if before == after or (math.isnan(before) and math.isnan(after)):
-        return 0.0
+    """Return how far two numbers are apart; what is not finite equals nothing, not even itself."""
     if not (math.isfinite(before) and math.isfinite(after)):
         return math.inf
+    if before == after:
+        return 0.0
     return abs(after - before) / largest
 
 

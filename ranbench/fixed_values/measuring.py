@@ -41,7 +41,13 @@ CPU = torch.device("cpu")
 Progress = Callable[[Net, int, int], None]
 
 
-def measure(nets: Iterable[Net], progress: Progress | None = None, *, trusted: bool = False) -> tuple[FixedValues, ...]:
+def measure(
+    nets: Iterable[Net],
+    progress: Progress | None = None,
+    *,
+    trusted: bool = False,
+    stopped: Callable[[], bool] = lambda: False,
+) -> tuple[FixedValues, ...]:
     """Take the fixed values of nets, in their order.
 
     A net whose library is not installed, that diverges, or that is foreign has its problem in place of its values; a
@@ -51,12 +57,15 @@ def measure(nets: Iterable[Net], progress: Progress | None = None, *, trusted: b
         nets: as ``nets_of`` lists them.
         progress: told each net before it is measured, how many were, and how many there are.
         trusted: the code of a user's own net may be run, to count it.
+        stopped: is asked before each net; where it says so, that net and those behind it are not measured.
     """
     listed = tuple(nets)
     measuring = _Measuring(_context(), trusted)
     found = []
     with _one_thread(), _collector_paused():
         for index, net in enumerate(listed):
+            if stopped():
+                break
             if progress is not None:
                 progress(net, index, len(listed))
             found.append(measuring.of(net))

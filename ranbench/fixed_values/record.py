@@ -72,11 +72,17 @@ class FixedValues:
         """
         try:
             given = dict(plain)
+            if not all(isinstance(given[name], str) for name in ("key", "net", "reduced", "problem")):
+                raise TypeError("key, net, reduced and problem are texts")
+            if not all(type(count) is int for count in given["counts"].values()):
+                raise TypeError("counts are whole numbers")
+            if not all(isinstance(text, str) for text in given["hashes"].values()):
+                raise TypeError("hashes are texts")
             given["context"] = Context(**given["context"])
             given["output"] = tuple(given["output"])
             given["values"] = {name: tuple(map(float, each)) for name, each in given["values"].items()}
             return cls(**given)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise ValueError(f"fixed values of a net do not hold: {type(error).__name__}: {error}") from None
 
 

@@ -4,7 +4,7 @@ from ranbench.regression.baseline import Baseline, Floor, Header, read_baseline,
 from ranbench.regression.cycles import CYCLES, due
 from ranbench.regression.findings import Exempt, Finding, Kind, Report
 from ranbench.regression.results import identity, of_present_code, results_of
-from ranbench.regression.rules import NOT_DUE, compare, floors_of
+from ranbench.regression.rules import NOT_DUE, STOPPED, compare, floors_of
 from ranbench.regression.values import STEP_MEMORY, STEP_RATIO, CellResult, Jobs, Place, SuiteResult
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "NOT_DUE",
     "STEP_MEMORY",
     "STEP_RATIO",
+    "STOPPED",
     "Baseline",
     "CellResult",
     "Exempt",

@@ -1,11 +1,15 @@
-"""Which cells are due on a night: all that are for every night, and a part of the others that rotates with the date."""
+"""Which cells are due on a night: all that are for every night, and a part of the others that rotates with the date.
+
+Cells that a claim compares take their turns together, so that each claim is judged on some nights.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date
 
+from ranbench.regression.ordering import grouped
 from ranbench.suite import Cell, Suite
 
 # Nights in which each cell is due once. A month is 28 nights, so that no month of the calendar passes without it.
@@ -16,8 +20,10 @@ CYCLES = tuple(NIGHTS)
 def due(suite: Suite, night: date, cycle: str = "monthly") -> tuple[Cell, ...]:
     """List the cells of a suite that are due on a night, in the order of the suite.
 
-    The cells of a cycle are spread evenly over its nights, from a night that differs from suite to suite; so any so
-    many nights on end hold each cell once.
+    Cells that claims link are one group, and groups are spread over the nights of a month as evenly as they can be,
+    from a night that differs from suite to suite. A weekly cell is due on its group's night and those a week apart; so
+    any so many nights on end as a cycle has hold each of its cells once, and the night of a monthly cell holds the
+    weekly ones that it is compared with.
 
     Args:
         suite: whose cells have their cycles.
@@ -26,16 +32,32 @@ def due(suite: Suite, night: date, cycle: str = "monthly") -> tuple[Cell, ...]:
             part of the monthly ones, ``monthly`` all cells.
     """
     within = NIGHTS[cycle]
-    groups = {name: [cell for cell in suite.cells if cell.cycle == name] for name in NIGHTS}
-    chosen = {
-        id(cell)
-        for name, cells in groups.items()
-        for cell in (cells if NIGHTS[name] <= within else _turn(cells, suite.name, night, NIGHTS[name]))
-    }
-    return tuple(cell for cell in suite.cells if id(cell) in chosen)
+    first = int.from_bytes(hashlib.sha256(suite.name.encode()).digest()[:4])
+    turn = night.toordinal() + first
+    turns = _turns(suite)
+    return tuple(
+        cell
+        for cell in suite.cells
+        if NIGHTS[cell.cycle] <= within or (turn - turns[id(cell)]) % NIGHTS[cell.cycle] == 0
+    )
 
 
-def _turn(cells: Sequence[Cell], name: str, night: date, nights: int) -> list[Cell]:
-    first = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) % nights
-    turn = (night.toordinal() + first) % nights
-    return [cell for index, cell in enumerate(cells) if index * nights // len(cells) == turn]
+def _turns(suite: Suite) -> dict[int, int]:
+    """Give each cell that is not for every night the night of its group in a month, by ``id``.
+
+    The largest group first, each on the night that leaves the fullest of its nights emptiest.
+    """
+    rare = [cell for cell in suite.cells if cell.cycle != "nightly"]
+    month = max(NIGHTS.values())
+    load = [0] * month
+    turns: dict[int, int] = {}
+    for group in sorted(grouped(suite, rare), key=len, reverse=True):
+        nights = {
+            turn: [other for cell in group for other in range(turn % NIGHTS[cell.cycle], month, NIGHTS[cell.cycle])]
+            for turn in range(month)
+        }
+        chosen = min(nights, key=lambda turn: (max(load[other] for other in nights[turn]), turn))
+        for other in nights[chosen]:
+            load[other] += 1
+        turns |= {id(cell): chosen for cell in group}
+    return turns

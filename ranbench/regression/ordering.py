@@ -23,26 +23,30 @@ def rows(
     seeds: Sequence[int],
     cost: Callable[[Suite, Cell], float],
     done: Collection[str],
+    last: Callable[[Suite, Cell], str] = lambda suite, cell: "",
 ) -> list[Row]:
     """Order the runs that are missing.
 
-    Cells that claims compare are one group. The group that takes least to be complete comes first, be it cheap or
-    nearly done; of a group, seed after seed.
+    Cells that claims compare are one group. The group whose last run is the longest ago comes first, so that none waits
+    for ever behind cheaper ones; of those of one day, the one that takes least to be complete, be it cheap or nearly
+    done; of a group, seed after seed.
 
     Args:
         suites: with the cells of each that are due.
         seeds: of every cell.
         cost: of one run of a cell, in any unit.
         done: fingerprints of runs that need nothing.
+        last: the day (ISO 8601) of the last run of a cell, empty where there is none.
     """
-    groups: list[tuple[float, list[Row]]] = []
+    groups: list[tuple[str, float, list[Row]]] = []
     for suite, cells in suites:
         for group in grouped(suite, cells):
             missing = [row for seed in seeds if (row := _row(suite, group, seed, done)).cells]
             total = sum(cost(suite, cell) for row in missing for cell in row.cells)
-            groups.append((total, missing))
-    groups.sort(key=lambda group: group[0])
-    return [row for _, missing in groups for row in missing]
+            waiting = min((last(suite, cell) for row in missing for cell in row.cells), default="")
+            groups.append((waiting, total, missing))
+    groups.sort(key=lambda group: group[:2])
+    return [row for _, _, missing in groups for row in missing]
 
 
 def _row(suite: Suite, group: Sequence[Cell], seed: int, done: Collection[str]) -> Row:

@@ -68,6 +68,7 @@ def _verdict(exit_code: int) -> str:
         4: "regression",
         5: "undecided",
         6: "nothing measured",
+        7: "not all could be written",
         130: "interrupted",
         143: "interrupted",
     }
@@ -95,6 +96,15 @@ def github(report: Report) -> Iterator[str]:
         yield f"::error title=nothing measured::{_data(text)}"
 
 
+def harmless(text: str) -> str:
+    """Keep a text on one line, and from being a command to GitHub's runner.
+
+    The runner takes ``::`` at the beginning of a line, and the older ``##[`` anywhere in it.
+    """
+    flat = " ".join(text.split()).replace("##[", "## [")
+    return f"- {flat}" if flat.startswith("::") else flat
+
+
 def _data(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
@@ -116,6 +126,9 @@ def junit(report: Report) -> str:
         own = [one for one in report.findings if one.suite == name]
         added = _junit_suite(root, name, [(one.cell, one.metric, one.kind, one.text) for one in own])
         totals = [total + more for total, more in zip(totals, added, strict=True)]
+    if report.notes:
+        element = ElementTree.SubElement(root, "testsuite", name="ranbench notes", tests="0", failures="0", errors="0")
+        ElementTree.SubElement(element, "system-out").text = _xml("\n".join(report.notes))
     if report.unmeasured:
         cases = [("all", "measured", Kind.FAILED, text) for text in report.unmeasured]
         added = _junit_suite(root, "ranbench", cases)

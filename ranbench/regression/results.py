@@ -43,7 +43,7 @@ def results_of(
     *,
     due: Collection[str] | None = None,
     left: Mapping[str, str] | None = None,
-    jobs: Mapping[str, Jobs] | None = None,
+    jobs: Mapping[str, Jobs | str] | None = None,
     claims: Mapping[str, str] | None = None,
 ) -> SuiteResult:
     """Gather what is known of every cell of a suite.
@@ -55,7 +55,7 @@ def results_of(
         counts: counts by ``complexity_key``.
         due: cell_ids that were to be trained; None: all.
         left: cell_id -> why runs that were due are lacking though nothing is wrong.
-        jobs: cell_id -> what jobs of their own measured.
+        jobs: cell_id -> what jobs of their own measured, or why one of them failed.
         claims: outcome of each claim by id.
     """
     by_cell: dict[str, list[RunRecord]] = {}
@@ -66,7 +66,9 @@ def results_of(
         key = identity(suite, cell)
         known = CellResult(key, suite.label(cell), counts.get(complexity_key(cell.model, cell.data), {}))
         is_due, lacking = due is None or key in due, (left or {}).get(key)
-        known = replace(known, jobs=(jobs or {}).get(key), due=is_due, left=lacking)
+        timed = (jobs or {}).get(key)
+        known = replace(known, jobs_failed=timed) if isinstance(timed, str) else replace(known, jobs=timed)
+        known = replace(known, due=is_due, left=lacking)
         cells.append(_with_runs(known, by_cell.get(key, ()), losses))
     return SuiteResult(suite.name, suite.sha256, suite.trains, tuple(cells), claims or {}, suite.file)
 

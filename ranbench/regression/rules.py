@@ -14,12 +14,14 @@ from statistics import median
 
 import numpy as np
 
+from ranbench.errors import nearest
 from ranbench.regression.baseline import Baseline, Floor
 from ranbench.regression.findings import Finding, Kind, Report, excused
 from ranbench.regression.shift import MIN_VALUES, p_larger
 from ranbench.regression.values import (
     NOT_REPRODUCED,
     REPRODUCED,
+    STEP_RATIO,
     UNTESTED,
     WATCHED,
     CellResult,
@@ -32,6 +34,7 @@ ALARMS_A_NIGHT = 0.01  # promised: of nights without any change, at most so many
 FAMILY = ALARMS_A_NIGHT / 2  # for all tests of a night together; the other half is left to the verdicts of claims
 SMALLEST = 1e-12  # of what is compared on the log scale: a loss of zero has no logarithm
 RUNS, CELL, CLAIM = "runs", "cell", "claim"
+STOPPED = "stopped before it was reached"  # of what a signal left open
 NOT_DUE = "not due"  # in place of the outcome of a claim some of whose cells are not due tonight
 
 
@@ -80,6 +83,7 @@ def compare(
     *,
     trained: bool = True,
     more: Sequence[Finding] = (),
+    stopped: bool = False,
 ) -> Report:
     """Compare the results of a night with a baseline.
 
@@ -89,13 +93,14 @@ def compare(
         today: the day (ISO 8601), on which exceptions hold or have ended.
         trained: whether runs were asked for, or counts alone.
         more: findings of the free layer, to which exceptions apply as well.
+        stopped: a signal ended it before all was measured: nothing that is lacking is gone then.
     """
     findings: list[Finding] = []
     tests: list[_Test] = []
     unmeasured: list[str] = []
     for suite in night:
         before = baseline.suites.get(suite.name)
-        compared = _Compared(baseline, before, suite, trained=trained)
+        compared = _Compared(baseline, before, suite, trained=trained, stopped=stopped)
         findings += compared.findings
         tests += compared.tests
         own = [*compared.findings, *(test.finding for test in compared.tests)]
@@ -111,7 +116,27 @@ def compare(
     findings.sort(key=lambda one: order[one.suite])
     allowed = [one for one in baseline.exceptions if one.suite in order]
     settled, said = excused(findings, allowed, today)
-    return Report(settled, tuple(unmeasured), said)
+    return Report(settled, tuple(unmeasured), (*said, *_about_nothing(baseline, night, findings)))
+
+
+def _about_nothing(baseline: Baseline, night: Sequence[SuiteResult], findings: Sequence[Finding]) -> Iterator[str]:
+    """Tell of each exception whose suite or cell nobody knows: it is misspelt, or what it was about has gone."""
+    both = [*baseline.suites.values(), *night]
+    known: dict[str, set[str]] = {suite.name: {"*"} for suite in both}
+    for suite in both:
+        known[suite.name] |= {cell.label for cell in suite.cells} | suite.claims.keys()
+    for line in baseline.fixed:
+        for name in line["suites"]:
+            known.setdefault(name, {"*"}).add(line.get("net", ""))
+    for finding in findings:
+        known[finding.suite].add(finding.cell)
+    for one in baseline.exceptions:
+        what = "suite" if one.suite not in known else "cell" if one.cell not in known[one.suite] else None
+        if what is not None:
+            name = one.suite if what == "suite" else one.cell
+            near = nearest(name, known if what == "suite" else known[one.suite])
+            about = f"exception for {one.suite} / {one.cell} / {one.metric} ({one.reason})"
+            yield f"{about} names {what} {name!r}, which is not known{near}"
 
 
 def _ran(findings: Sequence[Finding]) -> bool:
@@ -123,8 +148,10 @@ def _ran(findings: Sequence[Finding]) -> bool:
 class _Compared:
     """One suite beside its part of the baseline: findings that are certain, and tests whose p is yet to be adjusted."""
 
-    def __init__(self, baseline: Baseline, before: SuiteResult | None, now: SuiteResult, *, trained: bool):
-        self.baseline, self.now, self.trained = baseline, now, trained
+    def __init__(
+        self, baseline: Baseline, before: SuiteResult | None, now: SuiteResult, *, trained: bool, stopped: bool
+    ):
+        self.baseline, self.now, self.trained, self.stopped = baseline, now, trained, stopped
         self.findings: list[Finding] = []
         self.tests: list[_Test] = []
         if before is None:
@@ -167,7 +194,9 @@ class _Compared:
             self._say(cell.label, metric, kind, text, before=before, now=after, compared=True)
 
     def _one_sided(self, cell: CellResult, metric: str, *, known: bool) -> None:
-        if known:
+        if known and self.stopped:
+            self._say(cell.label, metric, Kind.CANNOT_TELL, STOPPED)
+        elif known:
             self._say(cell.label, metric, Kind.GONE, "stands in the baseline, and was not measured tonight")
         else:
             self._say(cell.label, metric, Kind.NEW, "is not in the baseline; 'ranbench baseline save' adds it")
@@ -181,6 +210,8 @@ class _Compared:
         if not cell.values:
             if cell.left is not None:
                 self._say(cell.label, RUNS, Kind.CANNOT_TELL, cell.left)
+            elif self.stopped:
+                self._say(cell.label, RUNS, Kind.CANNOT_TELL, STOPPED)
             elif not cell.failed:
                 self._say(cell.label, RUNS, Kind.GONE, "was due, and there is no result of it of the present code")
         elif cell.left is not None:
@@ -200,7 +231,14 @@ class _Compared:
 
     def _job(self, was: CellResult, cell: CellResult, metric: Watched) -> None:
         before, after = _values(was, metric.name), _values(cell, metric.name)
+        if cell.jobs_failed:
+            if metric.name == STEP_RATIO:  # both are measured by the same job
+                self._say(cell.label, metric.name, Kind.FAILED, cell.jobs_failed)
+            return
         if not before and not after:
+            return
+        if self.stopped and not after:
+            self._say(cell.label, metric.name, Kind.CANNOT_TELL, STOPPED)
             return
         if not (was.jobs and cell.jobs and before and after):
             where = "in the baseline" if not before else "tonight"
@@ -239,6 +277,9 @@ class _Compared:
         for claim in dict.fromkeys([*before, *now]):
             was, is_now = before.get(claim), now.get(claim)
             if is_now == NOT_DUE:
+                continue
+            if self.stopped and is_now is None:
+                self._say(claim, CLAIM, Kind.CANNOT_TELL, f"was {was}; {STOPPED}")
                 continue
             if was is None:
                 self._say(claim, CLAIM, Kind.NEW, f"is {is_now}, and stands not in the baseline")

@@ -109,6 +109,7 @@ class CellResult:
         jobs: None where there were none.
         due: whether it was to be trained, for results of a night; runs that are lacking then are a fault.
         left: why runs that were due are lacking though nothing is wrong, for instance since a budget was spent.
+        jobs_failed: why a job that was to measure its step did not; empty where none failed.
     """
 
     cell_id: str
@@ -120,6 +121,7 @@ class CellResult:
     jobs: Jobs | None = None
     due: bool = True
     left: str | None = None
+    jobs_failed: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from ranbench.claims import judge
 from ranbench.counts import Counts
 from ranbench.environment import choose_device, code_id, describe
-from ranbench.errors import NothingMeasured
+from ranbench.errors import EnvironmentProblem, NothingMeasured
 from ranbench.records import RunRecord
 from ranbench.regression import (
     NOT_DUE,
+    STOPPED,
     Baseline,
+    Finding,
     Header,
     Jobs,
     Report,
@@ -37,7 +39,7 @@ from ranbench.runner.rates import Rates, training_macs
 from ranbench.runner.suite import run
 from ranbench.spec import RunSpec, complexity_key
 from ranbench.store import Store
-from ranbench.suite import Cell, Suite
+from ranbench.suite import Cell, Counted, Suite
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def check(suites: Sequence[Suite], baseline: Baseline, where: Where, night: Nigh
     Raises:
         RanbenchError: as ``run`` does.
     """
-    began = time.monotonic()
+    began, start = time.monotonic(), datetime.now(UTC)
     planned = [(_of_night(suite, night), due(suite, night.day, night.cycle)) for suite in suites]
     trained = [(suite, cells) for suite, cells in planned if suite.trains and cells]
     left: dict[str, str] = {}
@@ -92,14 +94,50 @@ def check(suites: Sequence[Suite], baseline: Baseline, where: Where, night: Nigh
         if night.budget is None:
             _train(trained, where)
         else:
-            left = _train_within(trained, where, began + night.budget, f"{night.budget / 60:g} minutes")
+            left = _train_within(trained, where, began, night.budget)
     results = [_night(suite, cells, where, night, left, began) for suite, cells in planned]
-    free, lacking = free_findings([suite for suite, _ in planned], baseline, where.observer) if night.free else ([], [])
-    report = compare(baseline, results, night.day.isoformat(), trained=night.trained, more=free)
-    report = replace(report, unmeasured=(*report.unmeasured, *lacking))
+    stopped = where.stop.requested
+    free: list[Finding] = []
+    lacking: list[str] = []
+    if night.free:
+        trusted = where.how.trust_imports
+        all_suites = [suite for suite, _ in planned]
+        free, lacking = free_findings(all_suites, baseline, where.observer, trusted=trusted, stop=where.stop)
+    report = compare(baseline, results, night.day.isoformat(), trained=night.trained, more=free, stopped=stopped)
+    judged = _judged(trained, where.store) if night.trained else []
+    report = replace(
+        report, unmeasured=(*report.unmeasured, *lacking), notes=(*about_runs(judged, start), *report.notes)
+    )
     waiting = sum(len(suite.cells) - len(cells) for suite, cells in planned if suite.trains)
     notes = (f"{waiting} cells are not due tonight; their nets were counted",) if waiting and night.trained else ()
     return replace(report, notes=(*notes, *report.notes), stopped=where.stop.signal)
+
+
+def _judged(planned: Sequence[tuple[Suite, Sequence[Cell]]], store: Store) -> list[RunRecord]:
+    """The runs of tonight's seeds, of the cells that are due."""
+    asked = [
+        cell.run(suite.protocol, seed).fingerprint for suite, cells in planned for cell in cells for seed in suite.seeds
+    ]
+    return [record for record in of_present_code(store.runs(asked)) if record.counted]
+
+
+def about_runs(records: Sequence[RunRecord], start: datetime) -> list[str]:
+    """Tell where all runs are older than the check, and where some were made with another version of torch."""
+    import torch
+
+    counted = [attempt for record in records if (attempt := record.counted)]
+    ends = [attempt.ended or attempt.updated for attempt in counted]
+    notes = []
+    if ends and max(ends) < start:
+        days = sorted({f"{end:%Y-%m-%d}" for end in ends})
+        when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+        runs = "1 run" if len(ends) == 1 else f"{len(ends)} runs"
+        notes.append(f"no new run: {runs} of {when} were judged again; --seeds-from N takes other seeds")
+    here = str(torch.__version__)
+    versions = [attempt.environment.versions.get("torch", "none") for attempt in counted]
+    for other in sorted(set(versions) - {here}):
+        notes.append(f"{versions.count(other)} of the runs were made with torch {other}; here is {here}")
+    return notes
 
 
 def save(suites: Sequence[Suite], where: Where, *, jobs: int, trained: bool = True, free: bool = True) -> Baseline:
@@ -113,7 +151,8 @@ def save(suites: Sequence[Suite], where: Where, *, jobs: int, trained: bool = Tr
         free: whether fixed values of all nets are measured and kept.
 
     Raises:
-        NothingMeasured: there is no run of a suite that the present code made.
+        NothingMeasured: there is no run of a suite that the present code made, or a fixed value is not finite.
+        EnvironmentProblem: a job that measures a step failed.
     """
     made: dict[str, SuiteResult] = {}
     for suite in suites:
@@ -125,9 +164,14 @@ def save(suites: Sequence[Suite], where: Where, *, jobs: int, trained: bool = Tr
             )
         wanted = [cell for cell in suite.cells if any(one.cell_id == identity(suite, cell) for one in records)]
         measured = _jobs(suite, wanted, where, jobs, None)
+        failed = next((one for one in measured.values() if isinstance(one, str)), None)
+        if failed is not None:
+            raise EnvironmentProblem(failed)
         made[suite.name] = _result(suite, records, where, jobs=measured)
     floors = tuple(floor for suite in made.values() for floor in floors_of(suite))
-    return Baseline(_header(where), made, floors, fixed_lines(suites, where.observer) if free else ())
+    trusted = where.how.trust_imports
+    fixed = fixed_lines(suites, where.observer, trusted=trusted, stop=where.stop) if free else ()
+    return Baseline(_header(where), made, floors, fixed)
 
 
 def _header(where: Where) -> Header:
@@ -167,9 +211,10 @@ def _run(suite: Suite, where: Where) -> None:
 
 
 def _train_within(
-    suites: Sequence[tuple[Suite, Sequence[Cell]]], where: Where, end: float, words: str
+    suites: Sequence[tuple[Suite, Sequence[Cell]]], where: Where, start: float, budget: float
 ) -> dict[str, str]:
-    """Train until a moment, row by row; return why the cells that are lacking runs lack them, by cell_id."""
+    """Train for a time, row by row; return why the cells that are lacking runs lack them, by cell_id."""
+    end, words = start + budget, f"the budget of {budget / 60:g} minutes"
     clock = _Clock(where.store.runs())
     seeds = {suite.name: suite.seeds for suite, _ in suites}
     left: dict[str, str] = {}
@@ -177,7 +222,11 @@ def _train_within(
         wanted = clock.seconds(row)
         began = time.monotonic()
         if where.stop.requested or began >= end or (wanted is not None and began + wanted > end):
-            why = f"the budget of {words} was spent on what is nearer to a decision"
+            why = f"{words} was spent on what has waited longer or is nearer to a decision"
+            if wanted is not None and wanted > budget:
+                why = f"one seed takes about {wanted / 60:.2g} minutes, more than {words} has"
+            if where.stop.requested:
+                why = STOPPED
             left |= {identity(row.suite, cell): why for cell in row.cells}
             continue
         _run(replace(row.suite, cells=row.cells, seeds=(row.seed,)), where)
@@ -193,7 +242,13 @@ def _all_rows(
         records = of_present_code(where.store.runs([spec.fingerprint for spec in suite.runs()]))
         done |= {record.fingerprint for record in records if record.state in ("done", "failed")}
     every = sorted({seed for each in seeds.values() for seed in each})
-    ordered = rows(suites, every, lambda suite, cell: clock.cost(cell.run(suite.protocol, 0)), done)
+    ordered = rows(
+        suites,
+        every,
+        lambda suite, cell: clock.cost(cell.run(suite.protocol, 0)),
+        done,
+        lambda suite, cell: clock.last.get(identity(suite, cell), ""),
+    )
     return [row for row in ordered if row.seed in seeds[row.suite.name]]
 
 
@@ -203,6 +258,10 @@ class _Clock:
     def __init__(self, records: Sequence[RunRecord]):
         self.rates = Rates.of(records, {})
         self.macs = self.spent = 0.0
+        self.last: dict[str, str] = {}  # cell_id -> day of its last attempt, of whatever code
+        for record in records:
+            days = [f"{attempt.updated:%Y-%m-%d}" for attempt in record.results]
+            self.last[record.cell_id] = max([self.last.get(record.cell_id, ""), *days])
 
     def cost(self, spec: RunSpec) -> float:
         """Multiply-adds of a run; images, where its net was never counted."""
@@ -238,7 +297,7 @@ def _night(  # noqa: PLR0917 - private, called once
     """Gather the results of tonight's seeds."""
     keys = {identity(suite, cell) for cell in cells}
     records: list[RunRecord] = []
-    jobs: dict[str, Jobs] = {}
+    jobs: dict[str, Jobs | str] = {}
     if suite.trains and night.trained:
         records = of_present_code(where.store.runs([spec.fingerprint for spec in suite.runs()]))
         end = None if night.budget is None else began + night.budget
@@ -246,21 +305,30 @@ def _night(  # noqa: PLR0917 - private, called once
     return _result(suite, records, where, due_keys=keys, left=left, jobs=jobs)
 
 
-def _jobs(suite: Suite, cells: Sequence[Cell], where: Where, number: int, end: float | None) -> dict[str, Jobs]:
-    found: dict[str, Jobs] = {}
+def _jobs(suite: Suite, cells: Sequence[Cell], where: Where, number: int, end: float | None) -> dict[str, Jobs | str]:
+    """Measure the step of each cell; of one whose job failed, say why."""
+    found: dict[str, Jobs | str] = {}
     for cell in cells if number else ():
+        if where.stop.requested:
+            break
+        key = identity(suite, cell)
         where.observer.note(f"{suite.name}: measuring time and memory of a step of {suite.label(cell)}")
-        measured = measure_jobs(
-            cell.run(suite.protocol, 0),
-            number,
-            data=where.data,
-            device=where.device,
-            threads=where.how.threads,
-            how=where.how,
-            begun=lambda: not where.stop.requested and (end is None or time.monotonic() < end),
-        )
+        try:
+            measured = measure_jobs(
+                cell.run(suite.protocol, 0),
+                number,
+                data=where.data,
+                device=where.device,
+                threads=where.how.threads,
+                how=where.how,
+                begun=lambda: not where.stop.requested and (end is None or time.monotonic() < end),
+            )
+        except EnvironmentProblem as error:
+            if not where.stop.requested:  # a signal reaches the job as well
+                found[key] = str(error)
+            continue
         if measured is not None:
-            found[identity(suite, cell)] = measured
+            found[key] = measured
     return found
 
 
@@ -271,27 +339,28 @@ def _result(
     *,
     due_keys: Collection[str] | None = None,
     left: Mapping[str, str] | None = None,
-    jobs: Mapping[str, Jobs] | None = None,
+    jobs: Mapping[str, Jobs | str] | None = None,
 ) -> SuiteResult:
     counted = _counts(suite, where)
     attempts = [record.counted.id for record in records if record.counted]
     series = where.store.series(attempts, ["train_loss"])
     losses = {attempt: values.tolist() for (attempt, _), (_, values) in series.items()}
     counts = {key: counts_of(one) for key, one in counted.items()}
-    claims = _outcomes(suite, records, counted, due_keys)
+    claims = {} if where.stop.requested else _outcomes(suite, records, counted, due_keys)
     return results_of(suite, records, losses, counts, due=due_keys, left=left, jobs=jobs, claims=claims)
 
 
 def _outcomes(
     suite: Suite, records: Sequence[RunRecord], counts: Mapping[str, Counts], due_keys: Collection[str] | None
 ) -> dict[str, str]:
-    """Judge the claims whose cells are all due."""
+    """Judge the claims whose cells are all due, and those about counts, which take no run."""
     asked = {spec.fingerprint for spec in suite.runs()} if suite.trains else set()
     verdicts = judge(suite, [record for record in records if record.fingerprint in asked], counts)
     found = {}
     for verdict in verdicts:
         about = [identity(suite, cell) for cell in cells_of(verdict.claim)]
-        is_due = due_keys is None or all(key in due_keys for key in about)
+        counts_alone = isinstance(verdict.claim, Counted)
+        is_due = due_keys is None or counts_alone or all(key in due_keys for key in about)
         found[verdict.claim.id] = str(verdict.outcome) if is_due else NOT_DUE
     return found
 
@@ -305,6 +374,8 @@ def _counts(suite: Suite, where: Where) -> dict[str, Counts]:
     memo: Memo = {}
     found: dict[str, Counts] = {}
     for cell in suite.cells:
+        if where.stop.requested:
+            break
         key = complexity_key(cell.model, cell.data)
         if key not in found:
             shared = None if is_foreign(cell.model.name) else memo

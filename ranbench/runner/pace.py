@@ -82,15 +82,20 @@ def measure_jobs(
 def _answer(asked: Mapping[str, Any]) -> dict[str, Any]:
     package = Path(__file__).resolve().parent.parent.parent
     paths = [str(package), *filter(None, [os.environ.get("PYTHONPATH")])]
-    done = subprocess.run(
-        [sys.executable, "-m", "ranbench.runner.pace"],
-        input=json.dumps(asked),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=LIMIT_SECONDS,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "ranbench.runner.pace"],
+            input=json.dumps(asked),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LIMIT_SECONDS,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        )
+    except subprocess.TimeoutExpired:
+        raise EnvironmentProblem(
+            f"a job that measures the step of a net took more than {LIMIT_SECONDS} seconds, and was ended"
+        ) from None
     try:
         answer = json.loads(done.stdout)
     except ValueError:

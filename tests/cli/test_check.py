@@ -64,6 +64,7 @@ def test_the_same_code_and_seeds_are_unchanged_and_exit_0(folder: Path) -> None:
 
     assert code == 0
     assert {kind for _, metric, kind in kinds(report) if metric != "claim"} == set()
+    assert report["notes"][0].startswith("no new run: 6 runs of 20")  # what was trained for the baseline
     assert {one["metric"] for one in report["findings"]} >= {
         "error_pct",
         "loss",
@@ -71,6 +72,30 @@ def test_the_same_code_and_seeds_are_unchanged_and_exit_0(folder: Path) -> None:
         "parameters",
         "macs",
     }
+
+
+def test_what_cannot_be_written_is_told_beside_the_findings_with_7(folder: Path) -> None:
+    words = ("check", "tiny.yaml", "--baseline", "baseline.jsonl", *QUICK, "--no-train", "--github")
+
+    done = ranbench(folder, *words, GITHUB_STEP_SUMMARY=str(folder))
+
+    assert done.returncode == 7
+    assert "unchanged" in done.stdout
+    assert done.stderr.count("cannot be written") == 1
+
+
+@pytest.mark.parametrize("target", ["baseline.jsonl", "tiny.yaml", "results/ranbench.db", "tiny.yaml/junit.xml"])
+def test_junit_overwrites_nothing_that_is_read_and_is_refused_before_training(folder: Path, target: str) -> None:
+    before = {file: file.read_bytes() for file in folder.glob("*.*") if file.is_file()}
+    (folder / "results").mkdir(exist_ok=True)
+
+    done = ranbench(
+        folder, "check", "tiny.yaml", "--baseline", "baseline.jsonl", *QUICK, "--seeds-from", "500", "--junit", target
+    )
+
+    assert done.returncode == 2, done.stderr
+    assert f"--junit {target}: " in done.stderr
+    assert {file: file.read_bytes() for file in before} == before
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from datetime import date, timedelta
 import pytest
 
 from ranbench.regression import due
+from ranbench.regression.ordering import grouped
 from ranbench.suite import Suite, load_suite
 
 YEAR = [date(2027, 1, 1) + timedelta(days=day) for day in range(365)]
@@ -68,3 +69,19 @@ def test_suites_take_their_turns_on_different_nights() -> None:
     }
 
     assert len(firsts) > 1
+
+
+def test_cells_that_a_claim_compares_are_due_together(nightly: Suite) -> None:
+    """Or never are all arms of a claim trained on one night, and it is judged on none."""
+    cells = [replace(cell, cycle="weekly" if index % 3 else "monthly") for index, cell in enumerate(nightly.cells)]
+    rare = replace(nightly, cells=tuple(cells))
+    groups = [{cells.index(cell) for cell in group} for group in grouped(rare, rare.cells) if len(group) > 1]
+    assert groups
+
+    for night in YEAR[:28]:
+        on = {cells.index(cell) for cell in due(rare, night, "nightly")}
+        for group in groups:
+            if any(cells[index].cycle == "monthly" for index in group & on):
+                assert group <= on
+            weekly = {index for index in group if cells[index].cycle == "weekly"}
+            assert not weekly & on or weekly <= on

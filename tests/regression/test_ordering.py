@@ -49,3 +49,15 @@ def test_a_run_that_is_done_is_not_in_its_row() -> None:
     ordered = rows([(suite, suite.cells)], (0, 1), cost, done)
 
     assert [len(row.cells) for row in ordered] == [1, 1, 2, 3]
+
+
+def test_what_waited_longest_comes_first_however_much_it_costs() -> None:
+    """Else a budget that is spent on what is cheap leaves out the same cells each night."""
+    suite = load_suite("quickstart")
+
+    def last(_: Suite, cell: Cell) -> str:
+        return "2026-11-30" if suite.label(cell) == "attention-56, residual" else "2026-11-29"
+
+    ordered = rows([(suite, suite.cells)], (7, 8), cost, (), last)
+
+    assert [(row.seed, len(row.cells)) for row in ordered] == [(7, 3), (8, 3), (7, 1), (8, 1)]

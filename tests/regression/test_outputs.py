@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from ranbench.regression import Finding, Kind, Report
-from ranbench.regression.outputs import as_dict, github, junit, markdown
+from ranbench.regression.outputs import as_dict, github, harmless, junit, markdown
 
 ODD = 'a <b> & "c", 100 %: 50\nnext\x00 line | end'
 
@@ -80,3 +80,24 @@ def test_json_holds_all_of_every_finding(report: Report) -> None:
 def test_a_report_without_findings_is_no_success() -> None:
     assert Report(()).exit_code() == 6
     assert Report((), stopped=15).exit_code() == 143
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["::set-output name=a::b", "  ::error::b", "one\n::stop-commands::x", "one\r\n##[error]x", "one ##[add-mask]x"],
+)
+def test_no_text_can_be_a_command_of_github(text: str) -> None:
+    found = harmless(text)
+
+    assert not re.match(r"\s*::", found)
+    assert "##[" not in found
+    assert len(found.splitlines()) == 1
+
+
+def test_junit_tells_the_notes() -> None:
+    finding = Finding("tiny", "small", "loss", Kind.UNCHANGED, "as before")
+
+    root = ElementTree.fromstring(junit(Report((finding,), notes=("no new run: 6 runs of 2026-12-01",))))
+
+    assert root.findtext("./testsuite/system-out") == "no new run: 6 runs of 2026-12-01"
+    assert root.attrib["tests"] == "1"

@@ -252,3 +252,49 @@ def test_a_decided_claim_is_no_compared_run(suite: SuiteResult, night: SuiteResu
     assert [one.compared for one in report.findings if one.metric == "claim"] == [True]
     assert report.unmeasured == ("suite 'tiny': cells were due, and no run of any was compared",)
     assert report.exit_code() == 6
+
+
+def test_what_a_stop_left_open_is_neither_gone_nor_worse(
+    suite: SuiteResult, night: SuiteResult, baseline_of: Make
+) -> None:
+    small = replace(night.cells[0], values={}, places={}, jobs=None, counts={})
+    stopped = replace(night, cells=(small, replace(night.cells[1], jobs=None)), claims={})
+
+    report = compare(baseline_of(suite), [stopped], DAY, stopped=True)
+
+    assert {kind for _, _, kind in told(report)} == {"cannot tell"}
+    assert {("small", "runs"), ("small", "macs"), ("large", "step_ratio"), ("large-wins", "claim")} <= {
+        (cell, metric) for cell, metric, _ in told(report)
+    }
+    assert all("stopped before it was reached" in one.text for one in report.of(Kind.CANNOT_TELL))
+
+
+def test_a_job_that_failed_is_a_finding_of_its_cell_alone(
+    suite: SuiteResult, night: SuiteResult, baseline_of: Make
+) -> None:
+    failed = changed(night, "small", jobs=None, jobs_failed="a job took more than 600 seconds")
+
+    report = compare(baseline_of(suite), [failed], DAY)
+
+    assert told(report) == {("small", "step_ratio", "failed")}
+    assert report.exit_code() == 3
+
+
+@pytest.mark.parametrize(
+    ("suite_name", "cell_name", "said"),
+    [
+        ("tinny", "small", "names suite 'tinny', which is not known; did you mean 'tiny'?"),
+        ("tiny", "smal", "names cell 'smal', which is not known; did you mean 'small'?"),
+    ],
+)
+def test_an_exception_for_what_nobody_knows_is_told(  # noqa: PLR0917 - fixtures and parameters
+    suite: SuiteResult, night: SuiteResult, baseline_of: Make, suite_name: str, cell_name: str, said: str
+) -> None:
+    line = Exempt(suite_name, cell_name, "*", "a smaller head", "2027-01-01")
+    fine = Exempt("tiny", "large-wins", "claim", "being looked into", "2027-01-01")
+
+    report = compare(baseline_of(suite, exceptions=(line, fine)), [night], DAY)
+
+    assert [note for note in report.notes if "is not known" in note] == [
+        f"exception for {suite_name} / {cell_name} / * (a smaller head) {said}"
+    ]
