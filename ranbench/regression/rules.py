@@ -3,6 +3,10 @@
 Counts are exact. What seeds or jobs spread is tested by ``shift.p_larger``, Holm over all tests of the night at
 ``FAMILY``, once for worse and once for better. A claim falls where it was reproduced and now is not; to be undecided is
 no fall.
+
+What is promised of false alarms was simulated with errors and losses that are near to normal (docs/statistics.md, "The
+gate"). It is not kept with heavy tails and baselines of ten seeds (1.5 to 2.1 % of nights with Student's t of 5 degrees
+of freedom), and is not known of the time of a step and of memory.
 """
 
 from __future__ import annotations
@@ -30,7 +34,8 @@ from ranbench.regression.values import (
 )
 from ranbench.statistics import LEVEL, HolmStep, holm
 
-ALARMS_A_NIGHT = 0.01  # promised: of nights without any change, at most so many are called a regression
+# Of nights without any change at most so many are called a regression, within the limits above.
+ALARMS_A_NIGHT = 0.01
 FAMILY = ALARMS_A_NIGHT / 2  # for all tests of a night together; the other half is left to the verdicts of claims
 SMALLEST = 1e-12  # of what is compared on the log scale: a loss of zero has no logarithm
 RUNS, CELL, CLAIM = "runs", "cell", "claim"

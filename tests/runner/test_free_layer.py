@@ -9,7 +9,7 @@ import pytest
 from ranbench.errors import EnvironmentProblem, NothingMeasured
 from ranbench.fixed_values import Context, FixedValues, compare
 from ranbench.regression import Baseline, Finding, Header
-from ranbench.runner import pace
+from ranbench.runner import free_layer, pace
 from ranbench.runner.events import Observer, Stop
 from ranbench.runner.free_layer import _of_net, free_findings
 from ranbench.suite import load_suite
@@ -75,3 +75,11 @@ def test_a_job_that_takes_too_long_is_a_problem_in_one_line(monkeypatch: pytest.
 
     with pytest.raises(EnvironmentProblem, match=r"took more than 0\.01 seconds, and was ended"):
         pace._answer({})
+
+
+def test_fixed_values_that_are_not_finite_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = replace(WHOLE, values={"steps.losses": (2.0, float("nan"))})
+    monkeypatch.setattr(free_layer, "_measured", lambda *_: ((), (odd,)))
+
+    with pytest.raises(NothingMeasured, match=r"fixed values steps\.losses are not finite"):
+        free_layer.fixed_lines([], Observer())
