@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,22 @@ def test_a_published_page_comes_out_of_its_bundle_again(bundle: str, page: str, 
 
     assert [entry["differences"] for entry in json.loads(found.stdout)] == [[]], found.stderr
     assert found.returncode == 0
+
+
+def test_the_readme_says_what_the_bundle_of_the_quickstart_holds(tmp_path: Path) -> None:
+    words = ("report", "quickstart", "--compare", "--db", str(ROOT / "results" / "quickstart.zip"), "--out", "out")
+
+    made = ranbench(*words, cwd=tmp_path)
+
+    assert made.returncode == 0, made.stderr
+    page = (tmp_path / "out" / "quickstart.md").read_text(encoding="utf-8")
+    results, costs = (page.partition(f"\n## {name}")[2].partition("\n## ")[0] for name in ("Results", "Cost"))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    said = re.findall(r"\| (\d+\.\d\d) % ± (\d+\.\d\d) \|", readme)
+    assert said == re.findall(r"\| (?:residual|naive) \| (\d+\.\d\d) ± (\d+\.\d\d) \|", results)
+    assert len(said) == 4
+    torch, seconds = re.findall(r"torch (\S+); (\d+) s of training by the medians", readme)[0]
+    assert f"2 threads, torch {torch})" in costs
+    medians = re.findall(r"\| (?:\[5\]\(#cell-\d\)) \| (\d+\.\d) \|", costs)
+    assert len(medians) == 4
+    assert abs(5 * sum(map(float, medians)) - float(seconds)) < 1.0

@@ -94,7 +94,7 @@ def _taken(
     if chosen.bundle is not None:
         raise NothingMeasured(
             f"--db {chosen.bundle}: masks are made from final weights in the folder of a database; 'ranbench merge' "
-            "adds a bundle to one"
+            "adds a bundle to one, with the weights where it was made by 'export --weights'"
         )
     with chosen.store(create=False) as store:
         records: dict[str, RunRecord] = {}

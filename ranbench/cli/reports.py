@@ -189,7 +189,10 @@ def _opened(context: typer.Context, places: Sequence[str]) -> Iterator[dict[str,
         for place in places:
             label = _label(place)
             if "://" not in place and not Path(place).is_file():
-                raise UsageError(f"--against {mask_url(place)}: there is no such file")
+                raise UsageError(
+                    f"--against {mask_url(place)}: there is no such file; a page holds names of files without their "
+                    "folders, so give the path by --against"
+                )
             if label in (*found, "ours"):
                 raise UsageError(
                     f"--against {label}: a name that is taken; each file must have its own, and none is called ours"

@@ -444,7 +444,7 @@ def cost_grid(rows: Sequence[CostRow]) -> Grid:
         (Column("parameters", "right"), lambda row: Entry(_integer(row.parameters))),
         (Column(f"multiply-adds per image{unit}", "right"), lambda row: Entry(_in_units(row.macs, size))),
         (Column("multiply-adds of a run", "right"), lambda row: Entry(_scientific(row.train_macs))),
-        (Column("runs", "right"), lambda row: Entry(str(row.runs))),
+        (Column("runs", "right"), lambda row: Entry(str(row.runs), link=f"cell-{row.cell}" if row.runs else None)),
         (Column("training (s)", "right"), lambda row: Entry(number(row.seconds, "seconds"))),
         (Column("images/s", "right"), lambda row: Entry(number(row.images_per_s, "images/s"))),
         (Column("peak memory (MiB)", "right"), lambda row: Entry(_mebibytes(row.peak_memory_bytes))),
