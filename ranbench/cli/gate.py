@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from ranbench.suite import Suite
 
 LAYERS = ("free", "trained", "all")
-CYCLES = ("nightly", "weekly", "monthly")
 MOST_JOBS = 100
 
 baseline = typer.Typer(help="Keep results that later ones are checked against.", no_args_is_help=True)
@@ -95,7 +94,7 @@ def check(
     Exit 0 compared and no regression, 3 runs failed, 4 a regression, a cell that is gone or a claim that fell, 5 with
     --strict undecided, 6 nothing measured or no baseline.
     """
-    from ranbench.regression import outputs, read_baseline
+    from ranbench.regression import CYCLES, outputs, read_baseline
 
     one_of("--layer", layer, LAYERS)
     one_of("--device", device, DEVICES)
@@ -180,8 +179,7 @@ def save(
     loaded = _loaded(suites, protocol, factor, seeds)
     threads = times_the_cores("--threads", threads, THREADS_PER_CORE)
     chosen = settings(context, db, data)
-    chosen.spare(f"baseline save {file}", file)
-    _spare(f"baseline save {file}", file, [Path(suite.file) for suite in loaded])
+    chosen.spare(f"baseline save {file}", file, *(Path(suite.file) for suite in loaded))
     kept = read_baseline(file).exceptions if file.exists() and file.stat().st_size else ()
     from ranbench.runner import gate
 
@@ -234,17 +232,9 @@ def _working(chosen: Settings, device: str, threads: int | None, trust_imports: 
             yield Where(store, chosen.data, chosen.results, device, how, shown, stop)
 
 
-def _spare(said: str, target: Path, read: Sequence[Path]) -> None:
-    """Refuse to write over a file that is read."""
-    for one in read:
-        if target.exists() and one.exists() and target.samefile(one):
-            raise UsageError(f"{said}: is what is read; name another file")
-
-
 def _writable(junit: Path, chosen: Settings, read: Sequence[Path]) -> None:
     """Refuse a file of JUnit that is something else, or that cannot be written, before anything is trained."""
-    chosen.spare(f"--junit {junit}", junit)
-    _spare(f"--junit {junit}", junit, read)
+    chosen.spare(f"--junit {junit}", junit, *read)
     try:
         junit.parent.mkdir(parents=True, exist_ok=True)
         if junit.exists():

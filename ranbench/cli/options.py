@@ -85,16 +85,20 @@ class Settings:
         if self.bundle is not None:
             raise UsageError(f"--db {self.bundle}: is a bundle, which is checked whenever it is read; name a database")
 
-    def spare(self, said: str, target: Path) -> None:
-        """Check that a file to be written is no database and no bundle that is read; ``said`` names it.
+    def spare(self, said: str, target: Path, *read: Path) -> None:
+        """Check that a file to be written is no database, and neither the bundle nor another file that is read.
+
+        ``said`` names it.
 
         Raises:
             UsageError: it is one, or one that SQLite keeps beside a database.
         """
         from ranbench.store.connection import database_file
 
-        read = self.bundle or database_file(self.db)
-        if read is not None and target.exists() and read.exists() and target.samefile(read):
+        opened = self.bundle or database_file(self.db)
+        if target.exists() and any(
+            one is not None and one.exists() and target.samefile(one) for one in (opened, *read)
+        ):
             raise UsageError(f"{said}: is what is read; name another file")
         log = next((end for end in ("-wal", "-shm", "-journal") if target.name.endswith(end)), None)
         database = target.with_name(target.name.removesuffix(log)) if log else target

@@ -32,7 +32,7 @@ def all_counts() -> tuple[dict[str, Counts], dict[str, str]]:
     counts: dict[str, Counts] = {}
     missing: dict[str, str] = {}
     memo: Memo = {}
-    with _collector_paused():
+    with collector_paused():
         for name, (model, data) in nets.items():
             try:
                 measured = measure_named(model, data, memo=memo)
@@ -44,7 +44,7 @@ def all_counts() -> tuple[dict[str, Counts], dict[str, str]]:
 
 
 @contextmanager
-def _collector_paused() -> Iterator[None]:
+def collector_paused() -> Iterator[None]:
     """Keep the garbage collector from walking over all of torch again and again: a third of the time otherwise."""
     was_enabled = gc.isenabled()
     gc.disable()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import gc
 import hashlib
 import importlib.metadata
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +21,7 @@ from ranbench.catalogue import has_known_depth, is_foreign, net_info
 from ranbench.complexity import net_of, trunk_depth
 from ranbench.complexity.counting import count
 from ranbench.complexity.ledger import Memo
+from ranbench.complexity.registry import collector_paused
 from ranbench.counts import key as counts_key
 from ranbench.data import ImageSet, load
 from ranbench.data.noise import flip_labels
@@ -62,7 +62,7 @@ def measure(
     listed = tuple(nets)
     measuring = _Measuring(_context(), trusted)
     found = []
-    with _one_thread(), _collector_paused():
+    with _one_thread(), collector_paused():
         for index, net in enumerate(listed):
             if stopped():
                 break
@@ -313,18 +313,6 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Keep the garbage collector from walking over all of torch again and again."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _context() -> Context:

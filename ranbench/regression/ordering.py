@@ -20,7 +20,6 @@ class Row:
 
 def rows(
     suites: Sequence[tuple[Suite, Sequence[Cell]]],
-    seeds: Sequence[int],
     cost: Callable[[Suite, Cell], float],
     done: Collection[str],
     last: Callable[[Suite, Cell], str] = lambda suite, cell: "",
@@ -32,8 +31,7 @@ def rows(
     done; of a group, seed after seed.
 
     Args:
-        suites: with the cells of each that are due.
-        seeds: of every cell.
+        suites: with their seeds, and the cells of each that are due.
         cost: of one run of a cell, in any unit.
         done: fingerprints of runs that need nothing.
         last: the day (ISO 8601) of the last run of a cell, empty where there is none.
@@ -41,7 +39,7 @@ def rows(
     groups: list[tuple[str, float, list[Row]]] = []
     for suite, cells in suites:
         for group in grouped(suite, cells):
-            missing = [row for seed in seeds if (row := _row(suite, group, seed, done)).cells]
+            missing = [row for seed in suite.seeds if (row := _row(suite, group, seed, done)).cells]
             total = sum(cost(suite, cell) for row in missing for cell in row.cells)
             waiting = min((last(suite, cell) for row in missing for cell in row.cells), default="")
             groups.append((waiting, total, missing))

@@ -61,7 +61,6 @@ class Night:
 
     Attributes:
         day: of the night, which the rotating sample and exceptions go by.
-        seeds: of every cell that is due; None: those that its suite plans.
         cycle: see ``regression.due``.
         budget: seconds for training and measuring; None: no end.
         train: whether what is missing is trained.
@@ -71,11 +70,10 @@ class Night:
     """
 
     day: date
-    seeds: tuple[int, ...] | None = None
     cycle: str = "monthly"
     budget: float | None = None
     train: bool = True
-    jobs: int = 2
+    jobs: int = 0
     trained: bool = True
     free: bool = False
 
@@ -87,7 +85,7 @@ def check(suites: Sequence[Suite], baseline: Baseline, where: Where, night: Nigh
         RanbenchError: as ``run`` does.
     """
     began, start = time.monotonic(), datetime.now(UTC)
-    planned = [(_of_night(suite, night), due(suite, night.day, night.cycle)) for suite in suites]
+    planned = [(_seen_from_here(suite), due(suite, night.day, night.cycle)) for suite in suites]
     trained = [(suite, cells) for suite, cells in planned if suite.trains and cells]
     left: dict[str, str] = {}
     if night.trained and night.train:
@@ -183,11 +181,10 @@ def _header(where: Where) -> Header:
     return Header(code_id(), commit, dict(found.versions), {name: getattr(found, name) for name in names})
 
 
-def _of_night(suite: Suite, night: Night) -> Suite:
-    """Return the suite with tonight's seeds; its file as seen from here, which is how annotations name it."""
+def _seen_from_here(suite: Suite) -> Suite:
+    """Return the suite with its file as seen from here, which is how annotations name it."""
     here, file = Path.cwd(), Path(suite.file).resolve()
-    seen = replace(suite, file=str(file.relative_to(here) if file.is_relative_to(here) else suite.file))
-    return replace(seen, seeds=night.seeds) if night.seeds is not None and suite.trains else seen
+    return replace(suite, file=str(file.relative_to(here) if file.is_relative_to(here) else suite.file))
 
 
 def _train(suites: Sequence[tuple[Suite, Sequence[Cell]]], where: Where) -> None:
@@ -216,9 +213,8 @@ def _train_within(
     """Train for a time, row by row; return why the cells that are lacking runs lack them, by cell_id."""
     end, words = start + budget, f"the budget of {budget / 60:g} minutes"
     clock = _Clock(where.store.runs())
-    seeds = {suite.name: suite.seeds for suite, _ in suites}
     left: dict[str, str] = {}
-    for row in _all_rows(suites, seeds, where, clock):
+    for row in _missing(suites, where, clock):
         wanted = clock.seconds(row)
         began = time.monotonic()
         if where.stop.requested or began >= end or (wanted is not None and began + wanted > end):
@@ -234,22 +230,17 @@ def _train_within(
     return left
 
 
-def _all_rows(
-    suites: Sequence[tuple[Suite, Sequence[Cell]]], seeds: Mapping[str, Sequence[int]], where: Where, clock: _Clock
-) -> list[Row]:
+def _missing(suites: Sequence[tuple[Suite, Sequence[Cell]]], where: Where, clock: _Clock) -> list[Row]:
     done = set()
     for suite, _ in suites:
         records = of_present_code(where.store.runs([spec.fingerprint for spec in suite.runs()]))
         done |= {record.fingerprint for record in records if record.state in ("done", "failed")}
-    every = sorted({seed for each in seeds.values() for seed in each})
-    ordered = rows(
+    return rows(
         suites,
-        every,
         lambda suite, cell: clock.cost(cell.run(suite.protocol, 0)),
         done,
         lambda suite, cell: clock.last.get(identity(suite, cell), ""),
     )
-    return [row for row in ordered if row.seed in seeds[row.suite.name]]
 
 
 class _Clock:
