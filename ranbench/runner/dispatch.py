@@ -9,8 +9,6 @@ from typing import Literal
 
 from ranbench.execution import Executor, Here, LocalPool, Stop
 
-EXECUTORS = ("local",)
-
 
 @dataclass(frozen=True)
 class Dispatch:
