@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 DEVICES = ("auto", "cpu", "cuda")
 PATHS = ("auto", "eager", "graph", "compiled")  # of training.paths, which needs torch
 # More of them fill the memory with stacks and start no more; far above these, the libraries beneath torch crash.
-RUNS_PER_CORE, THREADS_PER_CORE = 16, 4  # a GPU takes 16 runs, however few cores are beside it
+RUNS_PER_CORE, THREADS_PER_CORE, JOBS_PER_CORE = 16, 4, 4  # a GPU takes 16 runs, however few cores are beside it
+EXECUTORS = ("local",)
 RERUNS = ("failed", "changed", "all")
 
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")]
@@ -60,6 +61,20 @@ Threads = Annotated[
 Timeout = Annotated[
     str | None, typer.Option("--timeout", metavar="TIME", help="Fail a run that takes longer by the clock, e.g. 90m.")
 ]
+Jobs = Annotated[
+    int, typer.Option("--jobs", metavar="N", help="Worker processes, which share the cores and take GPUs in turn.")
+]
+ExecutorName = Annotated[
+    str | None,
+    typer.Option("--executor", metavar="NAME", help="Where runs are trained: local (workers); here, if left out."),
+]
+Retries = Annotated[
+    int, typer.Option("--retries", metavar="N", help="How often a run is tried again whose worker process died.")
+]
+Budget = Annotated[
+    str | None,
+    typer.Option("--budget", metavar="TIME", help="Stop after this time, e.g. 4h; begin nothing that ends later."),
+]
 
 
 def run(
@@ -76,6 +91,10 @@ def run(
     at_once: AtOnce = None,
     threads: Threads = None,
     timeout: Timeout = None,
+    jobs: Jobs = 1,
+    executor: ExecutorName = None,
+    retries: Retries = 1,
+    budget: Budget = None,
     trust_imports: TrustImports = False,
     profile: Annotated[
         bool, typer.Option("--profile", help="Before training, write where a step's time goes to results/profiles/.")
@@ -88,6 +107,10 @@ def run(
     one_of("--path", path, PATHS)
     if rerun is not None:
         one_of("--rerun", rerun, RERUNS)
+    if executor is not None:
+        one_of("--executor", executor, EXECUTORS)
+    if retries < 0:
+        raise UsageError(f"--retries {retries}: must be 0 or more")
     choices: dict[str, Any] = {
         "path": path,
         "deterministic": deterministic,
@@ -96,6 +119,12 @@ def run(
         "timeout": None if timeout is None else seconds_of("--timeout", timeout),
         "trust_imports": trust_imports,
     }
+    shared: dict[str, Any] = {
+        "jobs": times_the_cores("--jobs", jobs, JOBS_PER_CORE),
+        "executor": executor,
+        "retries": retries,
+    }
+    after = None if budget is None else seconds_of("--budget", budget)
     loaded = suite_of(suite, protocol, factor, seeds)
     selected = pairs(only)
     loaded.select(selected)  # refuse before a database is made
@@ -108,7 +137,7 @@ def run(
         runner.check_device(device, how, loaded.runs(selected))
     with chosen.store(create=True) as store:
         shown = observer()
-        with shown if isinstance(shown, Live) else contextlib.nullcontext(), interruptible() as stop:
+        with shown if isinstance(shown, Live) else contextlib.nullcontext(), interruptible(after) as stop:
             summary = runner.run(
                 loaded,
                 store,
@@ -118,6 +147,7 @@ def run(
                 device=device,
                 rerun=frozenset([rerun] if rerun else []),
                 how=how,
+                dispatch=runner.Dispatch(**shared),
                 profile=profile,
                 observer=shown,
                 stop=stop,
@@ -131,11 +161,11 @@ def run(
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[Stop]:
-    """Turn the first Ctrl-C or SIGTERM into a wish to stop; the second one stops at once."""
+def interruptible(after: float | None = None) -> Iterator[Stop]:
+    """Turn the first Ctrl-C or SIGTERM, and the end of a time, into a wish to stop; the second signal stops at once."""
     from ranbench.runner import Stop
 
-    stop = Stop()
+    stop = Stop(after)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def ask(number: int, _frame: object) -> None:

@@ -49,7 +49,7 @@ class _Place:
         context = multiprocessing.get_context(START)
         mine, its = context.Pipe()
         self.notes.write_bytes(b"")
-        arguments = (its, self.number, self.environment, str(self.notes))
+        arguments = (its, self.number, self.environment, str(Path.cwd()), str(self.notes))
         process = context.Process(target=work, args=arguments, name=f"worker {self.number}", daemon=False)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which the worker inherits, and ignores
         try:

@@ -47,7 +47,7 @@ class Ask:
     with_: Any = None
 
 
-def work(pipe: Connection, number: int, environment: Mapping[str, str], notes: str) -> None:
+def work(pipe: Connection, number: int, environment: Mapping[str, str], folder: str, notes: str) -> None:
     """Be a worker.
 
     Asked to end by a signal, it lets its call stop and return, and ends then.
@@ -56,6 +56,7 @@ def work(pipe: Connection, number: int, environment: Mapping[str, str], notes: s
         pipe: to the pool.
         number: of the worker.
         environment: variables to be set.
+        folder: where it works.
         notes: file for what is known of a crash in native code.
     """
     stop = Stop()
@@ -69,6 +70,7 @@ def work(pipe: Connection, number: int, environment: Mapping[str, str], notes: s
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     signal.signal(signal.SIGTERM, leave)
     os.environ.update(environment)
+    os.chdir(folder)
     with Path(notes).open("w", encoding="utf-8") as crash:
         faulthandler.enable(crash)
         threading.Thread(target=_listen, args=(pipe, asked, stop), daemon=True, name="listen").start()

@@ -1,6 +1,7 @@
 """Plan, skip, dispatch, train, record: the only place where training meets the store."""
 
 from ranbench.runner.checking import Checked, check
+from ranbench.runner.dispatch import Dispatch
 from ranbench.runner.events import Observer, Stop, Summary
 from ranbench.runner.how import How
 from ranbench.runner.masks import RunMasks, masks_of
@@ -10,6 +11,7 @@ from ranbench.runner.suite import check_device, run
 
 __all__ = [
     "Checked",
+    "Dispatch",
     "How",
     "Observer",
     "Plan",

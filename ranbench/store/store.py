@@ -58,6 +58,12 @@ class Store:
         self.upgrade = upgrade
 
     @property
+    def address(self) -> str:
+        """The URL with its password, for another process of the same user; never to be shown or stored."""
+        url, file = self._engine.url, database_file(self._engine.url.render_as_string(hide_password=False))
+        return (url.set(database=str(file.resolve())) if file else url).render_as_string(hide_password=False)
+
+    @property
     def backup(self) -> Path | None:
         """The copy that an upgrade of the schema left."""
         return self.upgrade.copy if self.upgrade else None
@@ -219,10 +225,11 @@ class Store:
             writing.close(connection, attempt_id, token, State.FAILED, reason=reason.value, error=mask(error))
 
     @repeated
-    def interrupt(self, attempt_id: int, token: str) -> None:
-        """Let go of the attempt, so that anyone can resume it."""
+    def interrupt(self, attempt_id: int, token: str, why: str | None = None) -> None:
+        """Let go of the attempt, so that anyone can resume it; ``why``: what interrupted it, unless it was asked to."""
+        said = {} if why is None else {"error": mask(why)}
         with self._write() as connection:
-            writing.close(connection, attempt_id, token, State.INTERRUPTED)
+            writing.close(connection, attempt_id, token, State.INTERRUPTED, **said)
 
     # What is known apart from attempts.
 
