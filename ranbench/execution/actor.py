@@ -6,10 +6,13 @@ import os
 import pickle
 import queue
 import socket
+import sys
 from collections.abc import Hashable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
+from ranbench.errors import EnvironmentProblem, one_line
 from ranbench.execution.calls import Channel, Event, Raised, Returned, Told
 from ranbench.execution.stop import Stop
 from ranbench.execution.worker import carried
@@ -43,7 +46,7 @@ class Worker:
     def call(self, key: Hashable, content: bytes) -> None:
         """Call what was pickled; all that comes of it is news."""
         try:
-            call, args = pickle.loads(content)
+            call, args = _unpacked(content)
             channel = Channel(lambda message: self._say(Told(key, message)), self._stop)
             event: Returned | Raised = Returned(key, call(channel, *args))
         except Exception as error:
@@ -68,3 +71,13 @@ class Worker:
 
     def _say(self, event: Event) -> None:
         self._said.put(pickle.dumps(event))
+
+
+def _unpacked(content: bytes) -> Any:
+    try:
+        return pickle.loads(content)
+    except ImportError as error:
+        raise EnvironmentProblem(
+            f"node {socket.gethostname()} of the Ray cluster cannot import what a call needs: {one_line(error)}; "
+            f"install it for {sys.executable} there"
+        ) from error

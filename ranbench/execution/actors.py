@@ -218,12 +218,13 @@ class RayExecutor(Executor):
 
     def _homeless(self) -> str:
         nodes, need = self.cluster.nodes(), self.need
-        most = f"{max((each.cpus for each in nodes), default=0):g} cores and {max((each.gpus for each in nodes), default=0):g} GPUs"
+        cpus, gpus = (max((getattr(each, what) for each in nodes), default=0) for what in ("cpus", "gpus"))
+        most = f"{cpus:g} cores and {gpus:g} GPUs"
         return f"no node of the Ray cluster has the {need.cpus:g} cores and {need.gpus:g} GPUs of a run: at most {most}"
 
 
 def _never_began(error: Exception) -> bool:
-    """Tell whether a worker fails by itself before it is there: its environment cannot be set up, or its imports fail."""
+    """Tell whether a worker fails by itself before it is there, as where its imports fail."""
     return type(error).__name__ == "RuntimeEnvSetupError" or "creation task" in str(error)
 
 

@@ -6,6 +6,7 @@ Ray is imported only when a cluster is asked for.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import re
@@ -14,6 +15,7 @@ import shutil
 import signal
 import socket
 import tempfile
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,20 +27,19 @@ from ranbench.execution.calls import Resources
 
 OBJECT_STORE_BYTES = 100_000_000  # of a local cluster: calls and messages are small; Ray's own choice is a third of all
 ANSWER_SECONDS = 5.0  # within which the head of a cluster takes a connection
+SAID_CHARACTERS = 300  # of an error of Ray: they hold tracebacks
 LOOPBACK = "127.0.0.1"
 PACKAGE = Path(__file__).parents[1]
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's coming default, of which it warns otherwise
     "RAY_enable_metrics_collection": "0",
+    "RAY_worker_niceness": "0",  # else other processes of the machine come first
 }
-# Whoever reaches a cluster can have it run anything. So a local one listens on the loopback address only, which Ray does
-# on no Linux unless it is told that clusters of several machines are not enabled, and takes calls of this process only.
-ALONE = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    "RAY_AUTH_MODE": "token",
-    "RAY_AUTH_TOKEN": secrets.token_hex(32),  # one for this process: Ray reads it once
-}
+# Whoever reaches a cluster can have it run anything. So a local one listens on the loopback address, which Ray does on
+# Linux only where it is told that clusters of several machines are not enabled; and versions of Ray that know of tokens
+# let it take calls of this process only, by one that is read once.
+ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 def check_address(address: str) -> None:
@@ -66,10 +67,10 @@ def library() -> ModuleType:
         EnvironmentProblem: it is not installed.
     """
     try:
-        import ray
+        with _variables(QUIET):
+            return importlib.import_module("ray")
     except ImportError as error:
         raise EnvironmentProblem(f"--executor ray: {one_line(error)}; pip install 'ranbench[ray]'") from error
-    return ray
 
 
 @dataclass(frozen=True)
@@ -108,17 +109,17 @@ class Cluster:
     def __init__(self, address: str | None = None, *, cores: int | None = None, modules: Sequence[Path] = ()):
         if address is not None:
             check_address(address)
-        with _variables(ALONE if address is None else {}):
-            self._ray = library()
-        self.address = address
+        self._ray, self.address = library(), address
         self._variables = contextlib.ExitStack()
         self._folder: Path | None = None
+        self._open = True
         if self._ray.is_initialized():
             raise EnvironmentProblem("this process is connected to a Ray cluster already; disconnect by ray.shutdown()")
+        carried = {"py_modules": [str(each) for each in modules], "excludes": ["__pycache__", "*.pyc"]}
         if address is None:
-            self._start(cores)
+            self._start(cores, carried if modules else None)
         else:
-            self._connect(address, modules)
+            self._connect(address, carried if modules else None)
 
     @property
     def ray(self) -> Any:
@@ -141,14 +142,16 @@ class Cluster:
         return sorted({node.host for node in self.nodes()} - {socket.gethostname()})
 
     def close(self) -> None:
-        """Disconnect, and end a local cluster."""
-        with _signals_kept():
-            self._ray.shutdown()
+        """Disconnect, and end a local cluster; nothing more where that is done."""
+        if self._open:
+            self._open = False
+            with _signals_kept():
+                self._ray.shutdown()
         self._variables.close()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _start(self, cores: int | None) -> None:
+    def _start(self, cores: int | None, carried: dict[str, Any] | None) -> None:
         from ray._private import ray_constants
 
         self._folder = Path(tempfile.mkdtemp(prefix="ranbench-ray-"))
@@ -159,6 +162,7 @@ class Cluster:
             self._init(
                 address="local",
                 num_cpus=cores,
+                runtime_env=carried,
                 include_dashboard=False,
                 object_store_memory=OBJECT_STORE_BYTES,
                 _node_ip_address=LOOPBACK,
@@ -173,16 +177,15 @@ class Cluster:
         finally:
             ray_constants.ENABLE_RAY_CLUSTER = enabled
 
-    def _connect(self, address: str, modules: Sequence[Path]) -> None:
+    def _connect(self, address: str, carried: dict[str, Any] | None) -> None:
         if address != "auto":
             host, _, port = address.rpartition(":")
             try:
                 socket.create_connection((host, int(port)), ANSWER_SECONDS).close()
             except (OSError, OverflowError) as error:
                 raise EnvironmentProblem(f"--address {address}: no Ray cluster answers: {one_line(error)}") from error
-        carried = {"py_modules": [str(each) for each in modules], "excludes": ["__pycache__", "*.pyc"]}
         try:
-            self._init(address=address, runtime_env=carried if modules else None)
+            self._init(address=address, runtime_env=carried)
         except EnvironmentProblem as error:
             raise EnvironmentProblem(f"--address {address}: {error}") from error
 
@@ -198,11 +201,11 @@ class Cluster:
             except (OSError, RuntimeError, ValueError, RayError) as error:
                 with contextlib.suppress(Exception):
                     self._ray.shutdown()
-                raise EnvironmentProblem(one_line(error)) from error
+                raise EnvironmentProblem(textwrap.shorten(str(error), SAID_CHARACTERS)) from error
 
 
 def _say_nothing(*_: object, **__: object) -> None:
-    """Print nothing: Ray prints to standard output, which belongs to data, that a worker died; whoever called tells it."""
+    """Print nothing: Ray prints that a worker died to standard output, which is for data; whoever called tells it."""
 
 
 @contextlib.contextmanager
