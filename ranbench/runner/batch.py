@@ -65,6 +65,7 @@ class Batch:
                 for training in list(self.open):
                     self._interrupt(training)
             except KeyboardInterrupt:
+                self.place.store.hurry()
                 for attempt in self.open.values():
                     attempt.abandon()
                 raise

@@ -399,6 +399,7 @@ class Driver:
 
     def _abandon(self) -> None:
         """Record that the killed processes left their runs, as far as the database can be used."""
+        self.store.hurry()
         for open_ in self.open.values():
             for claim in open_.claims.values():
                 try:

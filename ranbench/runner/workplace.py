@@ -96,7 +96,7 @@ def train(channel: Channel, order: Order, assignment: Assignment) -> None:
         DataError, EnvironmentProblem: this machine lacks a dataset, a device or a library.
     """
     if order.key not in _open:
-        _open[order.key] = Workplace(order, Store.open(order.url, create=False))
+        _open[order.key] = Workplace(order, Store.join(order.url))
     _open[order.key].train(channel, assignment)
 
 

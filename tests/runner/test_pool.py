@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from command import PRELOADED
+from postgres import Cluster
 
 from ranbench.environment import is_alive
+from ranbench.errors import StoreError
 from ranbench.execution import pool
 from ranbench.records import Reason, RunRecord
 from ranbench.runner import Dispatch, How, Observer, Summary, driving, run
@@ -25,6 +33,7 @@ FAULTS = """\
 import ctypes
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -80,6 +89,16 @@ def takes_all_memory(shape, num_classes):
     return Net(shape, num_classes, lambda: torch.empty(1 << 60))
 
 
+def slow(shape, num_classes):
+    if "--jobs" in sys.argv:  # in a worker of the command: with many checkpoints
+        from ranbench.training import checkpoint
+
+        checkpoint.FIRST_AFTER, checkpoint.APART, checkpoint.SHARE = 0.05, 0.05, 0.9
+    net = Net(shape, num_classes)
+    net.register_forward_pre_hook(lambda *_: time.sleep(0.03 * net.training))
+    return net
+
+
 def breaks_the_device(shape, num_classes):
     def fault():
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
@@ -102,6 +121,9 @@ cells:
 """
 
 Execute = Callable[..., Summary]
+
+LIMIT_S = 300.0
+ITERATIONS = 60
 
 
 class Told(Observer):
@@ -214,3 +236,146 @@ def test_what_one_run_does_harms_no_other(
     assert "string_at" in crash
     assert "did not answer" in (attempts["hangs", 0][0].error or "")
     whole(tmp_path / "results")
+
+
+class Command:
+    """'ranbench run --jobs 2' in a process of its own, on four runs of some seconds each."""
+
+    def __init__(self, folder: Path, url: str):
+        options = ["--jobs", "2", "--threads", "1", "--device", "cpu", "--trust-imports", "--db", url]
+        self.url = url
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "ranbench", "run", "faults.yaml", *options],
+            cwd=folder,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+
+    def workers(self) -> list[psutil.Process]:
+        """The worker processes that are there."""
+        found = psutil.Process(self.process.pid).children(recursive=True)
+        return [each for each in found if any("spawn_main" in word for word in each.cmdline())]
+
+    def until_at_work(self) -> list[psutil.Process]:
+        """Wait until two runs have come some way; return the workers."""
+        end = time.monotonic() + LIMIT_S
+        while True:
+            assert time.monotonic() < end
+            assert self.process.poll() is None, self.process.communicate()
+            time.sleep(0.1)
+            if not Store.exists(self.url):
+                continue
+            with suppress(StoreError), Store.open(self.url, create=False) as store:
+                running = [record.latest for record in store.runs() if record.state == "running"]
+                if len([attempt for attempt in running if attempt and attempt.step > 5]) == 2:
+                    return self.workers()
+
+    def end(self) -> tuple[int, str]:
+        """Wait for the end; exit code and what it said."""
+        said = self.process.communicate(timeout=LIMIT_S)[1]
+        return self.process.returncode, said
+
+
+def gone(processes: list[psutil.Process]) -> None:
+    """Wait until no process is left."""
+    assert psutil.wait_procs(processes, timeout=60.0)[1] == []
+
+
+@pytest.fixture
+def start(faults: Callable[..., Suite], tmp_path: Path) -> Iterator[Callable[[], Command]]:
+    """Starts the command; none outlives the test."""
+    faults("slow", seeds=4)
+    protocol = tmp_path / "protocols" / "tiny.yaml"
+    protocol.write_text(protocol.read_text().replace("iterations: 6", f"iterations: {ITERATIONS}"))
+    started: list[Command] = []
+
+    def call(url: str | None = None) -> Command:
+        started.append(Command(tmp_path, url or f"sqlite:///{tmp_path}/results/ranbench.db"))
+        return started[-1]
+
+    yield call
+    for command in started:
+        if command.process.poll() is None:
+            for worker in [*command.workers(), psutil.Process(command.process.pid)]:
+                worker.kill()
+        command.process.communicate()
+
+
+def equal_to_undisturbed(folder: Path, url: str) -> list[int]:
+    """See that every run was done in one attempt, with the bits of a run in one process; return how often resumed."""
+    suite, how = load_suite(folder / "faults.yaml"), How(threads=1, trust_imports=True)
+    with Store.open(url, create=False) as store, Store.open(f"sqlite:///{folder}/alone/ranbench.db") as alone:
+        run(suite, alone, results=folder / "alone", device="cpu", how=how)
+        wanted = {record.fingerprint: record.counted for record in alone.runs()}
+        records = store.runs()
+        assert [(record.state, len(record.attempts)) for record in records] == [("done", 1)] * 4
+        for record in records:
+            mine, other = record.counted, wanted[record.fingerprint]
+            assert mine is not None
+            assert other is not None
+            assert compare(outcome(alone, other), outcome(store, mine)).answer == "identical"
+        return [record.attempts[0].resumes for record in records]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["worker", "command"])
+def test_after_kill_9_the_same_command_does_every_run_once_with_the_same_bits(
+    start: Callable[..., Command], tmp_path: Path, which: str
+) -> None:
+    command = start()
+    workers = command.until_at_work()
+
+    victim = workers[0] if which == "worker" else psutil.Process(command.process.pid)
+    victim.kill()
+
+    code, said = command.end()
+    if which == "command":
+        assert code == -signal.SIGKILL
+        gone(workers)
+        command = start()
+        code, said = command.end()
+    assert code == 0, said
+    whole(tmp_path / "results")
+    assert sum(equal_to_undisturbed(tmp_path, command.url)) == (1 if which == "worker" else 2)
+    assert not list((tmp_path / "results").glob("checkpoints/*/*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
+def test_ctrl_c_leaves_every_run_to_be_gone_on_with_and_no_process(
+    start: Callable[..., Command], tmp_path: Path, times: int
+) -> None:
+    command = start()
+    workers = command.until_at_work()
+
+    for _ in range(times):
+        command.process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+
+    code, said = command.end()
+    assert code == 130, said
+    gone(workers)
+    with Store.open(command.url, create=False) as store:
+        assert sorted(record.state for record in store.runs()) == ["interrupted"] * 2 + ["planned"] * 2
+    code, said = start().end()
+    assert code == 0, said
+    assert sum(equal_to_undisturbed(tmp_path, command.url)) == 2
+
+
+@pytest.mark.slow
+def test_a_server_that_is_stopped_and_started_again_costs_nothing(
+    start: Callable[..., Command], tmp_path: Path, postgres: Cluster
+) -> None:
+    with postgres.database("TEMPLATE migrated") as url:
+        command = start(url)
+        command.until_at_work()
+
+        postgres.stop()
+        time.sleep(3.0)
+        assert command.process.poll() is None
+        postgres.start()
+
+        code, said = command.end()
+        assert code == 0, said
+        assert equal_to_undisturbed(tmp_path, url) == [0] * 4
