@@ -51,8 +51,8 @@ def main(options: Options) -> Result:
         lines=[
             *(
                 f"{name}: {1e3 * of_each(name):.3g} ms besides each of {calls} calls on {PLACES} places "
-                f"(median {1e3 * statistics.median(samples[f'{name}_s']):.3g} ms); {starts[name]:.1f} s until the first "
-                "calls had ended"
+                f"(median {1e3 * statistics.median(samples[f'{name}_s']):.3g} ms); the first had "
+                f"ended {starts[name]:.1f} s after the start"
                 for name in starts
             ),
             f"the machine has {psutil.cpu_count()} cores, and a load of {psutil.getloadavg()[0]:.1f} at the end",

@@ -152,12 +152,8 @@ class Cluster:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _start(self, cores: int | None, carried: dict[str, Any] | None) -> None:
-        from ray._private import ray_constants
-
         self._folder = Path(tempfile.mkdtemp(prefix="ranbench-ray-"))
-        self._variables.enter_context(_variables(ALONE))
-        enabled = ray_constants.ENABLE_RAY_CLUSTER  # where something else has imported Ray before
-        ray_constants.ENABLE_RAY_CLUSTER = False
+        self._variables.enter_context(alone())
         try:
             self._init(
                 address="local",
@@ -174,8 +170,6 @@ class Cluster:
         except EnvironmentProblem as error:
             self.close()
             raise EnvironmentProblem(f"no local Ray cluster can be started: {error}") from error
-        finally:
-            ray_constants.ENABLE_RAY_CLUSTER = enabled
 
     def _connect(self, address: str, carried: dict[str, Any] | None) -> None:
         if address != "auto":
@@ -206,6 +200,20 @@ class Cluster:
 
 def _say_nothing(*_: object, **__: object) -> None:
     """Print nothing: Ray prints that a worker died to standard output, which is for data; whoever called tells it."""
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Let nodes that are started meanwhile listen on the loopback address, and take calls of our processes only."""
+    from ray._private import ray_constants
+
+    enabled = ray_constants.ENABLE_RAY_CLUSTER  # read from the variable when Ray was imported
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        with _variables(QUIET | ALONE):
+            yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = enabled
 
 
 @contextlib.contextmanager
