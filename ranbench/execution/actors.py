@@ -17,10 +17,11 @@ from ranbench.execution.cluster import Cluster
 NEWS_SECONDS = 10.0  # that a question for news waits for an answer, before it is asked anew
 LOOK_SECONDS = 2.0  # between two looks at the nodes of a cluster
 IDLE_SECONDS = 30.0  # after which a place without a call gives its resources back to others on the cluster
+SILENT_SECONDS = 30.0  # in which Ray finds out what has become of an actor that does not answer
 HOMELESS_SECONDS = 120.0  # without any node that could take a call, after which none is waited for
 TALK = "talk"
 LOW_MEMORY = re.compile(r"low on memory|memory (usage )?threshold", re.IGNORECASE)
-NO_NODE = re.compile(r"node (has )?(died|failed|is dead|was (terminated|drained|preempted))|owner.*node", re.IGNORECASE)
+NO_NODE = re.compile(r"node (has )?(died|failed|is dead|was (terminated|drained|preempted))", re.IGNORECASE)
 
 
 class _Place:
@@ -32,14 +33,25 @@ class _Place:
         self.task: Task | None = None
         self.killed = False
         self.idle_since = time.monotonic()
+        self.silent_since: float | None = None
         self.asked = self._talk("whereabouts")
 
     def _talk(self, method: str, *arguments: object) -> Any:
         return getattr(self.actor, method).options(concurrency_group=TALK).remote(*arguments)
 
+    @property
+    def words(self) -> str:
+        """Where it lives, for a sentence."""
+        return "" if self.where is None else f" ({self.where})"
+
     def ask_for_news(self) -> None:
         """Ask what its call tells; the answer comes when there is some."""
         self.asked = self._talk("news", NEWS_SECONDS)
+
+    def ask_for_life(self) -> None:
+        """Ask one that did not answer for any sign of life."""
+        self.silent_since = self.silent_since or time.monotonic()
+        self.asked = self._talk("whereabouts")
 
     def stop(self, signal: int | None) -> None:
         """Ask its calls to stop."""
@@ -154,12 +166,22 @@ class RayExecutor(Executor):
 
     def _receive(self, place: _Place, handle: Handle) -> None:
         """Hand out an answer; an actor that cannot answer is gone."""
-        from ray.exceptions import RayError
+        from ray.exceptions import ActorUnavailableError, RayError
 
         try:
             answer = self._ray.get(place.asked)
+        except ActorUnavailableError as error:  # Ray does not know yet what has become of it
+            if place.silent_since is None or time.monotonic() - place.silent_since < SILENT_SECONDS:
+                time.sleep(0.1)
+                place.ask_for_life()
+                return
+            self._lost(place, error, handle)
+            return
         except RayError as error:
             self._lost(place, error, handle)
+            return
+        if place.silent_since is not None:  # it lives; what it told meanwhile may be lost, its end too
+            self._lost(place, None, handle)
             return
         place.ask_for_news()
         if isinstance(answer, Whereabouts):
@@ -170,29 +192,27 @@ class RayExecutor(Executor):
                 place.task, place.idle_since = None, time.monotonic()
             handle(event)
 
-    def _lost(self, place: _Place, error: Exception, handle: Handle) -> None:
-        task, why = place.task, self._why(place, error)
+    def _lost(self, place: _Place, error: Exception | None, handle: Handle) -> None:
+        """Tell that an actor is gone, for which Ray has ``error``, or that it was out of reach for a moment."""
+        task, text = place.task, "" if error is None else one_line(error)
+        of_node = not place.killed and NO_NODE.search(text) is not None
+        why = f"the node of its Ray worker{place.words} is gone" if of_node else self._why(place, text)
         self._end(place)  # it may be there still, out of reach
-        if place.where is None and not place.killed and _never_began(error):
+        if error is not None and place.where is None and not place.killed and _never_began(error):
             raise EnvironmentProblem(f"no worker can be started on the Ray cluster: {_last_line(error)}") from error
         if task is not None:
-            handle(Lost(task.key, why, place.killed))
+            handle(Lost(task.key, why, place.killed, blameless=of_node))
 
-    def _why(self, place: _Place, error: Exception) -> str:
-        where = "" if place.where is None else f" ({place.where})"
+    @staticmethod
+    def _why(place: _Place, text: str) -> str:
+        worker = f"its Ray worker{place.words}"
         if place.killed:
-            return f"its Ray worker{where} was killed"
-        text = one_line(error)
+            return f"{worker} was killed"
         if LOW_MEMORY.search(text):
-            return f"its Ray worker{where} was ended by Ray, since its node ran low on memory,"
-        if NO_NODE.search(text) or not self._is_there(place):
-            return f"the node of its Ray worker{where} is gone"
-        if type(error).__name__ == "ActorUnavailableError":
-            return f"its Ray worker{where} cannot be reached"
-        return f"its Ray worker{where} is gone (killed, by someone or for lack of memory, or crashed in native code)"
-
-    def _is_there(self, place: _Place) -> bool:
-        return place.where is None or place.where.node in {node.name for node in self.cluster.nodes()}
+            return f"{worker} was ended by Ray, since its node ran low on memory,"
+        if place.silent_since is not None and "died" not in text:
+            return f"{worker} could not be reached"
+        return f"{worker} is gone (killed, by someone or for lack of memory, or crashed in native code)"
 
     def _end(self, place: _Place) -> None:
         self._places.remove(place)

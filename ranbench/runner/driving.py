@@ -317,12 +317,12 @@ class Driver:
 
     def _died(self, spec: RunSpec, claim: _Claim | None, event: Lost) -> None:
         run = spec.fingerprint
-        self.tries[run] += 1
+        self.tries[run] += not event.blameless
         where = "before it began" if claim is None else f"at iteration {claim.step} or later"
         why, lacked = f"{event.why} {where}", self._lacked_memory(event)
         if lacked:
             why += "; the system has killed a process for lack of memory"
-        if self.tries[run] <= self.retries or self.stopping:
+        if self.tries[run] <= self.retries or event.blameless or self.stopping:
             self._interrupt(spec, claim, why)
             return
         times = "" if self.tries[run] == 1 else f", for the {_ordinal(self.tries[run])} time"
