@@ -122,7 +122,7 @@ cells:
 
 Execute = Callable[..., Summary]
 
-LIMIT_S = 300.0
+LIMIT_S = 600.0
 ITERATIONS = 60
 
 
