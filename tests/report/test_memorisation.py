@@ -151,5 +151,5 @@ def test_error_over_noise_joins_the_clean_cell_to_every_line(name: str, recorder
     assert ticks == ["0", "10", "30", "50", "70"]
     joined = [list(map(float, line.get_xdata())) for line in ax.get_lines() if len(line.get_xdata()) > 1]
     whole, anew = [0.0, 0.1, 0.3, 0.5, 0.7], [0.0, 0.5]
-    published = [whole, whole] if name == "table5" else []
+    published = [whole[1:], whole[1:]] if name == "table5" else []
     assert sorted(joined) == sorted([whole, whole, anew, *([anew] if name == "table5-digits" else []), *published])

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ranbench.errors import DataError, UsageError
-from ranbench.records import Reason, RunRecord, State, checkpoint_folders
+from ranbench.records import MEMORISATION, Reason, RunRecord, State, checkpoint_folders
 from ranbench.runner import Observer, Stop, plan, run
 from ranbench.spec import RunSpec
 from ranbench.store import Store
