@@ -221,6 +221,7 @@ class Attempt:
             seed=spec.seed,
             device=self.place.device,
             redrawn=redrawn,
+            noisy=spec.noise is not None,
             foreign=is_foreign(spec.model.name),
             path=self.path,
             threads=self.claimed.environment.threads,
