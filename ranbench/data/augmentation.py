@@ -108,6 +108,10 @@ class BatchOrder:
         """Return the number of images of iteration ``step`` (from 0): ``batch``, or the rest of an epoch."""
         return sum(map(len, self._parts(step)))
 
+    def epoch(self, step: int) -> int:
+        """Return the epoch of the last image of iteration ``step`` (both from 0)."""
+        return self._parts(step)[-1].epoch
+
     def seen(self, steps: int) -> int:
         """Return the number of images of the first ``steps`` iterations, each as often as it is seen."""
         if self.last_batch != "partial":

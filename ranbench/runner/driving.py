@@ -9,7 +9,7 @@ import itertools
 import math
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from ranbench.catalogue import is_foreign
@@ -74,6 +74,7 @@ class _Open:
     claims: dict[str, _Claim] = field(default_factory=dict)
     ended: int = 0
     overdue: str | None = None  # the run for which it is killed
+    ending: str | None = None  # why its process said that it ends
 
 
 class Driver:
@@ -213,6 +214,8 @@ class Driver:
         match message:
             case messages.Noted(text):
                 self.observer.note(text)
+            case messages.Ending(why):
+                open_.ending = why
             case messages.Taken(run, attempt_id, token):
                 open_.claims[run] = _Claim(attempt_id, token, monotonic())
             case messages.Closed(run, state):
@@ -293,6 +296,8 @@ class Driver:
 
     def _lost(self, open_: _Open, event: Lost) -> None:
         """Record why the runs of a process were left; try them again alone, and fail those that fail again."""
+        if open_.ending is not None:
+            event = replace(event, why=open_.ending)
         for run, claim in open_.claims.items():
             spec = open_.specs.pop(run)
             self.observer.left(spec)

@@ -7,7 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ranbench.catalogue import is_foreign
 from ranbench.claims import judge
 from ranbench.counts import Counts
 from ranbench.environment import choose_device, code_id, describe
@@ -32,7 +34,7 @@ from ranbench.regression import (
 from ranbench.regression.ordering import Row, cells_of, rows
 from ranbench.regression.results import counts_of
 from ranbench.runner.events import Observer, Stop
-from ranbench.runner.free_layer import fixed_lines, free_findings
+from ranbench.runner.free_layer import FreeLayer
 from ranbench.runner.how import How
 from ranbench.runner.pace import measure_jobs
 from ranbench.runner.rates import Rates, training_macs
@@ -40,6 +42,9 @@ from ranbench.runner.suite import run
 from ranbench.spec import RunSpec, complexity_key
 from ranbench.store import Store
 from ranbench.suite import Cell, Counted, Suite
+
+if TYPE_CHECKING:
+    from ranbench.complexity.ledger import Memo
 
 
 @dataclass(frozen=True)
@@ -93,14 +98,14 @@ def check(suites: Sequence[Suite], baseline: Baseline, where: Where, night: Nigh
             _train(trained, where)
         else:
             left = _train_within(trained, where, began, night.budget)
-    results = [_night(suite, cells, where, night, left, began) for suite, cells in planned]
-    stopped = where.stop.requested
     free: list[Finding] = []
     lacking: list[str] = []
+    layer = FreeLayer([suite for suite, _ in planned], where.observer, trusted=where.how.trust_imports, stop=where.stop)
     if night.free:
-        trusted = where.how.trust_imports
-        all_suites = [suite for suite, _ in planned]
-        free, lacking = free_findings(all_suites, baseline, where.observer, trusted=trusted, stop=where.stop)
+        free, lacking = layer.findings(baseline)
+    counting = _Counting(layer.counts)
+    results = [_night(suite, cells, where, night, left, began, counting) for suite, cells in planned]
+    stopped = where.stop.requested
     report = compare(baseline, results, night.day.isoformat(), trained=night.trained, more=free, stopped=stopped)
     judged = _judged(trained, where.store) if night.trained else []
     report = replace(
@@ -141,6 +146,8 @@ def about_runs(records: Sequence[RunRecord], start: datetime) -> list[str]:
 def save(suites: Sequence[Suite], where: Where, *, jobs: int, trained: bool = True, free: bool = True) -> Baseline:
     """Freeze what the database holds of suites, of the present code, with all seeds that there are.
 
+    Of a suite without runs, which is told, counts and fixed values alone are kept.
+
     Args:
         suites: what is kept.
         where: the database, and where nets are measured.
@@ -149,27 +156,42 @@ def save(suites: Sequence[Suite], where: Where, *, jobs: int, trained: bool = Tr
         free: whether fixed values of all nets are measured and kept.
 
     Raises:
-        NothingMeasured: there is no run of a suite that the present code made, or a fixed value is not finite.
+        NothingMeasured: there is no run of any suite that the present code made, or a fixed value is not finite.
         EnvironmentProblem: a job that measures a step failed.
     """
+    present = {suite.name: _present(suite, where.store) if suite.trains and trained else [] for suite in suites}
+    lacking = [suite for suite in suites if suite.trains and not any(one.counted for one in present[suite.name])]
+    if trained and lacking and lacking == [suite for suite in suites if suite.trains]:
+        raise NothingMeasured(_no_runs(lacking[0], where.store))
     made: dict[str, SuiteResult] = {}
+    layer = FreeLayer(suites, where.observer, trusted=where.how.trust_imports, stop=where.stop)
+    fixed = layer.lines() if free else ()
+    counting = _Counting(layer.counts)
+    clock = _JobClock(sum(len(_ran_cells(suite, present[suite.name])) for suite in suites) * jobs)
     for suite in suites:
-        records = _present(suite, where.store) if suite.trains and trained else []
-        if suite.trains and trained and not any(record.counted for record in records):
-            raise NothingMeasured(
-                f"suite {suite.name!r}: no done run of the present code, so that there is nothing to keep; "
-                f"'ranbench run {suite.file}{suite.options} --rerun changed' makes the runs"
-            )
-        wanted = [cell for cell in suite.cells if any(one.cell_id == identity(suite, cell) for one in records)]
-        measured = _jobs(suite, wanted, where, jobs, None)
+        records = present[suite.name]
+        if trained and suite in lacking:
+            where.observer.note(f"{_no_runs(suite, where.store)}; its counts and fixed values alone are kept")
+        measured = _jobs(suite, _ran_cells(suite, records), where, jobs, None, clock)
         failed = next((one for one in measured.values() if isinstance(one, str)), None)
         if failed is not None:
             raise EnvironmentProblem(failed)
-        made[suite.name] = _result(suite, records, where, jobs=measured)
+        made[suite.name] = _result(suite, records, where, counting, jobs=measured)
     floors = tuple(floor for suite in made.values() for floor in floors_of(suite))
-    trusted = where.how.trust_imports
-    fixed = fixed_lines(suites, where.observer, trusted=trusted, stop=where.stop) if free else ()
     return Baseline(_header(where), made, floors, fixed)
+
+
+def _ran_cells(suite: Suite, records: Sequence[RunRecord]) -> list[Cell]:
+    known = {record.cell_id for record in records}
+    return [cell for cell in suite.cells if identity(suite, cell) in known]
+
+
+def _no_runs(suite: Suite, store: Store) -> str:
+    """Say that there are no runs to keep, and how they are made."""
+    made = any(record.counted for record in store.runs([spec.fingerprint for spec in suite.runs()]))
+    what = "no done run of the code that is here" if made else "no done run"
+    command = f"ranbench run {suite.file}{suite.options}{' --rerun changed' if made else ''}"
+    return f"suite {suite.name!r}: {what} in the database; '{command}' makes the runs"
 
 
 def _header(where: Where) -> Header:
@@ -283,7 +305,13 @@ def _present(suite: Suite, store: Store) -> list[RunRecord]:
 
 
 def _night(  # noqa: PLR0917 - private, called once
-    suite: Suite, cells: Sequence[Cell], where: Where, night: Night, left: Mapping[str, str], began: float
+    suite: Suite,
+    cells: Sequence[Cell],
+    where: Where,
+    night: Night,
+    left: Mapping[str, str],
+    began: float,
+    counting: _Counting,
 ) -> SuiteResult:
     """Gather the results of tonight's seeds."""
     keys = {identity(suite, cell) for cell in cells}
@@ -292,18 +320,43 @@ def _night(  # noqa: PLR0917 - private, called once
     if suite.trains and night.trained:
         records = of_present_code(where.store.runs([spec.fingerprint for spec in suite.runs()]))
         end = None if night.budget is None else began + night.budget
-        jobs = _jobs(suite, cells, where, night.jobs if night.train else 0, end)
-    return _result(suite, records, where, due_keys=keys, left=left, jobs=jobs)
+        number = night.jobs if night.train else 0
+        jobs = _jobs(suite, cells, where, number, end, _JobClock(len(cells) * number))
+    return _result(suite, records, where, counting, due_keys=keys, left=left, jobs=jobs)
 
 
-def _jobs(suite: Suite, cells: Sequence[Cell], where: Where, number: int, end: float | None) -> dict[str, Jobs | str]:
+class _JobClock:
+    """How long the jobs that measure a step take, told from those that were."""
+
+    def __init__(self, jobs: int):
+        self.jobs, self.done, self.began = jobs, 0, time.monotonic()
+
+    @property
+    def words(self) -> str:
+        """Which job comes next, and how long all that are left will take; nothing is known before the first."""
+        left = (time.monotonic() - self.began) * (self.jobs - self.done) / max(1, self.done)
+        time_left = f", about {left / 60:.0f} min left" if self.done and left >= 60 else ""
+        return f"job {self.done + 1} of {self.jobs}{time_left}"
+
+
+def _jobs(  # noqa: PLR0917 - private, called twice
+    suite: Suite, cells: Sequence[Cell], where: Where, number: int, end: float | None, clock: _JobClock
+) -> dict[str, Jobs | str]:
     """Measure the step of each cell; of one whose job failed, say why."""
     found: dict[str, Jobs | str] = {}
     for cell in cells if number else ():
         if where.stop.requested:
             break
         key = identity(suite, cell)
-        where.observer.note(f"{suite.name}: measuring time and memory of a step of {suite.label(cell)}")
+        done = clock.done
+
+        def begun(label: str = suite.label(cell)) -> bool:
+            if where.stop.requested or not (end is None or time.monotonic() < end):
+                return False
+            where.observer.note(f"{suite.name}: time and memory of a step of {label} ({clock.words})")
+            clock.done += 1
+            return True
+
         try:
             measured = measure_jobs(
                 cell.run(suite.protocol, 0),
@@ -312,11 +365,12 @@ def _jobs(suite: Suite, cells: Sequence[Cell], where: Where, number: int, end: f
                 device=where.device,
                 threads=where.how.threads,
                 how=where.how,
-                begun=lambda: not where.stop.requested and (end is None or time.monotonic() < end),
+                begun=begun,
             )
         except EnvironmentProblem as error:
             if not where.stop.requested:  # a signal reaches the job as well
                 found[key] = str(error)
+            clock.done = done + number
             continue
         if measured is not None:
             found[key] = measured
@@ -327,12 +381,13 @@ def _result(
     suite: Suite,
     records: Sequence[RunRecord],
     where: Where,
+    counting: _Counting,
     *,
     due_keys: Collection[str] | None = None,
     left: Mapping[str, str] | None = None,
     jobs: Mapping[str, Jobs | str] | None = None,
 ) -> SuiteResult:
-    counted = _counts(suite, where)
+    counted = counting.of(suite, where)
     attempts = [record.counted.id for record in records if record.counted]
     series = where.store.series(attempts, ["train_loss"])
     losses = {attempt: values.tolist() for (attempt, _), (_, values) in series.items()}
@@ -356,20 +411,32 @@ def _outcomes(
     return found
 
 
-def _counts(suite: Suite, where: Where) -> dict[str, Counts]:
-    """Count every net of the suite anew, without training it."""
-    from ranbench.catalogue import is_foreign
-    from ranbench.complexity import measure_named
-    from ranbench.complexity.ledger import Memo
+class _Counting:
+    """Counts every net anew, without training it; once, however many suites have it.
 
-    memo: Memo = {}
-    found: dict[str, Counts] = {}
-    for cell in suite.cells:
-        if where.stop.requested:
-            break
-        key = complexity_key(cell.model, cell.data)
-        if key not in found:
-            shared = None if is_foreign(cell.model.name) else memo
-            size = measure_named(cell.model, cell.data, trusted=where.how.trust_imports, memo=shared)
-            found[key] = Counts(size.parameters, size.macs, size.depth)
-    return found
+    Args:
+        found: counts of the nets that the free layer has counted now, by ``complexity_key``.
+    """
+
+    def __init__(self, found: Mapping[str, Counts]):
+        self._found = dict(found)
+        self._memo: Memo = {}  # parts that nets share
+
+    def of(self, suite: Suite, where: Where) -> dict[str, Counts]:
+        """Return the counts of a suite's nets by ``complexity_key``."""
+        found: dict[str, Counts] = {}
+        for cell in suite.cells:
+            if where.stop.requested:
+                break
+            key = complexity_key(cell.model, cell.data)
+            if key not in self._found:
+                self._found[key] = self._count(cell, where)
+            found[key] = self._found[key]
+        return found
+
+    def _count(self, cell: Cell, where: Where) -> Counts:
+        from ranbench.complexity import measure_named
+
+        shared = None if is_foreign(cell.model.name) else self._memo
+        size = measure_named(cell.model, cell.data, trusted=where.how.trust_imports, memo=shared)
+        return Counts(size.parameters, size.macs, size.depth)

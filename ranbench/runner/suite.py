@@ -309,6 +309,7 @@ class _Work:
             command=mask(shlex.join(sys.argv)),
             threads=max(1, torch.get_num_threads() // dispatch.processes) if dispatch.in_workers else None,
             every=TOLD_SECONDS if dispatch.in_workers else 0.0,
+            expendable=dispatch.in_workers,
         )
 
     def _workplace(self, order: Order) -> Workplace:
