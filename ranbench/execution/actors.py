@@ -17,7 +17,7 @@ from ranbench.execution.cluster import Cluster
 NEWS_SECONDS = 10.0  # that a question for news waits for an answer, before it is asked anew
 LOOK_SECONDS = 2.0  # between two looks at the nodes of a cluster
 IDLE_SECONDS = 30.0  # after which a place without a call gives its resources back to others on the cluster
-SILENT_SECONDS = 30.0  # in which Ray finds out what has become of an actor that does not answer
+SILENT_SECONDS = 60.0  # in which Ray finds out what has become of an actor that does not answer
 HOMELESS_SECONDS = 120.0  # without any node that could take a call, after which none is waited for
 TALK = "talk"
 LOW_MEMORY = re.compile(r"low on memory|memory (usage )?threshold", re.IGNORECASE)
