@@ -133,6 +133,8 @@ def run(
     if retries < 0:
         raise UsageError(f"--retries {retries}: must be 0 or more")
     on_ray, elsewhere = _on_ray(executor, address, gpus_per_run), address is not None
+    if profile and elsewhere:
+        raise UsageError("--profile measures a step on this machine: not with --address")
     choices: dict[str, Any] = {
         "path": path,
         "deterministic": deterministic,

@@ -339,6 +339,8 @@ class Driver:
     def _lacked_memory(self, event: Lost) -> bool:
         """Tell whether the system has killed a process for lack of memory since the last was lost."""
         before, self.kills = self.kills, out_of_memory_kills()
+        if "low on memory" in event.why:  # what Ray ends a worker for
+            return True
         return "SIGKILL" in event.why and not event.killed and self.kills > before
 
     def _interrupt(self, spec: RunSpec, claim: _Claim | None, why: str) -> None:
@@ -372,10 +374,13 @@ class Driver:
 
         from ranbench.environment import describe
 
+        there = self.order.device == "cpu" or torch.cuda.is_available()  # the head of a cluster may have no GPU
         answer = self.store.claim(
             spec,
             code_id=self.order.codes[spec.model.name, spec.data.name],
-            environment=describe(torch.device(self.order.device), self.order.threads or torch.get_num_threads(), ""),
+            environment=describe(
+                torch.device(self.order.device if there else "cpu"), self.order.threads or torch.get_num_threads(), ""
+            ),
             owner=(owner := new_owner()),
             is_alive=is_alive,
             rerun=self.order.rerun,

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -131,7 +132,10 @@ class OnRay(Command):
                 name = checkpoint_folders(attempt.fingerprint, attempt.uid, attempt.number)[0] if attempt else ""
                 if attempt and attempt.step > 5 and list((self.results / "checkpoints" / name).glob("*")):
                     assert attempt.owner is not None
-                    return psutil.Process(attempt.owner.pid)
+                    with suppress(psutil.NoSuchProcess):
+                        found = psutil.Process(attempt.owner.pid)
+                        if found.status() != psutil.STATUS_ZOMBIE:
+                            return found
 
 
 @pytest.fixture
@@ -161,16 +165,18 @@ def test_a_killed_worker_and_a_lost_node_cost_no_run_and_change_no_number(
 ) -> None:
     with postgres.database("TEMPLATE migrated") as url:
         command = started(url, nodes.address)
-        command.worker().kill()
+        victim = command.worker()
+        victim.kill()
+        victim.wait()
         nodes.lose(command.worker().ppid())
 
         out, said = command.process.communicate(timeout=LIMIT_S)
 
         assert (command.process.returncode, out) == (0, ""), said
-        assert "its Ray worker (process " in said
-        assert "is gone (killed, by someone" in said
-        assert len(re.findall(r"its Ray worker .* it is tried again alone", said)) >= 2
-        assert len(re.findall(r"goes on after iteration \d+ of 60", said)) >= 2
+        assert "its Ray worker (process " in said, said
+        assert "is gone (killed, by someone" in said, said
+        assert len(re.findall(r"its Ray worker .* it is tried again alone", said)) >= 2, said
+        assert len(re.findall(r"goes on after iteration \d+ of 60", said)) >= 2, said
         assert sum(equal_to_undisturbed(tmp_path, url)) >= 2
 
 
@@ -189,7 +195,7 @@ def test_after_kill_9_of_the_command_the_same_one_goes_on(
         code, said = started(url, nodes.address).end()
 
         assert code == 0, said
-        assert "goes on after iteration" in said
+        assert "goes on after iteration" in said, said
         assert sum(equal_to_undisturbed(tmp_path, url)) >= 1
 
 
