@@ -232,6 +232,7 @@ class Driver:
             case messages.Failed(_, reason, error):
                 self.observer.failed(spec, self._label(spec), reason, error)
             case messages.Left():
+                del open_.claims[run]  # its call may claim it again, when there is memory for it
                 if self.estimates is not None:
                     self.estimates.reached(spec, claim.step)
                 self.observer.left(spec)

@@ -70,11 +70,11 @@ class Losses:
             StoreError: the database cannot be used.
         """
         run = spec.fingerprint
-        self._tries[run] += 1
+        self._tries[run] += not event.blameless
         why = f"{event.why} {'before it began' if claim is None else f'at iteration {claim.step} or later'}"
         if lacked_memory:
             why += "; the system has killed a process for lack of memory"
-        if self._tries[run] <= self.retries or self.stopping:
+        if event.blameless or self._tries[run] <= self.retries or self.stopping:
             return self._interrupt(spec, claim, why)
         times = "" if self._tries[run] == 1 else f", for the {_ordinal(self._tries[run])} time"
         detail = f"{event.detail}\n" if event.detail else ""
