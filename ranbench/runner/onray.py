@@ -37,10 +37,12 @@ class RayOrder(Order):
 
     Attributes:
         host: of the command.
+        folder: where the command works, and its nodes too where they have it.
         folder_id: of the folder of results.
     """
 
     host: str = ""
+    folder: Path = Path()
     folder_id: str = ""
 
 
@@ -51,6 +53,8 @@ def train_on_node(channel: Channel, order: RayOrder, assignment: Assignment) -> 
         RanbenchError: the node lacks something that is no fault of a run; the text names the node.
     """
     try:
+        with contextlib.suppress(OSError):
+            os.chdir(order.folder)
         _check_node(order, assignment)
         train(channel, replace(order, data=_data_here(order.data)), assignment)
     except OF_A_NODE as error:
@@ -164,6 +168,7 @@ class RaySite:
                 "threads": int(self.resources.cpus),
             },
             host=this_host(),
+            folder=Path.cwd(),
             folder_id=_known(order.results),
         )
 

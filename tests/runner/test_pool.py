@@ -21,7 +21,7 @@ from ranbench.environment import is_alive
 from ranbench.errors import StoreError
 from ranbench.execution import pool
 from ranbench.records import Reason, RunRecord
-from ranbench.runner import Dispatch, How, Observer, Summary, driving, run
+from ranbench.runner import Dispatch, How, Observer, Summary, losses, run
 from ranbench.runner.checking import outcome
 from ranbench.runner.comparison import compare
 from ranbench.store import Store
@@ -213,7 +213,7 @@ def test_what_one_run_does_harms_no_other(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(driving, "GRACE_SECONDS", 2.0)
+    monkeypatch.setattr(losses, "GRACE_SECONDS", 2.0)
     suite = faults("crashes", "hangs", "takes_all_memory", "good", "dies_once", "breaks_the_device", seeds=2)
 
     summary = execute(suite, timeout=5.0)
