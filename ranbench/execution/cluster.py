@@ -14,6 +14,7 @@ import secrets
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -154,6 +155,9 @@ class Cluster:
     def _start(self, cores: int | None, carried: dict[str, Any] | None) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="ranbench-ray-"))
         self._variables.enter_context(alone())
+        paths = [str(Path(each).absolute()) for each in sys.path]  # workers find modules where this process does
+        before = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
         try:
             self._init(
                 address="local",
@@ -170,6 +174,10 @@ class Cluster:
         except EnvironmentProblem as error:
             self.close()
             raise EnvironmentProblem(f"no local Ray cluster can be started: {error}") from error
+        finally:
+            os.environ.pop("PYTHONPATH")
+            if before is not None:
+                os.environ["PYTHONPATH"] = before
 
     def _connect(self, address: str, carried: dict[str, Any] | None) -> None:
         if address != "auto":
