@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ranbench.cli.output import duration, note, plural
 from ranbench.environment.here import Here
+from ranbench.errors import RanbenchError, one_line
 from ranbench.records import Calibration, Complexity, RunRecord
 from ranbench.runner.cost import Costs, Kind, choose_kind
 from ranbench.runner.hindsight import Hindsight, hindsight
@@ -89,9 +90,15 @@ def _sizes(store: Store, suite: Suite) -> dict[str, Complexity]:
 
 
 def after_run(store: Store, suite: Suite, only: Mapping[str, str], began: datetime) -> str | None:
-    """Say how far off the plan was of the runs that began since; None where none of them is done."""
-    mine = store.runs([spec.fingerprint for spec in suite.runs(only)])
-    off = hindsight(mine, store.runs(), store.calibrations(), _sizes(store, suite), began=began)
+    """Say how far off the plan was of the runs that began since; None where none of them is done.
+
+    The runs are done and recorded by now: what cannot be read of others costs this line only.
+    """
+    try:
+        mine = store.runs([spec.fingerprint for spec in suite.runs(only)])
+        off = hindsight(mine, store.runs(), store.calibrations(), _sizes(store, suite), began=began)
+    except RanbenchError as error:
+        return f"how far off the plan was cannot be told: {one_line(error)}"
     if off is None:
         return None
     if not _told(off):

@@ -124,6 +124,7 @@ class Costs:
     calibrated: dict[str, Calibration] = field(default_factory=dict)
     sizes: Sizes = field(default_factory=dict)
     _keys: dict[object, str] = field(default_factory=dict)
+    _specs: dict[str, RunSpec] = field(default_factory=dict)  # of any seed of a cell
 
     @classmethod
     def of(
@@ -159,7 +160,9 @@ class Costs:
     def _add_run(self, record: RunRecord) -> None:
         attempt = record.counted
         assert attempt is not None
-        spec, smoke = RunSpec.stored(record.fingerprint, record.spec), record.smoke
+        if record.cell_id not in self._specs:
+            self._specs[record.cell_id] = RunSpec.stored(record.fingerprint, record.spec)
+        spec, smoke = self._specs[record.cell_id], record.smoke
         seconds, key = attempt.metrics.get("train_seconds"), (smoke, architecture(spec))
         peak = attempt.metrics.get("peak_device_memory_bytes", attempt.metrics.get("peak_memory_bytes"))
         if peak:
