@@ -77,9 +77,8 @@ def calibrate(
         torch.set_num_threads(before)
     share = (time.process_time() - worked) / (time.monotonic() - began)
     if found and chosen.type == "cpu" and share < BUSY:
-        note(
-            f"other processes work here: these steps had {100 * share:.0f} % of a core, and take less time without them"
-        )
+        meant = "runs take longer beside them" if threads == 1 else "these steps take less time without them"
+        note(f"other processes work here, and left {100 * share:.0f} % of a core: {meant}")
     return found
 
 
