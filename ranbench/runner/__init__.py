@@ -1,13 +1,14 @@
 """Plan, skip, dispatch, train, record: the only place where training meets the store."""
 
 from ranbench.runner.checking import Checked, check
+from ranbench.runner.devices import check_device
 from ranbench.runner.dispatch import Dispatch
 from ranbench.runner.events import Observer, Stop, Summary
 from ranbench.runner.how import How
 from ranbench.runner.masks import RunMasks, masks_of
 from ranbench.runner.plan import Plan, PlannedRun, plan
 from ranbench.runner.probing import Prober
-from ranbench.runner.suite import check_device, run
+from ranbench.runner.suite import run
 
 __all__ = [
     "Checked",

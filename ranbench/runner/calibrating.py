@@ -52,7 +52,7 @@ def calibrate(
     """
     import torch
 
-    from ranbench.runner.suite import check_device
+    from ranbench.runner.devices import check_device
 
     how = how or How()
     firsts = [group[0] for group in by_architecture(specs)]

@@ -22,6 +22,7 @@ from ranbench.execution import Channel, Resources
 from ranbench.execution.actors import RayExecutor
 from ranbench.execution.cluster import PACKAGE, Cluster
 from ranbench.factories import Kind, factory_file
+from ranbench.runner.devices import check_device
 from ranbench.runner.dispatch import Dispatch
 from ranbench.runner.how import How
 from ranbench.runner.workplace import Assignment, Order, train
@@ -63,8 +64,6 @@ def train_on_node(channel: Channel, order: RayOrder, assignment: Assignment) -> 
 
 
 def _check_node(order: RayOrder, assignment: Assignment) -> None:
-    from ranbench.runner.suite import check_device
-
     if order.url.startswith("sqlite") and this_host() != order.host:
         raise StoreError(_NEEDS_A_SERVER)
     if folder_id(order.results) != order.folder_id:
@@ -133,8 +132,6 @@ class RaySite:
     """
 
     def __init__(self, dispatch: Dispatch, how: How, device: str, specs: Sequence[RunSpec], url: str):
-        from ranbench.runner.suite import check_device
-
         self.dispatch, self.is_local = dispatch, dispatch.address is None
         threads = (how.threads or 1) * (how.at_once or 1)
         modules = modules_of(specs) + ([] if self.is_local else [PACKAGE])

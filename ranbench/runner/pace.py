@@ -115,8 +115,8 @@ def measure(asked: Mapping[str, Any]) -> dict[str, Any]:
     from ranbench.data.streams import global_stream
     from ranbench.environment import describe, peak_memory_bytes
     from ranbench.models import build
+    from ranbench.runner.devices import check_device
     from ranbench.runner.loading import load_onto
-    from ranbench.runner.suite import check_device
     from ranbench.training import Training, choose_path
     from ranbench.training.profile import measurable
 

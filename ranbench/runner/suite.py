@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from ranbench.catalogue import is_foreign
-from ranbench.environment import choose_device
 from ranbench.errors import SpecError
 from ranbench.execution import Channel
 from ranbench.masking import mask
 from ranbench.records import Complexity, RunRecord, State, checkpoint_folders
 from ranbench.runner.choice import Choice, choose, other_code_words
 from ranbench.runner.code import code_of_net, code_of_run
+from ranbench.runner.devices import check_device
 from ranbench.runner.dispatch import Dispatch, make_executor
 from ranbench.runner.events import Observer, Stop, Summary
 from ranbench.runner.how import How
@@ -37,24 +37,6 @@ if TYPE_CHECKING:
     from ranbench.runner.workplace import Order, Workplace
 
 TOLD_SECONDS = 0.2  # between two messages of a worker on the steps of a run
-
-
-def check_device(device: str, how: How, specs: Sequence[RunSpec]) -> torch.device:
-    """Return the device that is asked for.
-
-    Raises:
-        EnvironmentProblem: this machine has it not, or not the way through the engine that is asked for, or not the
-            precision of one of ``specs``.
-    """
-    from ranbench.training import Arithmetic, choose_path
-    from ranbench.training.compiler import check_compiler
-
-    chosen = choose_device(device)
-    if choose_path(how.path, chosen, foreign=False).compiled:
-        check_compiler(chosen)
-    for precision in sorted({spec.protocol.precision for spec in specs}):
-        Arithmetic(precision, chosen)
-    return chosen
 
 
 def run(
