@@ -259,6 +259,28 @@ class Probe:
     environment: Environment
 
 
+CALIBRATED = ("step_seconds", "image_seconds", "memory_bytes")  # numbers of a calibration
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a few steps of a net took on a machine, for plans; no result of any run.
+
+    ``key`` is of all that a step depends on, which ``about`` says as plain values: model, data, batch, precision.
+    ``step_seconds`` of one training step, ``image_seconds`` of one image that is evaluated, ``memory_bytes`` the most
+    that a run takes, None where that cannot be measured.
+    """
+
+    key: str
+    about: Mapping[str, Any]
+    step_seconds: float
+    image_seconds: float
+    memory_bytes: float | None
+    code_id: str
+    measured: datetime
+    environment: Environment
+
+
 @dataclass(frozen=True)
 class Attempt:
     """One execution of a run from its first step; a resume continues it, a rerun opens the next.

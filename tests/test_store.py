@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from ranbench.errors import ClaimLost, StoreError, UsageError
 from ranbench.masking import mask_url
-from ranbench.records import Complexity, Environment, MetricPoint, Owner, Predictions, Probe, Reason, State
+from ranbench.records import Calibration, Complexity, Environment, MetricPoint, Owner, Predictions, Probe, Reason, State
 from ranbench.spec import (
     Augmentation,
     DataSpec,
@@ -447,3 +447,29 @@ def test_an_attempt_that_is_not_done_is_not_measured(store: Store) -> None:
         store.record_probe(7, probe())
 
     assert store.runs()[0].attempts[0].probes == ()
+
+
+@pytest.mark.parametrize("memory", [None, 2.0**30])
+def test_calibrations_come_back_as_they_were_measured_and_stay_beside_later_ones(
+    store: Store, memory: float | None
+) -> None:
+    first = Calibration(
+        "ab" * 32, {"batch": 64}, 0.25, 0.001, memory, "cd" * 32, datetime(2026, 1, 1, tzinfo=UTC), HERE
+    )
+    later = dataclasses.replace(first, step_seconds=0.5, measured=datetime(2026, 1, 2, tzinfo=UTC))
+
+    for one in (first, later):
+        store.record_calibration(one)
+
+    assert store.calibrations() == [first, later]
+
+
+def test_a_calibration_without_its_seconds_is_told_in_one_line(store: Store, beside: Engine) -> None:
+    store.record_calibration(
+        Calibration("ab" * 32, {"batch": 64}, 0.25, 0.001, None, "cd" * 32, datetime(2026, 1, 1, tzinfo=UTC), HERE)
+    )
+    with beside.begin() as connection:
+        connection.execute(text("UPDATE calibration SET numbers = '{}'"))
+
+    with pytest.raises(StoreError, match="calibration abababababab: holds no seconds"):
+        store.calibrations()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -130,13 +131,14 @@ def run(
     loaded.select(selected)  # refuse before a database is made
     chosen = settings(context, db, data)
     from ranbench import runner
+    from ranbench.cli.costs import after_run
     from ranbench.cli.progress import Live, observer
 
     how = runner.How(**choices)
     if loaded.trains and not chosen.exists():
         runner.check_device(device, how, loaded.runs(selected))
     with chosen.store(create=True) as store:
-        shown = observer()
+        shown, began = observer(), datetime.now(UTC)
         with shown if isinstance(shown, Live) else contextlib.nullcontext(), interruptible(after) as stop:
             summary = runner.run(
                 loaded,
@@ -152,11 +154,14 @@ def run(
                 observer=shown,
                 stop=stop,
             )
+        off = after_run(store, loaded, selected, began) if summary.trained else None
     note(
         _said(summary, loaded.fidelity)
         if loaded.trains
         else f"{plural(summary.counted, 'net')} counted; nothing is trained"
     )
+    if off:
+        note(off)
     raise typer.Exit(summary.exit_code)
 
 
@@ -206,6 +211,13 @@ def plan(
     factor: Factor = None,
     seeds: Seeds = None,
     only: Only = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate", help="First time a few steps of every net on this machine, within a minute."),
+    ] = False,
+    device: Device = "auto",
+    threads: Threads = None,
+    jobs: Annotated[int, typer.Option("--jobs", metavar="N", help="Worker processes that would share the runs.")] = 1,
     gpu_rate: Annotated[
         float | None,
         typer.Option(
@@ -214,33 +226,32 @@ def plan(
             help="GPU hours at this rate, in 1e12 multiply-adds of training a second; else of runs measured on a GPU.",
         ),
     ] = None,
+    trust_imports: TrustImports = False,
     json: Json = False,
     db: Db = None,
 ) -> None:
     """Show what would run, what is done, and what it would cost. Trains nothing."""
-    from ranbench.records import Complexity, RunRecord
-    from ranbench.runner.plan import plan as make
-    from ranbench.spec import complexity_key
+    from ranbench.cli.costs import Known, calibrated
 
     if gpu_rate is not None and not 0 < gpu_rate < float("inf"):
         raise UsageError(f"--gpu-rate {gpu_rate:g}: must be above 0, in 1e12 multiply-adds a second")
+    if jobs < 1:
+        raise UsageError(f"--jobs {jobs}: must be 1 or more")
+    one_of("--device", device, DEVICES)
+    times_the_cores("--threads", threads, THREADS_PER_CORE)
     loaded = suite_of(suite, protocol, factor, seeds)
-    records: list[RunRecord] = []
-    sizes: dict[str, Complexity] = {}
+    selected = pairs(only)
     chosen = settings(context, db)
-    if chosen.exists():
-        with chosen.store(create=False) as store:
-            records = store.runs()
-            keys = {complexity_key(cell.model, cell.data) for cell in loaded.cells}
-            stored = {key: store.complexity(key) for key in keys}
-        sizes = {key: size for key, size in stored.items() if size is not None}
+    if calibrate and loaded.trains:
+        calibrated(chosen, loaded.runs(selected), device=device, threads=threads, trust_imports=trust_imports)
+    known = Known.of(chosen, loaded, device=device, threads=threads)
     rate = None if gpu_rate is None else 1e12 * gpu_rate
-    made = make(loaded, records, pairs(only), sizes, gpu_rate=rate)
+    made = known.plan(selected, gpu_rate=rate, jobs=jobs)
     if json:
-        as_json(_as_dict(made))
+        as_json({**_as_dict(made), **known.as_dict()})
         return
     if not loaded.trains:
-        nets = len(loaded.select(pairs(only)))
+        nets = len(loaded.select(selected))
         answer(f"suite {loaded.name} trains nothing; 'ranbench run' counts its {plural(nets, 'net')}, in seconds")
         return
     rows = [
@@ -249,17 +260,32 @@ def plan(
     ]
     columns = ("cell", "seed", "state", "multiply-adds left", "time left", "run")
     table(columns, rows, right=("seed", "multiply-adds left", "time left"))
-    left = sum(run.open for run in made.runs)
-    memory = "unknown" if made.memory_bytes is None else f"{made.memory_bytes / 2**20:,.0f} MiB"
+    for line in (*_totals(made), *known.said):
+        answer(line)
+
+
+def _totals(made: Plan) -> Iterator[str]:
+    """Say what is left in all, how long it takes, and what that rests on."""
+    loaded, left = made.suite, sum(run.open for run in made.runs)
     length = "" if loaded.factor is None else f" (factor {loaded.factor:g})"
-    answer(f"suite {loaded.name}, protocol {loaded.protocol_name}{length}, fidelity {loaded.fidelity}")
-    answer(
+    yield f"suite {loaded.name}, protocol {loaded.protocol_name}{length}, fidelity {loaded.fidelity}"
+    between = f" (between {duration(made.range[0])} and {duration(made.range[1])})" if made.range else ""
+    yield (
         f"{left} of {plural(len(made.runs), 'run')} to train: "
-        f"{large(made.macs)} multiply-adds, {duration(made.seconds)}"
+        f"{large(made.macs)} multiply-adds, {duration(made.seconds)}{between}"
     )
-    answer(f"time: {made.basis}; memory so far: {memory}")
+    yield f"time: {made.basis}; memory so far: {_mib(made.memory_bytes)}"
+    if made.jobs > 1:
+        yield (
+            f"with {made.jobs} workers: {duration(made.elapsed)}, if each is as fast as one alone; "
+            f"memory of all: {_mib(made.memory_of_workers)}"
+        )
     hours = "not known" if made.gpu.hours is None else f"{made.gpu.hours:,.1f} GPU hours, one run after the other"
-    answer(f"time on a GPU: {hours}: {made.gpu.basis}")
+    yield f"time on a GPU: {hours}: {made.gpu.basis}"
+
+
+def _mib(size: float | None) -> str:
+    return "unknown" if size is None else f"{size / 2**20:,.0f} MiB"
 
 
 def _as_dict(made: Plan) -> dict[str, object]:
@@ -271,7 +297,11 @@ def _as_dict(made: Plan) -> dict[str, object]:
         "differences": list(made.suite.differences),
         "macs": made.macs,
         "seconds": made.seconds,
+        "seconds_range": made.range,
+        "jobs": made.jobs,
+        "elapsed_seconds": made.elapsed,
         "memory_bytes": made.memory_bytes,
+        "memory_of_workers_bytes": made.memory_of_workers,
         "basis": made.basis,
         "gpu_hours": made.gpu.hours,
         "gpu_basis": made.gpu.basis,
@@ -284,6 +314,7 @@ def _as_dict(made: Plan) -> dict[str, object]:
                 "step": run.step,
                 "macs": run.macs,
                 "seconds": run.seconds,
+                "source": run.estimate.source if run.estimate else None,
                 "memory_bytes": run.memory_bytes,
             }
             for run in made.runs

@@ -52,8 +52,8 @@ def describe(device: torch.device, threads: int, engine_path: str) -> Environmen
     commit, patch = commit_and_patch()
     return Environment(
         device=device.type,
-        device_name=torch.cuda.get_device_name(device) if on_gpu else _cpu_name(),
-        cpu=_cpu_name(),
+        device_name=torch.cuda.get_device_name(device) if on_gpu else cpu_name(),
+        cpu=cpu_name(),
         cores=os.cpu_count() or 1,
         memory_bytes=psutil.virtual_memory().total,
         threads=threads,
@@ -108,7 +108,8 @@ def _versions_of_gpu() -> dict[str, str]:
 
 
 @cache
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """Return the name of the processor."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(errors="replace").splitlines():

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from ranbench.spec import ModelSpec, RunSpec
 
+COSTLESS = frozenset({"learning", "attention"})  # options of a net that change no cost
+
 
 @dataclass(frozen=True)
 class How:
@@ -38,11 +40,11 @@ def by_architecture(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
     """
     groups: dict[object, list[RunSpec]] = {}
     for spec in specs:
-        groups.setdefault(_architecture(spec), []).append(spec)
+        groups.setdefault(architecture(spec), []).append(spec)
     return list(groups.values())
 
 
-def _architecture(spec: RunSpec) -> object:
-    costless = {"learning", "attention"}
-    model = [(name, getattr(spec.model, name)) for name in ModelSpec.model_fields if name not in costless]
+def architecture(spec: RunSpec) -> object:
+    """Return what the cost of a step depends on; equal ones cost the same."""
+    model = [(name, getattr(spec.model, name)) for name in ModelSpec.model_fields if name not in COSTLESS]
     return (*model, spec.data, spec.protocol.batch, spec.protocol.precision)

@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ranbench.environment.owner import state_now
 from ranbench.records import RunRecord
 from ranbench.runner.choice import is_left_open
-from ranbench.runner.rates import Images, Rates, Sizes, images_of, memory_of, training_macs
+from ranbench.runner.cost import SOURCES, Costs, Estimate, makespan
+from ranbench.runner.rates import Rates, Sizes, images_of, training_macs
 from ranbench.spec import RunSpec
 from ranbench.suite import Suite
+
+CLOSED = ("done", "failed")
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run: its state, and the estimates for what is left of it: 0 of a closed run, None where nothing is known."""
+    """One run: its state, and the estimates for what is left of it, None where nothing is known."""
 
     spec: RunSpec
     label: str
     state: str
     step: int
     macs: int | None
-    seconds: float | None
+    estimate: Estimate | None
     memory_bytes: float | None
+
+    @property
+    def seconds(self) -> float | None:
+        """Estimated seconds by the clock that are left."""
+        return self.estimate.seconds if self.estimate else None
 
     @property
     def open(self) -> bool:
         """Whether 'ranbench run' would train it."""
-        return self.state not in ("done", "failed")
+        return self.state not in CLOSED
 
 
 @dataclass(frozen=True)
@@ -44,12 +52,16 @@ class GpuTime:
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs of a suite in their order. ``basis`` says in words where the estimate of time comes from."""
+    """All runs of a suite in their order. ``basis`` says in words where the estimate of time comes from.
+
+    ``jobs``: how many worker processes would share the runs.
+    """
 
     suite: Suite
     runs: tuple[PlannedRun, ...]
     basis: str
     gpu: GpuTime
+    jobs: int = 1
 
     @property
     def macs(self) -> int | None:
@@ -59,15 +71,38 @@ class Plan:
 
     @property
     def seconds(self) -> float | None:
-        """Estimated training time that is left, one run after the other."""
+        """Estimated time by the clock that is left, one run after the other."""
         parts = [run.seconds for run in self.runs if run.open]
         return None if None in parts else sum(part for part in parts if part is not None)
+
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """The same where every net is as fast, and as slow, as was measured; None where only one number is known."""
+        found = [run.estimate for run in self.runs if run.open and run.estimate]
+        if self.seconds is None or all(one.low is None for one in found):
+            return None
+        low = sum(one.seconds if one.low is None else one.low for one in found)
+        return low, sum(one.seconds if one.high is None else one.high for one in found)
+
+    @property
+    def elapsed(self) -> float | None:
+        """When the last worker ends, where the longest run is begun first and each is as fast as one alone."""
+        if self.seconds is None:
+            return None
+        return makespan([run.seconds or 0.0 for run in self.runs if run.open], self.jobs)
 
     @property
     def memory_bytes(self) -> float | None:
         """Largest memory that an equal net has needed so far."""
         parts = [run.memory_bytes for run in self.runs if run.open and run.memory_bytes is not None]
         return max(parts, default=None)
+
+    @property
+    def memory_of_workers(self) -> float | None:
+        """Memory of the largest runs, as many as there are workers; None where it is not known of every run."""
+        parts = [run.memory_bytes for run in self.runs if run.open]
+        known = sorted((part for part in parts if part is not None), reverse=True)
+        return sum(known[: self.jobs]) if known and len(known) == len(parts) else None
 
 
 def plan(
@@ -77,8 +112,10 @@ def plan(
     sizes: Sizes | None = None,
     *,
     gpu_rate: float | None = None,
+    costs: Costs | None = None,
+    jobs: int = 1,
 ) -> Plan:
-    """Plan the suite. Time comes from the rates of done runs in ``records``, of the same net first.
+    """Plan the suite. Time and memory come from what was measured, of the same net first.
 
     Args:
         suite: what would run.
@@ -86,6 +123,8 @@ def plan(
         only: axis -> value; other cells are left out.
         sizes: stored sizes of nets by ``complexity_key``, for those that ``counts.json`` does not hold: foreign nets.
         gpu_rate: multiply-adds of training that a GPU does in a second, stated in place of measured rates.
+        costs: what was measured; if left out, of all done runs in ``records``, on whatever machine.
+        jobs: worker processes that share the runs.
 
     Raises:
         UsageError: ``only`` names no cell.
@@ -93,14 +132,32 @@ def plan(
     sizes = sizes or {}
     specs = suite.runs(only)
     known = {record.fingerprint: record for record in records}
-    rates, memory = Rates.of(records, sizes), memory_of(records)
+    costs = Costs.of(records, (), sizes) if costs is None else costs
     labels = suite.labels
-    planned = tuple(
-        _planned(spec, labels[spec.cell_id], known.get(spec.fingerprint), rates, memory, sizes) for spec in specs
-    )
-    basis = rates.basis(run.spec for run in planned if run.open)
+    equal: dict[tuple[str, int], tuple[int | None, Estimate | None, float | None]] = {}
+    planned = []
+    for spec in specs:
+        state, step = _standing(known.get(spec.fingerprint))
+        left = 0 if state in CLOSED else spec.protocol.iterations - step
+        if (spec.cell_id, left) not in equal:  # seeds of a cell cost the same
+            macs = training_macs(spec, left, sizes) if left else 0
+            equal[spec.cell_id, left] = macs, costs.estimate(spec, left), costs.memory_of(spec)
+        planned.append(PlannedRun(spec, labels[spec.cell_id], state, step, *equal[spec.cell_id, left]))
     gpu = gpu_time(planned, records, sizes) if gpu_rate is None else gpu_time_at(gpu_rate, planned)
-    return Plan(suite, planned, basis, gpu)
+    return Plan(suite, tuple(planned), _basis(planned), gpu, jobs)
+
+
+def _basis(planned: Sequence[PlannedRun]) -> str:
+    """Say in words what the estimates of time rest on."""
+    found = [run.estimate for run in planned if run.open]
+    if not found:
+        return "nothing is left to train"
+    if any(one is None for one in found):
+        return "unknown until a first run is done on this database, on this dataset"
+    there = {one.source for one in found if one}
+    alone = any(one.nets == 1 for one in found if one)
+    said = " and of ".join(words for source, words in SOURCES.items() if source in there)
+    return f"measured rates of {said}{' (of one net: its range is not known)' if alone else ''}"
 
 
 def gpu_time_at(rate: float, planned: Sequence[PlannedRun]) -> GpuTime:
@@ -145,18 +202,8 @@ def gpu_time(planned: Sequence[PlannedRun], records: Sequence[RunRecord], sizes:
     return GpuTime(sum(hours), basis)
 
 
-def _planned(  # noqa: PLR0917 - private, called once
-    spec: RunSpec,
-    label: str,
-    record: RunRecord | None,
-    rates: Rates,
-    memory: Mapping[tuple[str, Images], float],
-    sizes: Sizes,
-) -> PlannedRun:
+def _standing(record: RunRecord | None) -> tuple[str, int]:
+    """Return the state of a run, and how many iterations of it are done where it is gone on with."""
     state = "interrupted" if record and is_left_open(record) else state_now(record) if record else "planned"
     step = record.latest.step if record and record.latest and state in ("running", "interrupted") else 0
-    macs = training_macs(spec, spec.protocol.iterations - step, sizes)
-    rate = rates.rate(spec)
-    seconds = macs / rate if macs is not None and rate else None
-    planned = PlannedRun(spec, label, state, step, macs, seconds, memory.get((spec.model.name, images_of(spec))))
-    return planned if planned.open else replace(planned, macs=0, seconds=0.0)
+    return state, step

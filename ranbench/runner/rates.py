@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from ranbench import counts
 from ranbench.records import Complexity, RunRecord
-from ranbench.spec import RunSpec
+from ranbench.spec import DataSpec, ModelSpec, RunSpec, complexity_key
 
 Images = tuple[str, tuple[int, int, int]]
 Sizes = Mapping[str, Complexity]
@@ -17,10 +17,16 @@ Sizes = Mapping[str, Complexity]
 
 def training_macs(spec: RunSpec, iterations: int, sizes: Sizes) -> int | None:
     """Return the multiply-adds of ``iterations`` training steps, or None where the net has not been counted."""
-    found = counts.lookup(spec.model, spec.data)
-    if found is None and (size := sizes.get(spec.complexity_key)):
+    found = step_macs(spec.model, spec.data, spec.protocol.batch, sizes)
+    return None if found is None else found * iterations
+
+
+def step_macs(model: ModelSpec, data: DataSpec, batch: int, sizes: Sizes) -> int | None:
+    """Return the multiply-adds of one training step, or None where the net has not been counted."""
+    found = counts.lookup(model, data)
+    if found is None and (size := sizes.get(complexity_key(model, data))):
         found = counts.Counts(size.parameters, size.macs, size.depth)
-    return None if found is None else found.training_macs(iterations * spec.protocol.batch)
+    return None if found is None else found.training_macs(batch)
 
 
 @dataclass(frozen=True)
@@ -55,22 +61,6 @@ class Rates:
         rank = self.rank(spec)
         return None if rank is None else self.found[self._keys(spec)[rank]]
 
-    def basis(self, specs: Iterable[RunSpec]) -> str:
-        """Say in words what the rates of runs rest on."""
-        ranks = {self.rank(spec) for spec in specs}
-        if not ranks:
-            return "nothing is left to train"
-        if None in ranks:
-            return "unknown until a first run is done on this database, on this dataset"
-        words = (
-            "runs of the same net",
-            "runs of other nets on the same dataset",
-            "smoke runs of the same net, which are mostly warm-up",
-            "smoke runs of other nets on the same dataset, which are mostly warm-up",
-        )
-        said = " and of ".join(words[rank] for rank in sorted(rank for rank in ranks if rank is not None))
-        return f"measured rates of done {said}"
-
     @staticmethod
     def _keys(spec: RunSpec) -> tuple[tuple[bool, str | None, Images], ...]:
         images = images_of(spec)
@@ -80,16 +70,3 @@ class Rates:
 def images_of(spec: RunSpec) -> Images:
     """Return the dataset of a run and the size of an image that its net reads."""
     return spec.data.name, spec.data.shape
-
-
-def memory_of(records: Sequence[RunRecord]) -> dict[tuple[str, Images], float]:
-    """Largest memory of done runs by net and images."""
-    memory: dict[tuple[str, Images], float] = {}
-    for record in records:
-        found = record.counted.metrics if record.counted else {}
-        peak = found.get("peak_device_memory_bytes", found.get("peak_memory_bytes"))
-        if peak:
-            spec = RunSpec.stored(record.fingerprint, record.spec)
-            key = spec.model.name, images_of(spec)
-            memory[key] = max(peak, memory.get(key, 0.0))
-    return memory

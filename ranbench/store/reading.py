@@ -16,7 +16,9 @@ from sqlalchemy.orm import aliased
 
 from ranbench.errors import UsageError
 from ranbench.records import (
+    CALIBRATED,
     Attempt,
+    Calibration,
     Complexity,
     Environment,
     MetricPoint,
@@ -31,6 +33,7 @@ from ranbench.store.rows import check_numbers, check_spec, fetched, known
 from ranbench.store.schema import (
     ArtefactRow,
     AttemptRow,
+    CalibrationRow,
     CellRow,
     ComplexityRow,
     EnvironmentRow,
@@ -194,6 +197,23 @@ def environments(connection: Connection, ids: Collection[int]) -> dict[int, Envi
         query = select(EnvironmentRow.id, *fields).where(EnvironmentRow.id.in_(part))
         for identity, *values in fetched(connection, query):
             result[identity] = Environment(*values)
+    return result
+
+
+def calibrations(connection: Connection) -> list[Calibration]:
+    """Read what steps of nets took, oldest first."""
+    names = ("key", "about", "numbers", "code_id", "measured", "environment_id")
+    query = select(*(getattr(CalibrationRow, name) for name in names)).order_by(CalibrationRow.id)
+    found = list(fetched(connection, query))
+    places = environments(connection, {row.environment_id for row in found})
+    result = []
+    for row in found:
+        check_numbers(f"calibration {row.key[:12]}", row.numbers)
+        values = {name: row.numbers.get(name) for name in CALIBRATED}
+        if values["step_seconds"] is None or values["image_seconds"] is None:
+            raise Unreadable(f"calibration {row.key[:12]}: holds no seconds")
+        kept = {"key": row.key, "about": row.about, "code_id": row.code_id, "measured": row.measured}
+        result.append(Calibration(**kept, **values, environment=places[row.environment_id]))
     return result
 
 

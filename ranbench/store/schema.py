@@ -30,7 +30,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from ranbench.errors import StoreError
 
 # The Alembic revision that these mappings describe, and the table that names the revision of a database.
-VERSION = "0007"
+VERSION = "0008"
 VERSION_TABLE = "ranbench_version"
 
 SHA256 = String(64)
@@ -275,6 +275,21 @@ class ProbeRow(Row):
 
     attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id"), primary_key=True)
     kind: Mapped[str] = mapped_column(Text, primary_key=True)
+    numbers: Mapped[dict[str, float]] = mapped_column(JSON)
+    code_id: Mapped[str] = mapped_column(SHA256)
+    measured: Mapped[datetime] = mapped_column(UtcTime)
+    environment_id: Mapped[int] = mapped_column(ForeignKey("environment.id"))
+
+
+class CalibrationRow(Row):
+    """What a few steps of a net took on a machine; the newest of its kind is believed. Never exported."""
+
+    __tablename__ = "calibration"
+    __table_args__ = (Index(None, "key"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    key: Mapped[str] = mapped_column(SHA256)
+    about: Mapped[dict[str, Any]] = mapped_column(JSON)
     numbers: Mapped[dict[str, float]] = mapped_column(JSON)
     code_id: Mapped[str] = mapped_column(SHA256)
     measured: Mapped[datetime] = mapped_column(UtcTime)

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine
 from ranbench.errors import NothingMeasured, StoreError
 from ranbench.masking import mask, mask_url
 from ranbench.records import (
+    Calibration,
     Complexity,
     Environment,
     MetricPoint,
@@ -250,6 +251,12 @@ class Store:
         with self._write() as connection:
             writing.add_probe(connection, attempt_id, probe)
 
+    @repeated
+    def record_calibration(self, calibration: Calibration) -> None:
+        """Record what a few steps of a net took on this machine, for plans."""
+        with self._write() as connection:
+            writing.add_calibration(connection, calibration)
+
     def fail(self, attempt_id: int, token: str, reason: Reason, error: str) -> None:
         """Close the attempt as failed; secrets in the error are not kept."""
         said = {"reason": reason.value, "error": mask(error)}
@@ -437,6 +444,11 @@ class Store:
         """Return the size of the net of a done attempt, or None where none was recorded with it."""
         with self._read() as connection:
             return reading.complexity_of(connection, attempt_id)
+
+    def calibrations(self) -> list[Calibration]:
+        """Return what steps of nets took on machines that worked with this database, oldest first."""
+        with self._read() as connection:
+            return reading.calibrations(connection)
 
     def suites(self) -> list[SuiteText]:
         """Return every recorded version of every suite, the one used last first."""

@@ -15,11 +15,12 @@ from sqlalchemy import insert as plain_insert
 
 from ranbench.errors import ClaimLost, StoreError
 from ranbench.masking import mask
-from ranbench.records import Complexity, Environment, MetricPoint, Predictions, Probe, State
+from ranbench.records import CALIBRATED, Calibration, Complexity, Environment, MetricPoint, Predictions, Probe, State
 from ranbench.store.connection import execute_many, insert
 from ranbench.store.schema import (
     ArtefactRow,
     AttemptRow,
+    CalibrationRow,
     CellRow,
     ComplexityRow,
     EnvironmentRow,
@@ -140,6 +141,21 @@ def add_probe(connection: Connection, attempt_id: int, probe: Probe) -> None:
         "environment_id": add_environment(connection, probe.environment),
     }
     add_missing(connection, ProbeRow, [values])
+
+
+def add_calibration(connection: Connection, calibration: Calibration) -> None:
+    """Write what a few steps of a net took; earlier ones stay beside it."""
+    numbers = {name: getattr(calibration, name) for name in CALIBRATED}
+    connection.execute(
+        insert(connection, CalibrationRow).values(
+            key=calibration.key,
+            about=dict(calibration.about),
+            numbers={name: value for name, value in numbers.items() if value is not None},
+            code_id=calibration.code_id,
+            measured=calibration.measured,
+            environment_id=add_environment(connection, calibration.environment),
+        )
+    )
 
 
 def _counts_of(connection: Connection, attempt_id: int, net: str) -> str:
