@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 DEVICES = ("auto", "cpu", "cuda")
 PATHS = ("auto", "eager", "graph", "compiled")  # of training.paths, which needs torch
 # More of them fill the memory with stacks and start no more; far above these, the libraries beneath torch crash.
-RUNS_PER_CORE, THREADS_PER_CORE = 16, 4  # a GPU takes 16 runs, however few cores are beside it
+RUNS_PER_CORE, THREADS_PER_CORE, WORKERS_PER_CORE = 16, 4, 8  # a GPU takes 16 runs, however few cores are beside it
 RERUNS = ("failed", "changed", "all")
 
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")]
@@ -57,6 +57,14 @@ AtOnce = Annotated[
 Threads = Annotated[
     int | None, typer.Option("--threads", metavar="N", help="Threads of each run on a CPU; shared out if left out.")
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        help="Processes that decode images of imagenet and imagefolder for a run; the cores, up to 16, if left out.",
+    ),
+]
 Timeout = Annotated[
     str | None, typer.Option("--timeout", metavar="TIME", help="Fail a run that takes longer by the clock, e.g. 90m.")
 ]
@@ -76,6 +84,7 @@ def run(
     at_once: AtOnce = None,
     threads: Threads = None,
     timeout: Timeout = None,
+    workers: Workers = None,
     trust_imports: TrustImports = False,
     profile: Annotated[
         bool, typer.Option("--profile", help="Before training, write where a step's time goes to results/profiles/.")
@@ -95,6 +104,7 @@ def run(
         "threads": times_the_cores("--threads", threads, THREADS_PER_CORE),
         "timeout": None if timeout is None else seconds_of("--timeout", timeout),
         "trust_imports": trust_imports,
+        "workers": times_the_cores("--workers", workers, WORKERS_PER_CORE, least=0),
     }
     loaded = suite_of(suite, protocol, factor, seeds)
     selected = pairs(only)

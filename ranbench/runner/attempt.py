@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from ranbench.catalogue import is_foreign, net_info
-from ranbench.data import ImageSet
+from ranbench.data import Images
 from ranbench.data.noise import flip_labels
 from ranbench.data.streams import global_stream
 from ranbench.environment import energy_joules, peak_device_memory_bytes, peak_memory_bytes, reset_peak_memory
@@ -116,7 +116,7 @@ class Attempt:
         self.path = began if _is_usable(began, place.device) else EnginePath.parse(place.environment.engine_path)
         self.heartbeat = Heartbeat(lambda: place.store.heartbeat(claimed.attempt_id, self.token))
 
-    def open(self, images: ImageSet) -> Training:
+    def open(self, images: Images) -> Training:
         """Build the training, and bring it to where the attempt stands."""
         self.training = self._prepared(images)
         self._resume(self.training)
@@ -174,6 +174,8 @@ class Attempt:
     def end(self) -> None:
         """Let go of the net, and stop saying that the run is worked on."""
         self.heartbeat.end()
+        if self.training is not None:
+            self.training.close()
         self.training = None
 
     def _record(self, training: Training, records: list[Record]) -> State | None:
@@ -196,7 +198,7 @@ class Attempt:
         if limit is not None and taken > limit:
             raise TimedOut(training.step, taken, limit)
 
-    def _prepared(self, images: ImageSet) -> Training:
+    def _prepared(self, images: Images) -> Training:
         """Build the net and the labels, and record what is known before the first step."""
         spec = self.spec
         labels, redrawn = images.train_labels, None
@@ -224,9 +226,10 @@ class Attempt:
             foreign=is_foreign(spec.model.name),
             path=self.path,
             threads=self.claimed.environment.threads,
+            workers=self.place.how.workers,
         )
 
-    def _net(self, images: ImageSet) -> nn.Module:
+    def _net(self, images: Images) -> nn.Module:
         """Build the net; the weights that a foreign one keeps are drawn from the run's own stream."""
         model, form = self.spec.model, self.spec.data.info.form
         trusted = self.place.how.trust_imports

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from ranbench.data import ImageSet
+from ranbench.data import Images
 from ranbench.environment import give_back_memory
 from ranbench.errors import ClaimLost, forget_frames
 from ranbench.records import State
@@ -33,7 +33,7 @@ class Batch:
     def __init__(
         self,
         place: Place,
-        images: ImageSet,
+        images: Images,
         *,
         take: Callable[[RunSpec], Attempt | None],
         closed: Callable[[RunSpec, State], None],

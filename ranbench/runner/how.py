@@ -16,7 +16,8 @@ class How:
     bit. ``at_once``: runs of one architecture that this process trains at once; None: the engine's choice.
     ``threads``: of each run on a CPU; None: all that PyTorch takes, shared by the runs at once. ``timeout``: seconds by
     the clock, from when this call takes a run up, after which the run is failed. ``trust_imports``: nets and datasets
-    named by an import path may be imported.
+    named by an import path may be imported. ``workers``: processes that decode the images of a run, where they are in
+    files; None: the cores, shared by the processes that train.
     """
 
     path: str = "auto"
@@ -25,6 +26,7 @@ class How:
     threads: int | None = None
     timeout: float | None = None
     trust_imports: bool = False
+    workers: int | None = None
 
     def threads_of_each(self, at_once: int, available: int) -> int:
         """Threads of each run, so that all runs at once take no more than there are."""

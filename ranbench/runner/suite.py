@@ -26,7 +26,7 @@ from ranbench.suite import Suite
 if TYPE_CHECKING:
     import torch
 
-    from ranbench.data import ImageSet
+    from ranbench.data import Images
     from ranbench.runner.attempt import Attempt, Place
 
 POLL_SECONDS = 1.0
@@ -168,7 +168,7 @@ class _Work:
         self.labels = suite.labels
         self.store, self.data, self.rerun, self.observer, self.stop = store, data, rerun, observer, stop
         self.how = how
-        self.images: dict[DataSpec, ImageSet] = {}
+        self.images: dict[DataSpec, Images] = {}
         self.device = device
         self.at_once = how.at_once
         if self.at_once is None and self.device.type == "cpu":
