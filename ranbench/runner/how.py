@@ -17,7 +17,8 @@ class How:
     ``threads``: of each run on a CPU; None: all that PyTorch takes, shared by the runs at once. ``timeout``: seconds by
     the clock, from when this call takes a run up, after which the run is failed. ``trust_imports``: nets and datasets
     named by an import path may be imported. ``workers``: processes that decode the images of a run, where they are in
-    files; None: the cores, shared by the processes that train.
+    files; None: the cores, shared by the processes that train. ``nproc``: processes that train each run together, each on
+    its share of every batch; on GPUs each has one.
     """
 
     path: str = "auto"
@@ -27,10 +28,11 @@ class How:
     timeout: float | None = None
     trust_imports: bool = False
     workers: int | None = None
+    nproc: int = 1
 
     def threads_of_each(self, at_once: int, available: int) -> int:
-        """Threads of each run, so that all runs at once take no more than there are."""
-        return self.threads or max(1, available // at_once)
+        """Threads of each process of a run, so that all at once take no more than there are."""
+        return self.threads or max(1, available // (at_once * self.nproc))
 
 
 def by_architecture(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:

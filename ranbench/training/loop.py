@@ -197,9 +197,11 @@ class Training:
 
         Raises:
             Divergence: a training loss since the last points is not finite.
+            ProcessLost: another process of the run ended.
         """
+        self.ranks.tell("step")
         self.net.train()
-        with self._placed():
+        with self._placed(), self.ranks.watch():
             self.feed.reach(self.step)
             self._iterate()
             if self.step % self.every == 0 or self.complete:
@@ -214,7 +216,10 @@ class Training:
         Raises:
             Divergence: the test loss is not finite.
         """
-        return self._test_points(self.evaluate()) if self._looks else []
+        if not self._looks:
+            return []
+        self.ranks.tell("look")
+        return self._test_points(self.evaluate())
 
     def finish(self) -> list[MetricPoint | Finished]:
         """Evaluate after the last iteration; the last record is the result.
@@ -222,6 +227,7 @@ class Training:
         Raises:
             Divergence: the test loss is not finite.
         """
+        self.ranks.tell("finish")
         final = self.evaluate()
         return [*self._test_points(final), self._finished(final)]
 

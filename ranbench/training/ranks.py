@@ -7,7 +7,8 @@ checkpoints; the others do what it tells them, iteration by iteration.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from typing import Any
 import torch
 from torch import distributed, nn
 
-from ranbench.errors import SpecError
+from ranbench.errors import ProcessLost, SpecError
 from ranbench.spec import Protocol
 
+_LOST = ("gloo/transport", "Connection closed by peer", "Connection reset", "Broken pipe", "NCCL", "Socket Timeout")
 PATIENCE = timedelta(days=30)  # that the others wait for rank 0, which may wait for another command
 
 
@@ -53,7 +55,11 @@ class Ranks:
         """Put rank 0's values into ``tensors``."""
 
     def tell(self, message: Any) -> None:
-        """Tell the others something, as rank 0."""
+        """Tell the others something, as rank 0; nothing where this process is not that."""
+
+    def watch(self) -> AbstractContextManager[None]:
+        """Turn what torch raises when another process is gone into what it is."""
+        return nullcontext()
 
     def listen(self) -> Any:
         """Return what rank 0 told, as one of the others."""
@@ -90,24 +96,46 @@ class Group(Ranks):
 
     def add(self, tensor: torch.Tensor) -> None:
         """Put the sum over all processes into ``tensor``."""
-        distributed.all_reduce(tensor)
+        with self.watch():
+            distributed.all_reduce(tensor)
 
     def spread(self, tensors: Sequence[torch.Tensor]) -> None:
         """Put rank 0's values into ``tensors``."""
         for tensor in tensors:
             dense = tensor.contiguous()
-            distributed.broadcast(dense, src=0)
+            with self.watch():
+                distributed.broadcast(dense, src=0)
             tensor.copy_(dense)
 
     def tell(self, message: Any) -> None:
-        """Tell the others something, as rank 0."""
-        distributed.broadcast_object_list([message], src=0, group=self._leading, device=torch.device("cpu"))
+        """Tell the others something, as rank 0; nothing where this process is not that."""
+        if self.leads:
+            with self.watch():
+                distributed.broadcast_object_list([message], src=0, group=self._leading, device=torch.device("cpu"))
 
     def listen(self) -> Any:
         """Return what rank 0 told, as one of the others."""
         heard = [None]
-        distributed.broadcast_object_list(heard, src=0, group=self._leading, device=torch.device("cpu"))
+        with self.watch():
+            distributed.broadcast_object_list(heard, src=0, group=self._leading, device=torch.device("cpu"))
         return heard[0]
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        """Turn what torch raises when another process is gone into what it is.
+
+        Raises:
+            ProcessLost: it is.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            if not isinstance(error, distributed.DistError) and not any(sign in str(error) for sign in _LOST):
+                raise
+            raise ProcessLost(
+                f"another of the {self.count} processes of this run ended; the same command goes on from the last "
+                "checkpoint"
+            ) from None
 
     def parallel(self, net: nn.Module) -> nn.Module:
         """Return what runs the net forward, and averages the gradients of a backward pass."""
@@ -115,7 +143,7 @@ class Group(Ranks):
         # the last bit, would be another one in the first step after a resume.
         return nn.parallel.DistributedDataParallel(
             net,
-            device_ids=[self.device] if self.device.type == "cuda" else None,
+            device_ids=[torch.cuda.current_device()] if self.device.type == "cuda" else None,
             broadcast_buffers=False,
             find_unused_parameters=True,
         )
