@@ -76,6 +76,29 @@ SIZE_METRICS: Mapping[str, Metric] = {
     )
 }
 
+# What a net makes of wrong labels, where there are any: series, and what each ends with.
+MEMORISATION: Mapping[str, str] = {
+    "train_error_clean_pct": "clean_error_pct",
+    "train_error_flipped_pct": "flipped_error_pct",
+    "train_error_flipped_true_pct": "flipped_true_error_pct",
+}
+
+
+def _noise_metrics() -> Iterator[Metric]:
+    """Of wrong labels that are learned less is better, so a high error on them is."""
+    seen = "top-1 error in evaluation mode on training images"
+    clean, flipped, true = MEMORISATION.values()
+    words = (
+        (clean, "error on clean labels", f"{seen} whose label is true"),
+        (flipped, "error on flipped labels", f"{seen} whose label is wrong, against that label"),
+        (true, "error on flipped labels, by true class", f"{seen} whose label is wrong, against their true class"),
+    )
+    for (name, label, meaning), series in zip(words, MEMORISATION, strict=True):
+        lower = name != flipped
+        yield Metric(name, label, "percent", f"{meaning}, after the last iteration", lower_is_better=lower)
+        yield Metric(series, label, "percent", f"{meaning}, a series", lower_is_better=lower)
+
+
 # Every metric of a run. Series are kept over iterations, the last three kinds once per attempt.
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
@@ -91,6 +114,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("train_error_pct", "training error", "percent", "the same for the error, augmented, in training mode"),
         Metric("lr", "learning rate", "1", "learning rate of the step, a series"),
         Metric("noise_realised_pct", "wrong labels", "percent", "share of training labels that were changed"),
+        *_noise_metrics(),
         Metric("train_seconds", "training time", "seconds", "time in training steps, without evaluation"),
         Metric("images_per_s", "rate", "images/s", "training images per train_seconds", lower_is_better=False),
         Metric("peak_memory_bytes", "peak memory", "bytes", "largest resident memory of the process"),
@@ -102,7 +126,7 @@ METRICS: Mapping[str, Metric] = {
 
 
 # Kept over iterations: a suite judges what a run ends with.
-SERIES = ("test_error_pct", "test_loss", "train_loss", "train_error_pct", "lr")
+SERIES = ("test_error_pct", "test_loss", "train_loss", "train_error_pct", "lr", *MEMORISATION)
 
 
 def response_name(stage: int, module: int | None = None) -> str:

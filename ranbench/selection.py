@@ -10,13 +10,12 @@ from difflib import get_close_matches
 from typing import Any, Literal
 
 from ranbench.errors import UsageError, nearest
-from ranbench.records import METRICS, Reason, RunRecord, State
+from ranbench.records import METRICS, SERIES, Reason, RunRecord, State
 from ranbench.spec import RunSpec, is_smoke, spec_fields
 
 StateOf = Callable[[RunRecord], str]
 Kind = Literal["number", "truth", "text", "list", "beginning", "names"]
 
-SERIES = ("test_error_pct", "test_loss", "train_loss", "train_error_pct", "lr")  # which no run has one value of
 NONE = "none"  # what a field that is left out is called
 _PARTS = re.compile(r"([^=!<>]+)(!=|<=|>=|=|<|>)(.+)", re.DOTALL)
 _EXPECTED = "expected KEY=VALUE (or !=, and <, <=, >, >= for numbers), for instance model=attention-56"

@@ -499,3 +499,71 @@ def test_values_agree_between_processors_of_differing_abilities(tmp_path: Path) 
     values = [each for each in found if each.field.startswith(("values", "counts", "output", "reduced"))]
     assert {each.outcome for each in values} == {"equal"}
     assert {each.outcome for each in found if each.field.startswith("hashes")} <= {"not comparable", "equal"}
+
+
+OWN = """
+import torch
+from torch import nn
+
+
+class Small(nn.Module):
+    def __init__(self, classes, scale):
+        super().__init__()
+        self.scale = {scale}
+        self.body = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Dropout(0.5), nn.Flatten())
+        self.head = nn.Linear(4 * 6 * 6, classes)
+
+    def forward(self, x):
+        {first}
+        return self.scale * self.head(self.body(x))
+
+
+def small(shape, num_classes):
+    return Small(num_classes, 1.0)
+"""
+
+
+def own(tmp_path: Path, name: str, scale: float = 1.0, first: str = "") -> FixedValues:
+    (tmp_path / f"{name}.py").write_text(OWN.format(scale=scale, first=first or "pass"))
+    found = measure([net(ModelSpec(name=f"{name}:small"))], trusted=True)[0]
+    return replace(found, key="own", net="own", identity={})
+
+
+def test_a_users_net_has_values_that_repeat_and_show_a_change_of_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+
+    plain, again = own(tmp_path, "mysmall"), own(tmp_path, "mysmallagain")
+    changed = own(tmp_path, "mychanged", scale=1.0001)
+
+    assert (plain.problem, plain.counts["macs"]) == ("", 4 * 9 * 36 + 4 * 36 * 10)
+    assert len(plain.values["steps.losses"]) == 10
+    assert {each.outcome for each in compare([plain], [again])} == {"equal"}
+    differing = {each.field for each in compare([plain], [changed]) if each.outcome == "differs"}
+    assert {"values.evaluation.logits", "values.steps.losses"} <= differing
+    assert not any("body" in field for field in differing)
+
+
+def test_a_users_net_that_works_in_float32_alone_is_counted_and_says_why_it_has_no_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+
+    found = own(tmp_path, "mysingle", first="x = x.float()")
+
+    assert found.problem.startswith("model 'mysingle:small' does not train in float64: ")
+    assert "\n" not in found.problem
+    assert (found.counts["macs"], found.values) == (4 * 9 * 36 + 4 * 36 * 10, {})
+
+
+def test_a_large_foreign_net_is_counted_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(ranbench.fixed_values.measuring, "MOST_MACS", 2_000)
+
+    found = own(tmp_path, "mylarge")
+
+    assert found.problem == (
+        "model 'mylarge:small' takes 2,736 multiply-adds an image: foreign nets above 2,000 are counted alone"
+    )
+    assert found.counts["macs"] == 2736

@@ -10,8 +10,8 @@ from test_spec import run_spec
 from test_store import HERE
 
 from ranbench.errors import UsageError
-from ranbench.records import METRICS, Reason, RunRecord, State
-from ranbench.selection import SERIES, select
+from ranbench.records import METRICS, SERIES, Reason, RunRecord, State
+from ranbench.selection import select
 from ranbench.spec import RunSpec, spec_fields
 
 RESIDUAL = run_spec(seed=0)

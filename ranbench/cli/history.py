@@ -51,7 +51,7 @@ def history(
         paragraph(said[0])
         right = [column.heading for column in shown.columns if column.align == "right"]
         texts = [[entry.text for entry in row] for row in shown.rows]
-        table([column.heading for column in shown.columns], texts, right=right, whole=("code", "begun"))
+        table([column.heading for column in shown.columns], texts, right=right, whole=("version", "begun"))
         for sentence in said[1:]:
             paragraph(sentence)
     if out is None:

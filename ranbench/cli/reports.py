@@ -105,6 +105,7 @@ def report(
 def _made(store: Store, suite: Suite, others: Mapping[str, Store], *, compare: bool) -> Report:
     """Make the report of a suite from a store, with those of other stores beside it."""
     import ranbench.report as reporting
+    from ranbench.records import MEMORISATION
 
     records, measured = records_of(store, suite), measured_of(store, suite)
     predictions = predictions_of(store, suite, records) if compare else {}
@@ -113,7 +114,8 @@ def _made(store: Store, suite: Suite, others: Mapping[str, Store], *, compare: b
     versions = versions_of(store, suite, records) if compare else None
     built = reporting.tables(suite, records, measured, predictions, compare=compare, against=theirs, versions=versions)
     attempts = [record.counted.id for record in records if record.counted]
-    series = {key: (steps.tolist(), values.tolist()) for key, (steps, values) in store.series(attempts, CURVES).items()}
+    drawn = store.series(attempts, (*CURVES, *MEMORISATION))
+    series = {key: (steps.tolist(), values.tolist()) for key, (steps, values) in drawn.items()}
     return reporting.Report(suite, built, series, compare)
 
 

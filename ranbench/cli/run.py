@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,10 +29,12 @@ from ranbench.cli.options import (
     times_the_cores,
 )
 from ranbench.cli.output import answer, as_json, duration, large, note, plural, table
-from ranbench.errors import UsageError
+from ranbench.errors import ProcessLost, RanbenchError, UsageError, one_line
 
 if TYPE_CHECKING:
-    from ranbench.runner import Plan, Stop, Summary
+    import torch
+
+    from ranbench.runner import How, Plan, Stop, Summary
 
 DEVICES = ("auto", "cpu", "cuda")
 PATHS = ("auto", "eager", "graph", "compiled")  # of training.paths, which needs torch
@@ -65,6 +69,12 @@ Workers = Annotated[
         help="Processes that decode images of imagenet and imagefolder for a run; the cores, up to 16, if left out.",
     ),
 ]
+Nproc = Annotated[
+    int,
+    typer.Option(
+        "--nproc", metavar="N", help="Processes that train each run together, each on its share of a batch and its GPU."
+    ),
+]
 Timeout = Annotated[
     str | None, typer.Option("--timeout", metavar="TIME", help="Fail a run that takes longer by the clock, e.g. 90m.")
 ]
@@ -85,6 +95,7 @@ def run(
     threads: Threads = None,
     timeout: Timeout = None,
     workers: Workers = None,
+    nproc: Nproc = 1,
     trust_imports: TrustImports = False,
     profile: Annotated[
         bool, typer.Option("--profile", help="Before training, write where a step's time goes to results/profiles/.")
@@ -95,6 +106,8 @@ def run(
     """Train what is missing of a suite. Safe to repeat; goes on where it was interrupted."""
     one_of("--device", device, DEVICES)
     one_of("--path", path, PATHS)
+    if nproc < 1:
+        raise UsageError(f"--nproc {nproc}: must be 1 or more")
     if rerun is not None:
         one_of("--rerun", rerun, RERUNS)
     choices: dict[str, Any] = {
@@ -104,6 +117,7 @@ def run(
         "threads": times_the_cores("--threads", threads, THREADS_PER_CORE),
         "timeout": None if timeout is None else seconds_of("--timeout", timeout),
         "trust_imports": trust_imports,
+        "nproc": nproc,
         "workers": times_the_cores("--workers", workers, WORKERS_PER_CORE, least=0),
     }
     loaded = suite_of(suite, protocol, factor, seeds)
@@ -114,11 +128,17 @@ def run(
     from ranbench.cli.progress import Live, observer
 
     how = runner.How(**choices)
-    if loaded.trains and not chosen.exists():
-        runner.check_device(device, how, loaded.runs(selected))
-    with chosen.store(create=True) as store:
-        shown = observer()
-        with shown if isinstance(shown, Live) else contextlib.nullcontext(), interruptible() as stop:
+    shared = loaded.trains and nproc > 1
+    if loaded.trains and (shared or not chosen.exists()):
+        place = runner.check_device(device, how, loaded.runs(selected))
+    if shared:
+        _leads_or_exits(how, place, chosen.data)
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(interruptible())
+        ranks = stack.enter_context(runner.joined(place, how, stop)) if shared else None
+        with chosen.store(create=True) as store:
+            shown = observer()
+            stack.enter_context(shown if isinstance(shown, Live) else contextlib.nullcontext())
             summary = runner.run(
                 loaded,
                 store,
@@ -131,6 +151,7 @@ def run(
                 profile=profile,
                 observer=shown,
                 stop=stop,
+                ranks=ranks,
             )
     note(
         _said(summary, loaded.fidelity)
@@ -138,6 +159,29 @@ def run(
         else f"{plural(summary.counted, 'net')} counted; nothing is trained"
     )
     raise typer.Exit(summary.exit_code)
+
+
+def _leads_or_exits(how: How, place: torch.device, data: Path) -> None:
+    """Start this command once for each process and exit with its code; in these, let all but the first follow it."""
+    from ranbench import runner
+
+    rank = runner.rank_here()
+    if rank is None:
+        code, said = runner.launch(how.nproc, sys.argv[1:])
+        if said:
+            note(said)
+        raise typer.Exit(code)
+    if rank == 0:
+        return
+    try:
+        with runner.joined(place, how, runner.Stop()) as ranks:
+            runner.follow(ranks, data=data, device=place, how=how)
+    except ProcessLost as error:  # the one that ended has said why
+        raise typer.Exit(error.exit_code) from None
+    except RanbenchError as error:
+        note(f"process {rank} of {how.nproc}: {one_line(error)}")
+        raise typer.Exit(error.exit_code) from None
+    raise typer.Exit(0)
 
 
 @contextlib.contextmanager

@@ -122,6 +122,10 @@ class BatchOrder:
         """Return the epoch of each image of iteration ``step``, (B,)."""
         return np.concatenate([np.full(len(part), part.epoch) for part in self._parts(step)])
 
+    def epoch(self, step: int) -> int:
+        """Return the epoch of the last image of iteration ``step`` (both from 0)."""
+        return self._parts(step)[-1].epoch
+
     def seen(self, steps: int) -> int:
         """Return the number of images of the first ``steps`` iterations, each as often as it is seen."""
         if self.last_batch != "partial":

@@ -11,7 +11,7 @@ import torch
 from ranbench.data.augmentation import Draw, Preparation
 from ranbench.data.images import ImageSet
 from ranbench.data.lighting import lit
-from ranbench.data.photos import Photos, PhotoSet
+from ranbench.data.photos import Images, Photos, PhotoSet
 from ranbench.data.reading import Centre, Wanted, read, read_now
 from ranbench.spec import Protocol
 
@@ -38,6 +38,12 @@ class Squares:
         """Decode some images now."""
         index = np.arange(self.count)[which]
         return read_now(self.photos, self.cut, index).to(self.device)
+
+    def index_select(self, axis: int, index: torch.Tensor) -> Squares:
+        """Return some of the images, as of a tensor; the axis is that of the images."""
+        assert axis == 0
+        chosen = Photos(self.photos.root, self.photos.names[index.cpu().numpy()])
+        return Squares(chosen, self.cut, len(chosen), self.device, self.workers)
 
     def pieces(self, rows: range, size: int) -> Iterator[torch.Tensor]:
         """Yield the images ``rows`` in their order, ``size`` at a time, decoded ahead."""
@@ -86,19 +92,24 @@ class PhotoPreparation:
         return (pixels if self.std is None else pixels / self.std).contiguous(memory_format=torch.channels_last)
 
 
-def prepare(images: ImageSet | PhotoSet, protocol: Protocol, device: torch.device) -> Preparation | PhotoPreparation:
+def prepare(images: Images, protocol: Protocol, device: torch.device) -> Preparation | PhotoPreparation:
     """Return the preparation of a dataset that lies on the device, or in files."""
     if isinstance(images, PhotoSet):
         return PhotoPreparation(images, protocol, device)
     return Preparation.of(images, protocol)
 
 
-def images_to_test(
-    images: ImageSet | PhotoSet, protocol: Protocol, device: torch.device, workers: int
-) -> torch.Tensor | Squares:
+def images_to_test(images: Images, protocol: Protocol, device: torch.device, workers: int) -> torch.Tensor | Squares:
     """Return the test images of a protocol, on the first ones only where it says so."""
     wanted = protocol.evaluation.images
     if isinstance(images, ImageSet):
         return images.test_images[:wanted]
     count = len(images.test_images) if wanted is None else min(wanted, len(images.test_images))
     return Squares(images.test_images, Centre.of(protocol.evaluation), count, device, workers)
+
+
+def as_test_images(images: Images, protocol: Protocol, device: torch.device, workers: int) -> torch.Tensor | Squares:
+    """Return the training images as an evaluation sees them, without augmentation."""
+    if isinstance(images, ImageSet):
+        return images.train_images
+    return Squares(images.train_images, Centre.of(protocol.evaluation), len(images.train_images), device, workers)

@@ -26,18 +26,20 @@ from ranbench.counts import key as counts_key
 from ranbench.data import ImageSet
 from ranbench.data.digits import load_digits
 from ranbench.data.noise import flip_labels
-from ranbench.data.streams import stream
+from ranbench.data.streams import global_stream, stream
 from ranbench.environment import describe
-from ranbench.errors import EnvironmentProblem, RanbenchError, SpecError
+from ranbench.errors import EnvironmentProblem, RanbenchError, SpecError, one_line
 from ranbench.fixed_values.nets import BATCH, Net
 from ranbench.fixed_values.record import Context, FixedValues, Values
 from ranbench.fixed_values.thinning import Thinned, thinned
+from ranbench.models import build
 from ranbench.models.attention import SoftMask
 from ranbench.spec import DataSpec
 from ranbench.training import Training
 
 SEED = 0
 TRAINING_IMAGES = 60  # the eighth of ten batches runs over the end of an epoch
+MOST_MACS = 10**9  # of a foreign net that is trained: some ten seconds on one thread
 CPU = torch.device("cpu")
 Progress = Callable[[Net, int, int], None]
 
@@ -51,13 +53,14 @@ def measure(
 ) -> tuple[FixedValues, ...]:
     """Take the fixed values of nets, in their order.
 
-    A net whose library is not installed, that diverges, or that is foreign has its problem in place of its values; a
-    foreign one is counted. The number of threads of the process is as before afterwards.
+    A net whose library is not installed, that diverges, or that is foreign and too large or does not work in float64
+    has its problem in place of its values; it is counted where it can be. The number of threads of the process is as
+    before afterwards.
 
     Args:
         nets: as ``nets_of`` lists them.
         progress: told each net before it is measured, how many were, and how many there are.
-        trusted: the code of a user's own net may be run, to count it.
+        trusted: the code of a user's own net may be run.
         stopped: is asked before each net; where it says so, that net and those behind it are not measured.
     """
     listed = tuple(nets)
@@ -106,7 +109,7 @@ class _Measuring:
         self.context, self.trusted = context, trusted
         self.counted: dict[str, _Counted] = {}
         self.reduced: dict[tuple[object, ...], Thinned] = {}
-        self.taken: dict[tuple[str, str], Taken] = {}
+        self.taken: dict[tuple[str, str, str], Taken] = {}
         self.memo: Memo = {}
 
     def of(self, net: Net) -> FixedValues:
@@ -130,7 +133,7 @@ class _Measuring:
     def _reduced(self, net: Net) -> Thinned:
         """The reduced form as it was built; a copy of it is trained."""
         if is_foreign(net.model.name):
-            raise SpecError(f"model {net.model.name!r} is a foreign net: it is counted, and has no fixed values")
+            return _foreign(net, self._counts(net).counts["macs"], self.trusted)
         form = (net.model, net.data.info.form, net.shape, net.num_classes)
         if form not in self.reduced:
             self.reduced[form] = thinned(net.model, net.data, net.shape, net.num_classes)
@@ -138,10 +141,38 @@ class _Measuring:
 
     def _values(self, net: Net, module: nn.Module) -> Taken:
         """Of nets that differ in their length or number of classes alone, the reduced forms may be one."""
-        form = (repr(module), net.steps)
+        own = net.model.name if is_foreign(net.model.name) else ""  # the code of two that print as one may differ
+        form = (own, repr(module), net.steps)
         if form not in self.taken:
             self.taken[form] = _taken(net, copy.deepcopy(module))
         return self.taken[form]
+
+
+def _foreign(net: Net, macs: int, trusted: bool) -> Thinned:
+    """Build a foreign net as it is, in float64 from its first number on: nothing is known of how to make it smaller.
+
+    Raises:
+        SpecError: it takes too long for every push.
+    """
+    name = net.model.name
+    if macs > MOST_MACS:
+        raise SpecError(
+            f"model {name!r} takes {macs:,} multiply-adds an image: foreign nets above {MOST_MACS:,} are counted alone"
+        )
+    with global_stream(SEED, "init"), _float64():
+        made = build(name, net.model.options, net.shape, net.num_classes, form=net.data.info.form, trusted=trusted)
+    return Thinned(made, 1, 0)
+
+
+@contextmanager
+def _float64() -> Iterator[None]:
+    """Let tensors be float64 where nobody says otherwise: float32 draws of PyTorch differ between processors."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _count(net: Net, trusted: bool, memo: Memo) -> _Counted:
@@ -160,7 +191,24 @@ def _count(net: Net, trusted: bool, memo: Memo) -> _Counted:
 
 
 def _taken(net: Net, module: nn.Module) -> Taken:
-    """Forward in training and evaluation mode, ten steps, forward again."""
+    """Forward in training and evaluation mode, ten steps, forward again.
+
+    Raises:
+        SpecError: a foreign net does not work in float64.
+        RanbenchError: it diverges.
+    """
+    if not is_foreign(net.model.name):
+        return _passed(net, module)
+    try:
+        with global_stream(SEED, "fixed values"):  # what it draws itself, in a dropout for instance
+            return _passed(net, module)
+    except RanbenchError:
+        raise
+    except Exception as error:  # whatever a foreign net raises is the user's to mend
+        raise SpecError(f"model {net.model.name!r} does not train in float64: {one_line(error)}") from error
+
+
+def _passed(net: Net, module: nn.Module) -> Taken:
     training = _training(net, module)
     taken = Taken()
     _forward(training, taken)
@@ -256,6 +304,7 @@ def _training(net: Net, module: nn.Module) -> Training:
         seed=SEED,
         device=CPU,
         redrawn=(lambda epoch: noisy(epoch).numpy()) if each_epoch else None,
+        foreign=is_foreign(net.model.name),
         threads=1,
         dtype=torch.float64,
     )

@@ -16,8 +16,9 @@ from ranbench.report import latex, sheets, web
 from ranbench.report.composing import compose
 from ranbench.report.document import Block, Table
 from ranbench.report.inlining import inlined
+from ranbench.report.memorisation import Series
 from ranbench.report.pages import commands, page, page_name
-from ranbench.report.pictures import Series, pictures, remove_stale
+from ranbench.report.pictures import pictures, remove_stale
 from ranbench.report.shown import Made, of_no_paper
 from ranbench.report.style import pdf, png, stamped, svg
 from ranbench.report.tables import tables

@@ -35,7 +35,7 @@ def grid(history: History) -> Grid:
     several = len(history.places) > 1
     columns = [
         Column("cell"),
-        Column("code"),
+        Column("version"),
         Column("begun"),
         Column("n", "right"),
         Column(f"mean ({unit})", "right"),
@@ -59,7 +59,7 @@ def _row(history: History, line: Line, point: Point, columns: list[Column]) -> t
     bounds = "" if point.low is None else f"{_value(history, point.low)} to {_value(history, point.high)}"
     texts = {
         "cell": line.label,
-        "code": code.label,
+        "version": code.label,
         "begun": f"{code.began:%Y-%m-%d}",
         "n": str(point.n),
         f"mean ({_unit(history)})": _value(history, point.mean),
@@ -85,12 +85,12 @@ def sentences(history: History) -> tuple[str, ...]:
     if any(change.low is not None for change in changes):
         same = "cell and place" if history.of_machine else "cell"
         chance = f"of {round(1 / LEVEL)} without any change about one leaves out 0"
-        said.append(f"change: to the code before in the same {same}; each interval stands alone, so {chance}")
+        said.append(f"change: to the version before in the same {same}; each interval stands alone, so {chance}")
     whys = dict.fromkeys(change.why for change in changes if change.why and change.low is None)
     said += [f"change without an interval: {why}" for why in whys]
     shared = [f"{code.label} ({code.commits} commits)" for code in history.codes if code.commits > 1]
     if shared:
-        said.append(f"of equal sources, so one code under its first commit: {', '.join(shared)}")
+        said.append(f"of equal sources, so one version under its first commit: {', '.join(shared)}")
     return tuple(said)
 
 

@@ -13,7 +13,7 @@ from ranbench.claims import Member
 from ranbench.records import METRICS, RESPONSE_METRICS, SIZE_METRICS
 from ranbench.report.against import BesideRow, ResultSet
 from ranbench.report.collect import EnvironmentRow, RunRow
-from ranbench.report.values import CostRow, Response, ResultRow, Results, Size, SizeRow, Tables, VerdictRow
+from ranbench.report.values import CostRow, Memorised, Response, ResultRow, Results, Size, SizeRow, Tables, VerdictRow
 from ranbench.statistics import Summary, summarise
 from ranbench.suite import scaled
 
@@ -332,6 +332,36 @@ def response_grid(rows: Sequence[Response], prefix: str | None = "cell") -> Grid
     return _grid(columns, ends)
 
 
+def memorised_grid(rows: Sequence[Memorised], prefix: str | None = "cell") -> Grid:
+    """Lay out what the nets make of wrong labels, beside the test errors of the last and of the best iteration."""
+    columns: list[tuple[Column, Callable[[Memorised], Entry]]] = _axis_columns(rows)
+
+    def spread_of(name: str) -> Callable[[Memorised], Entry]:
+        return lambda row: _led(_spread_entry(getattr(row, name), "percent"), prefix, row.cell)
+
+    columns.append((Column("clean labels (%)", "right"), lambda row: _led(_seen(row), prefix, row.cell)))
+    columns.append((Column("flipped labels (%)", "right"), spread_of("flipped")))
+    columns.append((Column("flipped, by true class (%)", "right"), spread_of("flipped_true")))
+    columns.append((Column("test, last iteration (%)", "right"), spread_of("error")))
+    columns.append((Column("test, best on test (%)", "right"), spread_of("best_on_test")))
+    columns.append((Column("best iteration", "right"), lambda row: Entry(_middle_iteration(row.best_iteration))))
+    columns.append((Column("n", "right"), lambda row: _memorised_seeds(row, prefix)))
+    return _grid(columns, rows)
+
+
+def _seen(row: Memorised) -> Entry:
+    return Entry(row.standing) if row.clean is None and row.flipped is None else _spread_entry(row.clean, "percent")
+
+
+def _middle_iteration(value: Summary | None) -> str:
+    return number(value.mean if value else None, "iterations")
+
+
+def _memorised_seeds(row: Memorised, prefix: str | None) -> Entry:
+    seen = row.flipped or row.clean
+    return Entry(f"{seen.n if seen else 0} of {row.planned}", link=runs_of(prefix, row.cell))
+
+
 def _response(row: Response) -> Entry:
     if row.ours is None:
         return Entry(row.standing)
@@ -501,7 +531,7 @@ def _grid(columns: Sequence[tuple[Column, Callable[[_T], Entry]]], rows: Sequenc
 
 
 def _axis_columns(
-    rows: Sequence[ResultRow] | Sequence[CostRow] | Sequence[SizeRow] | Sequence[Response] | Sequence[BesideRow],
+    rows: Sequence[ResultRow | CostRow | SizeRow | Response | Memorised | BesideRow],
 ) -> list[tuple[Column, Callable[[Any], Entry]]]:
     axes = dict.fromkeys(axis for row in rows for axis in row.axes)
     return [(Column(axis), partial(_axis_entry, axis)) for axis in axes]

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import fmean
 
 from ranbench.report.effects import effects
 from ranbench.report.error_and_size import error_and_size
+from ranbench.report.memorisation import Series, memorisation
 from ranbench.report.over_numbers import depth, noise
 from ranbench.report.plots import Curve, Panel, Strip, learning_curves, seeds_strip
 from ranbench.report.response_plot import Spread, Trace, stage_lines
@@ -23,7 +24,6 @@ from ranbench.report.tables import RESULT
 from ranbench.report.values import Response, ResultRow, Tables
 from ranbench.statistics import summarise
 
-Series = Mapping[tuple[int, str], tuple[Sequence[int], Sequence[float]]]
 CURVE = "test_error_pct"
 _FILES = re.compile(rf"({'|'.join(NAMES)})(-\d+)?")
 _MOST_CURVES, _MOST_PANELS = 9, 8  # of a panel, of a picture
@@ -44,6 +44,7 @@ def pictures(tables: Tables, series: Series) -> tuple[Made, ...]:
         *_curves(tables, series),
         *depth(tables),
         *noise(tables),
+        *memorisation(tables, series),
         *error_and_size(tables),
         *_seeds(tables),
         *effects(tables),

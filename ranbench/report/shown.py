@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from ranbench.report.spots import Spot
 
-NAMES = ("responses", "curves", "depth", "noise", "sizes", "seeds", "claims")  # of the files, without number and ending
+# of the files, without number and ending
+NAMES = ("responses", "curves", "depth", "noise", "memorisation", "sizes", "seeds", "claims")
 _LONG = 26  # characters of a name that are too many beside a line
 _NOTE_WIDTH, _NOTE_LINES = 104, 4  # characters and lines of what is missing, beneath a picture
 _OF_NO_PAPER = (

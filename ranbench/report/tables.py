@@ -15,6 +15,7 @@ from ranbench.counts import Counts, lookup
 from ranbench.records import RESPONSE_METRICS, SIZE_METRICS, RunRecord
 from ranbench.report.against import beside, result_sets
 from ranbench.report.collect import NOT_RUN, Collected, EnvironmentRow, RunRow, cell_fidelity, collect, standing
+from ranbench.report.memorisation import memorised_rows
 from ranbench.report.notes import mixed, row_notes
 from ranbench.report.responses import responses
 from ranbench.report.sizes import cited_rows, size_rows
@@ -75,6 +76,7 @@ def tables(
         cited=cited_rows(suite) if compare else (),
         results=results,
         responses=responses(suite, results[0].rows, found.runs, compare=compare) if results else (),
+        memorised=memorised_rows(suite, results[0].rows, found.runs) if results else (),
         runs=found.runs,
         costs=_costs(suite, found, measured) if suite.trains else (),
         deviations=_deviations(suite),

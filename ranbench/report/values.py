@@ -75,6 +75,30 @@ class Response:
 
 
 @dataclass(frozen=True)
+class Memorised:
+    """What the nets of a cell make of wrong labels after the last iteration: errors on training images, in percent.
+
+    ``clean``: of images whose label is true; ``flipped``: of those whose label is wrong, against that label, so that
+    what it lacks to 100 is memorised; ``flipped_true``: of the same, against their true class. ``error`` is the test
+    error of the same nets, ``best_on_test`` and ``best_iteration`` the best of all evaluations. ``standing`` is
+    "measured", "not measured" (done, but without it), or as of a result.
+    """
+
+    cell: int
+    label: str
+    axes: Mapping[str, str | int | float]
+    fidelity: Fidelity
+    error: Summary | None
+    best_on_test: Summary | None
+    best_iteration: Summary | None
+    clean: Summary | None
+    flipped: Summary | None
+    flipped_true: Summary | None
+    standing: str
+    planned: int
+
+
+@dataclass(frozen=True)
 class VerdictRow:
     """A verdict without its cells.
 
@@ -244,6 +268,7 @@ class Tables:
     cited: tuple[CitedRow, ...]
     results: tuple[Results, ...]
     responses: tuple[Response, ...]
+    memorised: tuple[Memorised, ...]
     runs: tuple[RunRow, ...]
     costs: tuple[CostRow, ...]
     deviations: tuple[DeviationRow, ...]

@@ -6,6 +6,7 @@ from ranbench.runner.how import How
 from ranbench.runner.masks import RunMasks, masks_of
 from ranbench.runner.plan import Plan, PlannedRun, plan
 from ranbench.runner.probing import Prober
+from ranbench.runner.processes import check_sharing, follow, joined, launch, rank_here
 from ranbench.runner.suite import check_device, run
 
 __all__ = [
@@ -20,7 +21,12 @@ __all__ = [
     "Summary",
     "check",
     "check_device",
+    "check_sharing",
+    "follow",
+    "joined",
+    "launch",
     "masks_of",
     "plan",
+    "rank_here",
     "run",
 ]

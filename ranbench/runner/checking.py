@@ -165,7 +165,7 @@ def _environment(recorded: Attempt, spec: RunSpec, device: torch.device) -> Envi
     path = EnginePath.parse(recorded.environment.engine_path)
     if not path.possible_on(device):
         path = choose_path("auto", device, foreign=is_foreign(spec.model.name), deterministic=path.deterministic)
-    return describe(device, recorded.environment.threads, str(path))
+    return describe(device, recorded.environment.threads, str(path.shared(1)))
 
 
 def _attempt(store: Store, spec: RunSpec, attempt_id: int) -> Attempt:

@@ -141,6 +141,8 @@ def about_runs(records: Sequence[RunRecord], start: datetime) -> list[str]:
 def save(suites: Sequence[Suite], where: Where, *, jobs: int, trained: bool = True, free: bool = True) -> Baseline:
     """Freeze what the database holds of suites, of the present code, with all seeds that there are.
 
+    Of a suite without runs, which is told, counts and fixed values alone are kept.
+
     Args:
         suites: what is kept.
         where: the database, and where nets are measured.
@@ -149,19 +151,20 @@ def save(suites: Sequence[Suite], where: Where, *, jobs: int, trained: bool = Tr
         free: whether fixed values of all nets are measured and kept.
 
     Raises:
-        NothingMeasured: there is no run of a suite that the present code made, or a fixed value is not finite.
+        NothingMeasured: there is no run of any suite that the present code made, or a fixed value is not finite.
         EnvironmentProblem: a job that measures a step failed.
     """
+    present = {suite.name: _present(suite, where.store) if suite.trains and trained else [] for suite in suites}
+    lacking = [suite for suite in suites if suite.trains and not any(one.counted for one in present[suite.name])]
+    if trained and lacking and lacking == [suite for suite in suites if suite.trains]:
+        raise NothingMeasured(_no_runs(lacking[0], where.store))
     made: dict[str, SuiteResult] = {}
+    clock = _JobClock(sum(len(_ran_cells(suite, present[suite.name])) for suite in suites) * jobs)
     for suite in suites:
-        records = _present(suite, where.store) if suite.trains and trained else []
-        if suite.trains and trained and not any(record.counted for record in records):
-            raise NothingMeasured(
-                f"suite {suite.name!r}: no done run of the present code, so that there is nothing to keep; "
-                f"'ranbench run {suite.file}{suite.options} --rerun changed' makes the runs"
-            )
-        wanted = [cell for cell in suite.cells if any(one.cell_id == identity(suite, cell) for one in records)]
-        measured = _jobs(suite, wanted, where, jobs, None)
+        records = present[suite.name]
+        if trained and suite in lacking:
+            where.observer.note(f"{_no_runs(suite, where.store)}; its counts and fixed values alone are kept")
+        measured = _jobs(suite, _ran_cells(suite, records), where, jobs, None, clock)
         failed = next((one for one in measured.values() if isinstance(one, str)), None)
         if failed is not None:
             raise EnvironmentProblem(failed)
@@ -170,6 +173,19 @@ def save(suites: Sequence[Suite], where: Where, *, jobs: int, trained: bool = Tr
     trusted = where.how.trust_imports
     fixed = fixed_lines(suites, where.observer, trusted=trusted, stop=where.stop) if free else ()
     return Baseline(_header(where), made, floors, fixed)
+
+
+def _ran_cells(suite: Suite, records: Sequence[RunRecord]) -> list[Cell]:
+    known = {record.cell_id for record in records}
+    return [cell for cell in suite.cells if identity(suite, cell) in known]
+
+
+def _no_runs(suite: Suite, store: Store) -> str:
+    """Say that there are no runs to keep, and how they are made."""
+    made = any(record.counted for record in store.runs([spec.fingerprint for spec in suite.runs()]))
+    what = "no done run of the code that is here" if made else "no done run"
+    command = f"ranbench run {suite.file}{suite.options}{' --rerun changed' if made else ''}"
+    return f"suite {suite.name!r}: {what} in the database; '{command}' makes the runs"
 
 
 def _header(where: Where) -> Header:
@@ -292,18 +308,43 @@ def _night(  # noqa: PLR0917 - private, called once
     if suite.trains and night.trained:
         records = of_present_code(where.store.runs([spec.fingerprint for spec in suite.runs()]))
         end = None if night.budget is None else began + night.budget
-        jobs = _jobs(suite, cells, where, night.jobs if night.train else 0, end)
+        number = night.jobs if night.train else 0
+        jobs = _jobs(suite, cells, where, number, end, _JobClock(len(cells) * number))
     return _result(suite, records, where, due_keys=keys, left=left, jobs=jobs)
 
 
-def _jobs(suite: Suite, cells: Sequence[Cell], where: Where, number: int, end: float | None) -> dict[str, Jobs | str]:
+class _JobClock:
+    """How long the jobs that measure a step take, told from those that were."""
+
+    def __init__(self, jobs: int):
+        self.jobs, self.done, self.began = jobs, 0, time.monotonic()
+
+    @property
+    def words(self) -> str:
+        """Which job comes next, and how long all that are left will take; nothing is known before the first."""
+        left = (time.monotonic() - self.began) * (self.jobs - self.done) / max(1, self.done)
+        time_left = f", about {left / 60:.0f} min left" if self.done and left >= 60 else ""
+        return f"job {self.done + 1} of {self.jobs}{time_left}"
+
+
+def _jobs(  # noqa: PLR0917 - private, called twice
+    suite: Suite, cells: Sequence[Cell], where: Where, number: int, end: float | None, clock: _JobClock
+) -> dict[str, Jobs | str]:
     """Measure the step of each cell; of one whose job failed, say why."""
     found: dict[str, Jobs | str] = {}
     for cell in cells if number else ():
         if where.stop.requested:
             break
         key = identity(suite, cell)
-        where.observer.note(f"{suite.name}: measuring time and memory of a step of {suite.label(cell)}")
+        done = clock.done
+
+        def begun(label: str = suite.label(cell)) -> bool:
+            if where.stop.requested or not (end is None or time.monotonic() < end):
+                return False
+            where.observer.note(f"{suite.name}: time and memory of a step of {label} ({clock.words})")
+            clock.done += 1
+            return True
+
         try:
             measured = measure_jobs(
                 cell.run(suite.protocol, 0),
@@ -312,11 +353,12 @@ def _jobs(suite: Suite, cells: Sequence[Cell], where: Where, number: int, end: f
                 device=where.device,
                 threads=where.how.threads,
                 how=where.how,
-                begun=lambda: not where.stop.requested and (end is None or time.monotonic() < end),
+                begun=begun,
             )
         except EnvironmentProblem as error:
             if not where.stop.requested:  # a signal reaches the job as well
                 found[key] = str(error)
+            clock.done = done + number
             continue
         if measured is not None:
             found[key] = measured

@@ -17,8 +17,8 @@ class How:
     ``threads``: of each run on a CPU; None: all that PyTorch takes, shared by the runs at once. ``timeout``: seconds by
     the clock, from when this call takes a run up, after which the run is failed. ``trust_imports``: nets and datasets
     named by an import path may be imported. ``workers``: processes that decode the images of a run, where they are in
-    files; None: the cores, shared by the processes that train. ``nproc``: processes that train each run together, each on
-    its share of every batch; on GPUs each has one.
+    files; None: the cores, shared by the processes that train. ``nproc``: processes that train each run together, each
+    on its share of every batch; on GPUs each has one.
     """
 
     path: str = "auto"

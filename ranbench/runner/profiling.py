@@ -58,7 +58,7 @@ def _measured(place: Place, spec: RunSpec, images: Images, trace: Path) -> Profi
         seed=spec.seed,
         device=place.device,
         foreign=is_foreign(model.name),
-        path=EnginePath.parse(place.environment.engine_path),
+        path=EnginePath.parse(place.environment.engine_path).shared(1),
     )
     return profile(training, trace=trace)
 

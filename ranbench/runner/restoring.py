@@ -75,7 +75,7 @@ class Restorer:
             spec.protocol,
             seed=spec.seed,
             device=device,
-            path=path if path.possible_on(device) else choose_path("auto", device, foreign=foreign),
+            path=path.shared(1) if path.possible_on(device) else choose_path("auto", device, foreign=foreign),
             foreign=foreign,
             threads=attempt.environment.threads,
         )

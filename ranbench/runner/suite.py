@@ -18,6 +18,7 @@ from ranbench.runner.code import code_of_net, code_of_run
 from ranbench.runner.events import Observer, Stop, Summary
 from ranbench.runner.how import How, by_architecture
 from ranbench.runner.probing import Prober
+from ranbench.runner.processes import check_sharing
 from ranbench.runner.sizes import count_nets
 from ranbench.spec import DataSpec, RunSpec, is_smoke
 from ranbench.store import Claimed, Store
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from ranbench.data import Images
     from ranbench.runner.attempt import Attempt, Place
+    from ranbench.training import Ranks
 
 POLL_SECONDS = 1.0
 
@@ -47,6 +49,7 @@ def check_device(device: str, how: How, specs: Sequence[RunSpec]) -> torch.devic
         check_compiler(chosen)
     for precision in sorted({spec.protocol.precision for spec in specs}):
         Arithmetic(precision, chosen)
+    check_sharing(specs, chosen, how)
     return chosen
 
 
@@ -63,6 +66,7 @@ def run(
     profile: bool = False,
     observer: Observer | None = None,
     stop: Stop | None = None,
+    ranks: Ranks | None = None,
 ) -> Summary:
     """Execute what is missing of ``suite``; safe to repeat, and to call in several processes at once.
 
@@ -79,6 +83,7 @@ def run(
         profile: measure first where the time of a step of the first open run goes, into the folder of results.
         observer: is told what happens.
         stop: asks for a stop at the next iteration; the run in hand is checkpointed.
+        ranks: the processes that train each run together, which this one leads.
 
     Raises:
         SpecError: a net cannot be built or does not fit its images, or a net or dataset is not trusted; nothing was
@@ -86,6 +91,7 @@ def run(
         DataError, EnvironmentProblem: data, a device or a library is missing; nothing was recorded.
         StoreError: the database cannot be used.
         UsageError: ``only`` names no cell.
+        ProcessLost: one of ``ranks`` ended; what was in hand is interrupted.
     """
     observer, stop, how = observer or Observer(), stop or Stop(), how or How()
     if not suite.trains:
@@ -104,7 +110,7 @@ def run(
             observer.note("nothing is left to train, so no step was profiled; '--rerun all' trains again")
         return _probed(Summary(len(specs), len(specs), 0, 0, 0, 0), suite, specs, prober, stop)
     chosen = check_device(device, how, todo)  # this and the next four refuse before anything is recorded
-    work = _Work(suite, store, data, results, chosen, rerun, how, observer, stop)
+    work = _Work(suite, store, data, results, chosen, rerun, how, observer, stop, ranks)
     work.measure_nets(todo)
     work.load_data(todo)
     work.identify_code(todo)
@@ -160,10 +166,12 @@ class _Work:
         how: How,
         observer: Observer,
         stop: Stop,
+        ranks: Ranks | None,
     ):
         import torch
 
         from ranbench.runner.attempt import Place
+        from ranbench.training import ALONE
 
         self.labels = suite.labels
         self.store, self.data, self.rerun, self.observer, self.stop = store, data, rerun, observer, stop
@@ -171,12 +179,23 @@ class _Work:
         self.images: dict[DataSpec, Images] = {}
         self.device = device
         self.at_once = how.at_once
-        if self.at_once is None and self.device.type == "cpu":
+        if self.at_once is None and (self.device.type == "cpu" or ranks is not None):
             self.at_once = 1
         threads = how.threads_of_each(self.at_once or 1, torch.get_num_threads())
         environment = describe(self.device, threads, "")
         self.threads_alone = how.threads_of_each(1, torch.get_num_threads())
-        self.place = Place(store, self.device, environment, new_owner(), results, observer, stop, how, suite.probes)
+        self.place = Place(
+            store,
+            self.device,
+            environment,
+            new_owner(),
+            results,
+            observer,
+            stop,
+            how,
+            suite.probes,
+            ranks or ALONE,
+        )
         self.sizes: dict[str, Complexity] = {}
         self.codes: dict[tuple[str, str], str] = {}
         self.held: list[RunSpec] = []
@@ -286,6 +305,7 @@ class _Work:
 
         foreign, began = is_foreign(spec.model.name), self.place.environment
         path = choose_path(self.how.path, self.device, foreign=foreign, deterministic=self.how.deterministic)
+        path = path.shared(self.place.ranks.count)
         threads = self.threads_alone if foreign else began.threads
         return replace(self.place, environment=replace(began, engine_path=str(path), threads=threads))
 

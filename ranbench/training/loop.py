@@ -26,15 +26,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ranbench.data.augmentation import BatchOrder
 from ranbench.data.photos import Images, PhotoSet
 from ranbench.data.reading import usual_workers
-from ranbench.data.squares import images_to_test, prepare
+from ranbench.data.squares import Squares, as_test_images, images_to_test, prepare
 from ranbench.data.streams import global_stream, torch_seed
 from ranbench.errors import Divergence
 from ranbench.models import initialise
-from ranbench.records import MetricPoint, Predictions
+from ranbench.records import MEMORISATION, MetricPoint, Predictions
 from ranbench.spec import Protocol
 from ranbench.training.evaluate import Evaluated, check_classes, evaluate
 from ranbench.training.feed import feed_of
 from ranbench.training.graph import RecordedStep
+from ranbench.training.memorising import memorised
 from ranbench.training.norms import running_statistics, share_statistics
 from ranbench.training.parts import part
 from ranbench.training.paths import Arithmetic, EnginePath, choose_path
@@ -72,6 +73,7 @@ class Training:
         images: the dataset, on any device; it is moved to ``device``, or read from its files as it is needed.
         labels: training labels (N,), int64, which may differ from ``images.train_labels`` where there is noise.
         redrawn: gives the labels of an epoch (from 0) in place of ``labels``, where their noise is drawn anew.
+        noisy: labels are wrong on purpose; what the net makes of them is seen at each evaluation, as a series.
         protocol: iterations, batch, schedule and so on.
         seed: of all random streams.
         device: where to train.
@@ -100,6 +102,7 @@ class Training:
         seed: int,
         device: torch.device,
         redrawn: Callable[[int], np.ndarray] | None = None,
+        noisy: bool = False,
         foreign: bool = False,
         path: EnginePath | None = None,
         threads: int | None = None,
@@ -112,6 +115,7 @@ class Training:
         if not foreign:
             initialise(net, protocol.initialisation, torch.Generator().manual_seed(torch_seed(seed, "init")))
         self.seed, self.foreign, self.threads, self.dtype = seed, foreign, threads, dtype
+        self.noisy, self.redrawn = noisy, redrawn
         self.protocol, self.device, self.ranks = protocol, device, ranks
         self.workers = usual_workers(ranks.count) if workers is None else workers
         self.path = path or choose_path("auto", device, foreign=foreign)
@@ -219,7 +223,7 @@ class Training:
         if not self._looks:
             return []
         self.ranks.tell("look")
-        return self._test_points(self.evaluate())
+        return [*self._test_points(self.evaluate()), *self._memorised()]
 
     def finish(self) -> list[MetricPoint | Finished]:
         """Evaluate after the last iteration; the last record is the result.
@@ -229,7 +233,9 @@ class Training:
         """
         self.ranks.tell("finish")
         final = self.evaluate()
-        return [*self._test_points(final), self._finished(final)]
+        points = [*self._test_points(final), *self._memorised()]
+        last = {MEMORISATION[point.name]: point.value for point in points if point.name in MEMORISATION}
+        return [*points, self._finished(final, last)]
 
     def evaluate(self) -> Evaluated:
         """Take the test error of the present weights, on the first images only where the protocol says so."""
@@ -241,8 +247,11 @@ class Training:
 
         It sees them as an evaluation does, in the run's queue, threads and arithmetic.
         """
-        with self._placed(), self.arithmetic.autocast(), self._draws("evaluation"):
-            return look(self.net, self.tests, self._plain)
+        return self._seen(self.tests, look, "evaluation")
+
+    def _seen(self, images: torch.Tensor | Squares, look: Look[T], purpose: str) -> T:
+        with self._placed(), self.arithmetic.autocast(), self._draws(purpose):
+            return look(self.net, images, self._plain)
 
     def close(self) -> None:
         """Let the processes that read ahead end; the net stays as it is."""
@@ -395,7 +404,23 @@ class Training:
             MetricPoint("test_loss", self.step, found.loss),
         ]
 
-    def _finished(self, final: Evaluated) -> Finished:
+    def _memorised(self) -> list[MetricPoint]:
+        """See what the net makes of wrong labels; where they are drawn anew, of those of the epoch that was last."""
+        if not self.noisy or not self.ranks.leads:
+            return []
+        epoch = self.order.epoch(self.step - 1)
+        given = self.labels.cpu().numpy() if self.redrawn is None else self.redrawn(epoch)
+        true = self.images.train_labels.cpu().numpy()
+        found = self._seen(
+            as_test_images(self.images, self.protocol, self.device, self.workers),
+            lambda net, images, prepare: memorised(
+                net, images, prepare, true, given, seed=self.seed, most=len(self.tests)
+            ),
+            "memorised",
+        )
+        return [MetricPoint(name, self.step, value) for name, value in found.items()]
+
+    def _finished(self, final: Evaluated, noise: Mapping[str, float]) -> Finished:
         best_error, best_step = self.best or (final.error_pct, self.step)
         metrics = {
             "error_pct": final.error_pct,
@@ -405,6 +430,7 @@ class Training:
             "best_iteration": float(best_step),
             "train_seconds": self.seconds,
             "images_per_s": self.order.seen(self.step) / self.seconds if self.seconds else 0.0,
+            **noise,
         }
         return Finished(metrics, Predictions(final.predictions))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,12 @@ from torch import distributed, nn
 from ranbench.errors import ProcessLost, SpecError
 from ranbench.spec import Protocol
 
+# torch 2.14 has another name for it
+_SYNC_BUFFERS = next(
+    name
+    for name in ("forward_sync_buffers", "broadcast_buffers")
+    if name in signature(nn.parallel.DistributedDataParallel.__init__).parameters
+)
 _LOST = ("gloo/transport", "Connection closed by peer", "Connection reset", "Broken pipe", "NCCL", "Socket Timeout")
 PATIENCE = timedelta(days=30)  # that the others wait for rank 0, which may wait for another command
 
@@ -141,11 +148,12 @@ class Group(Ranks):
         """Return what runs the net forward, and averages the gradients of a backward pass."""
         # Buckets are never made anew after the first step, as they are by default: the order of additions, and with it
         # the last bit, would be another one in the first step after a resume.
+        kept: Any = {_SYNC_BUFFERS: False}  # those of norms are averaged, or equal
         return nn.parallel.DistributedDataParallel(
             net,
             device_ids=[torch.cuda.current_device()] if self.device.type == "cuda" else None,
-            broadcast_buffers=False,
             find_unused_parameters=True,
+            **kept,
         )
 
 

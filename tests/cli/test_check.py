@@ -265,7 +265,35 @@ def test_a_baseline_of_runs_of_other_code_is_not_saved_with_6(folder: Path, tmp_
     done = ranbench(other, "baseline", "save", "mine.jsonl", "tiny.yaml", *QUICK, PYTHONPATH=str(other))
 
     assert done.returncode == 6
-    assert "no done run of the present code" in done.stderr
+    assert "suite 'tiny': no done run of the code that is here in the database; " in done.stderr
+    assert "'ranbench run tiny.yaml --rerun changed' makes the runs" in done.stderr
+
+
+@pytest.mark.slow
+def test_of_a_suite_without_runs_the_fixed_values_alone_are_kept_beside_the_runs_of_another(folder: Path) -> None:
+    words = ("baseline", "save", "two.jsonl", "tiny.yaml", "quickstart", "--speed-jobs", "0", "--device", "cpu")
+    saved = ranbench(folder, *words)
+    lines = [json.loads(line) for line in (folder / "two.jsonl").read_text().splitlines()]
+    nightly = ranbench(folder, "check", "quickstart", "--baseline", "two.jsonl", *QUICK, "--no-train")
+    free = ranbench(folder, "check", "tiny.yaml", "quickstart", "--baseline", "two.jsonl", "--layer", "free")
+
+    assert saved.returncode == 0, saved.stderr
+    told = "suite 'quickstart': no done run in the database; 'ranbench run "
+    assert told in saved.stderr
+    assert "its counts and fixed values alone are kept" in saved.stderr
+    assert {name for line in lines if line["kind"] == "fixed" for name in line["suites"]} == {"tiny", "quickstart"}
+    assert free.returncode == 0, free.stdout
+    assert nightly.returncode == 6  # runs were due, and there is nothing to hold them against
+
+
+def test_no_runs_of_any_suite_are_nothing_to_keep_with_6_and_the_line_says_how_they_are_made(folder: Path) -> None:
+    done = ranbench(folder, "baseline", "save", "none.jsonl", "quickstart", *QUICK)
+
+    assert done.returncode == 6
+    assert done.stderr.count("\n") == 1
+    assert "suite 'quickstart': no done run in the database; 'ranbench run " in done.stderr
+    assert "--rerun" not in done.stderr
+    assert not (folder / "none.jsonl").exists()
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ def test_the_history_of_a_bundle_is_a_table_on_stdout(tmp_path: Path) -> None:
     assert found.stdout.splitlines() == [
         "quickstart: top-1 test error after the last iteration; less is better; protocol digits",
         "",
-        "cell                  code      begun       n  mean (%)    sd   95 % interval  change (95 % interval)",
+        "cell                  version   begun       n  mean (%)    sd   95 % interval  change (95 % interval)",
         "─────────────────────────────────────────────────────────────────────────────────────────────────────",
         "attention-164, naive  26f63c17  2026-11-25  5     17.44  4.12  12.33 to 22.56",
         "",

@@ -73,7 +73,7 @@ def told(suite: Suite, recorder: Recorder) -> History:
 def test_the_table_is_the_golden_one(told: History) -> None:
     assert [column.heading for column in grid(told).columns] == [
         "cell",
-        "code",
+        "version",
         "begun",
         "n",
         "mean (%)",
@@ -94,7 +94,7 @@ def test_the_table_is_the_golden_one(told: History) -> None:
     assert sentences(told) == (
         "small: top-1 test error after the last iteration; less is better; protocol short",
         "where: A CPU (cpu), 2 threads, eager, torch 2.11.0",
-        "change: to the code before in the same cell; each interval stands alone, so of 20 without any change about "
+        "change: to the version before in the same cell; each interval stands alone, so of 20 without any change about "
         "one leaves out 0",
         "change without an interval: an interval needs 3 seeds on each side",
         "change without an interval: equal, seed by seed",
@@ -147,7 +147,7 @@ def test_commits_of_equal_sources_are_one_version_under_the_first_that_had_no_ch
 
     (code,) = found.codes
     assert (code.label, code.commits, code.dirty) == ("eeeeeeee", 3, False)
-    assert sentences(found)[-1] == "of equal sources, so one code under its first commit: eeeeeeee (3 commits)"
+    assert sentences(found)[-1] == "of equal sources, so one version under its first commit: eeeeeeee (3 commits)"
 
 
 def test_a_version_without_a_commit_is_named_by_its_code(suite: Suite, recorder: Recorder) -> None:

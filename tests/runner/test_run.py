@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ranbench.errors import DataError, UsageError
-from ranbench.records import Reason, RunRecord, State, checkpoint_folders
+from ranbench.records import MEMORISATION, Reason, RunRecord, State, checkpoint_folders
 from ranbench.runner import Observer, Stop, plan, run
 from ranbench.spec import RunSpec
 from ranbench.store import Store
@@ -267,6 +267,11 @@ def test_noise_is_recorded_with_its_realised_share_and_confusion(
     names = [f"confusion_{true}_{label}" for true in range(10) for label in range(10)]
     counts = store.series([attempt.id], names)
     assert sum(values[0] for _, values in counts.values()) == 200
+    seen = store.series([attempt.id], MEMORISATION)
+    evaluated = store.series([attempt.id], ["test_error_pct"])[attempt.id, "test_error_pct"][0].tolist()
+    for name, last in MEMORISATION.items():
+        steps, values = seen[attempt.id, name]
+        assert (steps.tolist(), values[-1]) == (evaluated, attempt.metrics[last])
 
 
 @pytest.mark.slow

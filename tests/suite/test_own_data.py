@@ -180,7 +180,8 @@ def test_a_part_of_the_test_set_and_less_than_a_pass_are_smoke(own: Path) -> Non
             [("dataset: nowhere.data:faces", "dataset: nowhere.data.faces")],
             [
                 "tiny.yaml:15:32: cells.fixed.dataset: dataset 'nowhere.data.faces' is not known; did you mean "
-                "'nowhere.data:faces'? (allowed: cifar10, cifar100, imagenet, digits, imagefolder, package.module:factory)",
+                "'nowhere.data:faces'? (allowed: cifar10, cifar100, imagenet, digits, imagefolder, "
+                "package.module:factory)",
                 "tiny.yaml:7:3: datasets.nowhere.data:faces: no cell of the suite has this dataset; did you mean "
                 "'nowhere.data.faces'?",
             ],
