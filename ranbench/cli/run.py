@@ -39,7 +39,12 @@ if TYPE_CHECKING:
 DEVICES = ("auto", "cpu", "cuda")
 PATHS = ("auto", "eager", "graph", "compiled")  # of training.paths, which needs torch
 # More of them fill the memory with stacks and start no more; far above these, the libraries beneath torch crash.
-RUNS_PER_CORE, THREADS_PER_CORE, WORKERS_PER_CORE = 16, 4, 8  # a GPU takes 16 runs, however few cores are beside it
+RUNS_PER_CORE, THREADS_PER_CORE, WORKERS_PER_CORE, PROCESSES_PER_CORE = (
+    16,
+    4,
+    8,
+    2,
+)  # a GPU takes 16 runs, however few cores are beside it
 RERUNS = ("failed", "changed", "all")
 
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")]
@@ -106,8 +111,7 @@ def run(
     """Train what is missing of a suite. Safe to repeat; goes on where it was interrupted."""
     one_of("--device", device, DEVICES)
     one_of("--path", path, PATHS)
-    if nproc < 1:
-        raise UsageError(f"--nproc {nproc}: must be 1 or more")
+    times_the_cores("--nproc", nproc, PROCESSES_PER_CORE)
     if rerun is not None:
         one_of("--rerun", rerun, RERUNS)
     choices: dict[str, Any] = {
@@ -167,7 +171,7 @@ def _leads_or_exits(how: How, place: torch.device, data: Path) -> None:
 
     rank = runner.rank_here()
     if rank is None:
-        code, said = runner.launch(how.nproc, sys.argv[1:])
+        code, said = runner.launch(how.nproc, sys.orig_argv[1:])
         if said:
             note(said)
         raise typer.Exit(code)

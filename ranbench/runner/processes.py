@@ -80,8 +80,8 @@ def check_sharing(specs: Sequence[RunSpec], device: torch.device, how: How) -> N
             raise UsageError(f"--nproc {how.nproc}: {error}") from None
 
 
-def launch(nproc: int, arguments: Sequence[str]) -> tuple[int, str | None]:
-    """Run 'ranbench ARGUMENTS' in so many processes; return the exit code and, where a process died, that in words.
+def launch(nproc: int, command: Sequence[str]) -> tuple[int, str | None]:
+    """Run a command of Python in so many processes; return the exit code and, where a process died, that in words.
 
     The first Ctrl-C or SIGTERM asks rank 0 for a stop, the second one for a stop at once.
     """
@@ -111,7 +111,7 @@ def launch(nproc: int, arguments: Sequence[str]) -> tuple[int, str | None]:
         )
         with _handing_on(Path(place) / LEADER):
             try:
-                elastic_launch(config, sys.executable)("-m", "ranbench", *arguments)
+                elastic_launch(config, sys.executable)(*command)
             except ChildFailedError as error:
                 return _told(error.failures, nproc)
     return 0, None

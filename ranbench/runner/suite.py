@@ -45,11 +45,11 @@ def check_device(device: str, how: How, specs: Sequence[RunSpec]) -> torch.devic
     from ranbench.training.compiler import check_compiler
 
     chosen = choose_device(device)
+    check_sharing(specs, chosen, how)
     if choose_path(how.path, chosen, foreign=False).compiled:
         check_compiler(chosen)
     for precision in sorted({spec.protocol.precision for spec in specs}):
         Arithmetic(precision, chosen)
-    check_sharing(specs, chosen, how)
     return chosen
 
 
