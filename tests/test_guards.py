@@ -38,7 +38,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
 )
 FLOOR = {part: floor for floor, parts in enumerate(FLOORS) for part in parts}
-LATER = {"execution"}
 
 SUITE_ORDER = (
     *(
@@ -137,7 +136,7 @@ def text_files() -> Iterator[Path]:
 def test_every_part_of_the_design_is_there_and_no_other() -> None:
     found = {part(name) for name in modules()} - {""}
 
-    assert found - LATER == FLOOR.keys() - LATER
+    assert found == FLOOR.keys()
 
 
 def test_imports_point_to_lower_floors_only() -> None:

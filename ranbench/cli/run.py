@@ -39,12 +39,9 @@ if TYPE_CHECKING:
 DEVICES = ("auto", "cpu", "cuda")
 PATHS = ("auto", "eager", "graph", "compiled")  # of training.paths, which needs torch
 # More of them fill the memory with stacks and start no more; far above these, the libraries beneath torch crash.
-RUNS_PER_CORE, THREADS_PER_CORE, WORKERS_PER_CORE, PROCESSES_PER_CORE = (
-    16,
-    4,
-    8,
-    2,
-)  # a GPU takes 16 runs, however few cores are beside it
+RUNS_PER_CORE, THREADS_PER_CORE, JOBS_PER_CORE = 16, 4, 4  # a GPU takes 16 runs, however few cores are beside it
+WORKERS_PER_CORE, PROCESSES_PER_CORE = 8, 2
+EXECUTORS = ("local",)
 RERUNS = ("failed", "changed", "all")
 
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")]
@@ -83,6 +80,20 @@ Nproc = Annotated[
 Timeout = Annotated[
     str | None, typer.Option("--timeout", metavar="TIME", help="Fail a run that takes longer by the clock, e.g. 90m.")
 ]
+Jobs = Annotated[
+    int, typer.Option("--jobs", metavar="N", help="Worker processes, which share the cores and take GPUs in turn.")
+]
+ExecutorName = Annotated[
+    str | None,
+    typer.Option("--executor", metavar="NAME", help="Where runs are trained: local (workers); here, if left out."),
+]
+Retries = Annotated[
+    int, typer.Option("--retries", metavar="N", help="How often a run is tried again whose worker process died.")
+]
+Budget = Annotated[
+    str | None,
+    typer.Option("--budget", metavar="TIME", help="Stop after this time, e.g. 4h; begin nothing that ends later."),
+]
 
 
 def run(
@@ -99,6 +110,10 @@ def run(
     at_once: AtOnce = None,
     threads: Threads = None,
     timeout: Timeout = None,
+    jobs: Jobs = 1,
+    executor: ExecutorName = None,
+    retries: Retries = 1,
+    budget: Budget = None,
     workers: Workers = None,
     nproc: Nproc = 1,
     trust_imports: TrustImports = False,
@@ -114,6 +129,10 @@ def run(
     times_the_cores("--nproc", nproc, PROCESSES_PER_CORE)
     if rerun is not None:
         one_of("--rerun", rerun, RERUNS)
+    if executor is not None:
+        one_of("--executor", executor, EXECUTORS)
+    if retries < 0:
+        raise UsageError(f"--retries {retries}: must be 0 or more")
     choices: dict[str, Any] = {
         "path": path,
         "deterministic": deterministic,
@@ -124,6 +143,15 @@ def run(
         "nproc": nproc,
         "workers": times_the_cores("--workers", workers, WORKERS_PER_CORE, least=0),
     }
+    shared: dict[str, Any] = {
+        "jobs": times_the_cores("--jobs", jobs, JOBS_PER_CORE),
+        "executor": executor,
+        "retries": retries,
+    }
+    if nproc > 1 and (jobs > 1 or executor is not None):
+        other = f"--jobs {jobs}" if jobs > 1 else f"--executor {executor}"
+        raise UsageError(f"--nproc {nproc}: its processes train one run together, got {other}; leave one of them out")
+    after = None if budget is None else seconds_of("--budget", budget)
     loaded = suite_of(suite, protocol, factor, seeds)
     selected = pairs(only)
     loaded.select(selected)  # refuse before a database is made
@@ -131,15 +159,17 @@ def run(
     from ranbench import runner
     from ranbench.cli.progress import Live, observer
 
+    if workers is None and jobs > 1:
+        choices["workers"] = runner.workers_of_each(jobs)
     how = runner.How(**choices)
-    shared = loaded.trains and nproc > 1
-    if loaded.trains and (shared or not chosen.exists()):
+    together = loaded.trains and nproc > 1
+    if loaded.trains and (together or not chosen.exists()):
         place = runner.check_device(device, how, loaded.runs(selected))
-    if shared:
+    if together:
         _leads_or_exits(how, place, chosen.data)
     with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(interruptible())
-        ranks = stack.enter_context(runner.joined(place, how, stop)) if shared else None
+        stop = stack.enter_context(interruptible(after))
+        ranks = stack.enter_context(runner.joined(place, how, stop)) if together else None
         with chosen.store(create=True) as store:
             shown = observer()
             stack.enter_context(shown if isinstance(shown, Live) else contextlib.nullcontext())
@@ -152,6 +182,7 @@ def run(
                 device=device,
                 rerun=frozenset([rerun] if rerun else []),
                 how=how,
+                dispatch=runner.Dispatch(**shared),
                 profile=profile,
                 observer=shown,
                 stop=stop,
@@ -189,11 +220,11 @@ def _leads_or_exits(how: How, place: torch.device, data: Path) -> None:
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[Stop]:
-    """Turn the first Ctrl-C or SIGTERM into a wish to stop; the second one stops at once."""
+def interruptible(after: float | None = None) -> Iterator[Stop]:
+    """Turn the first Ctrl-C or SIGTERM, and the end of a time, into a wish to stop; the second signal stops at once."""
     from ranbench.runner import Stop
 
-    stop = Stop()
+    stop = Stop(after)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def ask(number: int, _frame: object) -> None:

@@ -1,8 +1,9 @@
 """Plan, skip, dispatch, train, record: the only place where training meets the store."""
 
 from ranbench.runner.checking import Checked, check
+from ranbench.runner.dispatch import Dispatch
 from ranbench.runner.events import Observer, Stop, Summary
-from ranbench.runner.how import How
+from ranbench.runner.how import How, workers_of_each
 from ranbench.runner.masks import RunMasks, masks_of
 from ranbench.runner.plan import Plan, PlannedRun, plan
 from ranbench.runner.probing import Prober
@@ -11,6 +12,7 @@ from ranbench.runner.suite import check_device, run
 
 __all__ = [
     "Checked",
+    "Dispatch",
     "How",
     "Observer",
     "Plan",
@@ -29,4 +31,5 @@ __all__ = [
     "plan",
     "rank_here",
     "run",
+    "workers_of_each",
 ]

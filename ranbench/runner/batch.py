@@ -64,7 +64,9 @@ class Batch:
                     self._advance(together, queue)
                 for training in list(self.open):
                     self._interrupt(training)
-            except (KeyboardInterrupt, ProcessLost):
+            except (KeyboardInterrupt, ProcessLost) as error:
+                if isinstance(error, KeyboardInterrupt):
+                    self.place.store.hurry()
                 for attempt in self.open.values():
                     attempt.abandon()
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,11 @@ class How:
     def threads_of_each(self, at_once: int, available: int) -> int:
         """Threads of each process of a run, so that all at once take no more than there are."""
         return self.threads or max(1, available // (at_once * self.nproc))
+
+
+def workers_of_each(processes: int) -> int:
+    """Processes that decode for each of so many that train, so that all together take the cores."""
+    return max(1, len(os.sched_getaffinity(0)) // processes)
 
 
 def by_architecture(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:

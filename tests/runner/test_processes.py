@@ -218,6 +218,10 @@ def test_a_run_that_goes_on_in_another_number_of_processes_says_so(start: Callab
     [
         (["--nproc", "0"], "--nproc 0: must be 1 or more"),
         (
+            ["--nproc", "2", "--jobs", "2"],
+            "--nproc 2: its processes train one run together, got --jobs 2; leave one of them out",
+        ),
+        (
             ["--nproc", "2", "--at-once", "2"],
             "--nproc 2: trains one run at a time, got --at-once 2; leave one of them out",
         ),
