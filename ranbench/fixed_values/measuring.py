@@ -107,10 +107,10 @@ class _Measuring:
 
     def __init__(self, context: Context, trusted: bool):
         self.context, self.trusted = context, trusted
+        self.memo: Memo = {}
         self.counted: dict[str, _Counted] = {}
         self.reduced: dict[tuple[object, ...], Thinned] = {}
         self.taken: dict[tuple[str, str, str], Taken] = {}
-        self.memo: Memo = {}
 
     def of(self, net: Net) -> FixedValues:
         context = replace(self.context, library=_version(net_info(net.model.name).library))

@@ -4,94 +4,99 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
+from ranbench.counts import Counts
 from ranbench.errors import NothingMeasured
 from ranbench.fixed_values import Compared, FixedValues, Net, compare, nets_of
 from ranbench.regression import STOPPED, Baseline, Finding, Kind
 from ranbench.runner.events import Observer, Stop
+from ranbench.spec import complexity_key
 from ranbench.suite import Suite
 
 VALUES, BITS = "fixed values", "fixed bits"
 SAID_EVERY = 10  # nets
 
 
-def fixed_lines(
-    suites: Sequence[Suite], observer: Observer, *, trusted: bool = False, stop: Stop | None = None
-) -> tuple[dict[str, Any], ...]:
-    """Measure the nets of suites and return the lines that a baseline keeps of them.
-
-    Raises:
-        NothingMeasured: a value is not finite, so that nothing could be held against it.
-    """
-    nets, found = _measured(suites, observer, trusted, stop or Stop())
-    for values in found:
-        odd = next((name for name, each in values.values.items() if not all(map(math.isfinite, each))), None)
-        if odd is not None:
-            raise NothingMeasured(f"{values.net}: fixed values {odd} are not finite, so that there is nothing to keep")
-    return tuple(
-        {"kind": "fixed", "suites": list(net.suites), **values.plain()}
-        for net, values in zip(nets, found, strict=False)  # fewer where a stop was asked for
-    )
-
-
-def _measured(
-    suites: Sequence[Suite], observer: Observer, trusted: bool, stop: Stop
-) -> tuple[tuple[Net, ...], tuple[FixedValues, ...]]:
-    from ranbench.fixed_values.measuring import measure
-
-    def say(net: Net, index: int, total: int) -> None:
-        del net
-        _say(observer, index, total)
-
-    nets = nets_of(suites)
-    return nets, measure(nets, say, trusted=trusted, stopped=lambda: stop.requested)
-
-
-def _say(observer: Observer, index: int, total: int) -> None:
-    if index % SAID_EVERY == 0:
-        observer.note(f"fixed values: net {index + 1} of {total}")
-
-
-def free_findings(
-    suites: Sequence[Suite], baseline: Baseline, observer: Observer, *, trusted: bool = False, stop: Stop | None = None
-) -> tuple[list[Finding], list[str]]:
-    """Measure the nets of suites, compare them with a baseline, and say what was not compared at all.
+class FreeLayer:
+    """Fixed values of the nets of suites, measured when they are first asked for, and once.
 
     Args:
         suites: whose nets are measured.
-        baseline: what they are held against.
         observer: is told how far it is.
-        trusted: the code of a user's own nets may be run, to count them.
-        stop: where it asks for a stop, no further net is measured, and nothing is said of those but that.
-
-    Raises:
-        NothingMeasured: a line of the baseline does not hold.
+        trusted: the code of a user's own nets may be run.
+        stop: where it asks for a stop, no further net is measured.
     """
-    asked = {suite.name: suite for suite in suites}
-    before = _stored(baseline, asked)
-    if not before:
-        why = "the baseline holds no fixed values of these suites; 'ranbench baseline save' without --layer trained"
-        return [], [f"free layer: {why} keeps them"]
-    nets, now = _measured(suites, observer, trusted, stop or Stop())
-    unreached = nets[len(now) :]
-    before = [(values, suite) for values, suite in before if values.key not in {net.key for net in unreached}]
-    home = {net.key: net.suites[0] for net in nets}
-    home |= {values.key: suite for values, suite in before if values.key not in home}
-    found: dict[str, list[Compared]] = {}
-    for one in compare((values for values, _ in before), now):
-        found.setdefault(one.key, []).append(one)
-    findings = [_of_net(asked[home[key]], parts) for key, parts in found.items()]
-    findings += _bits(asked, home, found)
-    findings += [
-        Finding(
-            net.suites[0], net.name, VALUES, Kind.CANNOT_TELL, STOPPED, layer="free", file=asked[net.suites[0]].file
+
+    def __init__(self, suites: Sequence[Suite], observer: Observer, *, trusted: bool = False, stop: Stop | None = None):
+        self.suites, self.observer, self.trusted = suites, observer, trusted
+        self.stop = stop or Stop()
+        self.nets = nets_of(suites)
+        self.counts: dict[str, Counts] = {}  # by complexity_key, of what was measured so far
+
+    @cached_property
+    def values(self) -> tuple[FixedValues, ...]:
+        """Of the nets, in their order; fewer where a stop was asked for."""
+        from ranbench.fixed_values.measuring import measure
+
+        found = measure(self.nets, self._say, trusted=self.trusted, stopped=lambda: self.stop.requested)
+        for net, one in zip(self.nets, found, strict=False):
+            if one.counts:
+                self.counts[complexity_key(net.model, net.data)] = Counts(
+                    one.counts["parameters"], one.counts["macs"], one.counts.get("depth")
+                )
+        return found
+
+    def _say(self, net: Net, index: int, total: int) -> None:
+        del net
+        if index % SAID_EVERY == 0:
+            self.observer.note(f"fixed values: net {index + 1} of {total}")
+
+    def lines(self) -> tuple[dict[str, Any], ...]:
+        """Return the lines that a baseline keeps.
+
+        Raises:
+            NothingMeasured: a value is not finite, so that nothing could be held against it.
+        """
+        for values in self.values:
+            odd = next((name for name, each in values.values.items() if not all(map(math.isfinite, each))), None)
+            if odd is not None:
+                raise NothingMeasured(
+                    f"{values.net}: fixed values {odd} are not finite, so that there is nothing to keep"
+                )
+        return tuple(
+            {"kind": "fixed", "suites": list(net.suites), **values.plain()}
+            for net, values in zip(self.nets, self.values, strict=False)
         )
-        for net in unreached
-    ]
-    if not any(one.compared for one in findings):
-        return findings, ["free layer: no net of these suites could be held against fixed values in the baseline"]
-    return findings, []
+
+    def findings(self, baseline: Baseline) -> tuple[list[Finding], list[str]]:
+        """Compare the nets with a baseline, and say what was not compared at all; of a net behind a stop, that alone.
+
+        Raises:
+            NothingMeasured: a line of the baseline does not hold.
+        """
+        asked = {suite.name: suite for suite in self.suites}
+        before = _stored(baseline, asked)
+        if not before:
+            why = "the baseline holds no fixed values of these suites; 'ranbench baseline save' without --layer trained"
+            return [], [f"free layer: {why} keeps them"]
+        now = self.values
+        unreached = self.nets[len(now) :]
+        before = [(values, suite) for values, suite in before if values.key not in {net.key for net in unreached}]
+        home = {net.key: net.suites[0] for net in self.nets}
+        home |= {values.key: suite for values, suite in before if values.key not in home}
+        found: dict[str, list[Compared]] = {}
+        for one in compare((values for values, _ in before), now):
+            found.setdefault(one.key, []).append(one)
+        findings = [_of_net(asked[home[key]], parts) for key, parts in found.items()]
+        findings += _bits(asked, home, found)
+        for net in unreached:
+            name, file = net.suites[0], asked[net.suites[0]].file
+            findings.append(Finding(name, net.name, VALUES, Kind.CANNOT_TELL, STOPPED, layer="free", file=file))
+        if not any(one.compared for one in findings):
+            return findings, ["free layer: no net of these suites could be held against fixed values in the baseline"]
+        return findings, []
 
 
 def _stored(baseline: Baseline, asked: Mapping[str, Suite]) -> list[tuple[FixedValues, str]]:

@@ -7,7 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ranbench.catalogue import is_foreign
 from ranbench.claims import judge
 from ranbench.counts import Counts
 from ranbench.environment import choose_device, code_id, describe
@@ -32,7 +34,7 @@ from ranbench.regression import (
 from ranbench.regression.ordering import Row, cells_of, rows
 from ranbench.regression.results import counts_of
 from ranbench.runner.events import Observer, Stop
-from ranbench.runner.free_layer import fixed_lines, free_findings
+from ranbench.runner.free_layer import FreeLayer
 from ranbench.runner.how import How
 from ranbench.runner.pace import measure_jobs
 from ranbench.runner.rates import Rates, training_macs
@@ -40,6 +42,9 @@ from ranbench.runner.suite import run
 from ranbench.spec import RunSpec, complexity_key
 from ranbench.store import Store
 from ranbench.suite import Cell, Counted, Suite
+
+if TYPE_CHECKING:
+    from ranbench.complexity.ledger import Memo
 
 
 @dataclass(frozen=True)
@@ -93,14 +98,14 @@ def check(suites: Sequence[Suite], baseline: Baseline, where: Where, night: Nigh
             _train(trained, where)
         else:
             left = _train_within(trained, where, began, night.budget)
-    results = [_night(suite, cells, where, night, left, began) for suite, cells in planned]
-    stopped = where.stop.requested
     free: list[Finding] = []
     lacking: list[str] = []
+    layer = FreeLayer([suite for suite, _ in planned], where.observer, trusted=where.how.trust_imports, stop=where.stop)
     if night.free:
-        trusted = where.how.trust_imports
-        all_suites = [suite for suite, _ in planned]
-        free, lacking = free_findings(all_suites, baseline, where.observer, trusted=trusted, stop=where.stop)
+        free, lacking = layer.findings(baseline)
+    counting = _Counting(layer.counts)
+    results = [_night(suite, cells, where, night, left, began, counting) for suite, cells in planned]
+    stopped = where.stop.requested
     report = compare(baseline, results, night.day.isoformat(), trained=night.trained, more=free, stopped=stopped)
     judged = _judged(trained, where.store) if night.trained else []
     report = replace(
@@ -159,6 +164,9 @@ def save(suites: Sequence[Suite], where: Where, *, jobs: int, trained: bool = Tr
     if trained and lacking and lacking == [suite for suite in suites if suite.trains]:
         raise NothingMeasured(_no_runs(lacking[0], where.store))
     made: dict[str, SuiteResult] = {}
+    layer = FreeLayer(suites, where.observer, trusted=where.how.trust_imports, stop=where.stop)
+    fixed = layer.lines() if free else ()
+    counting = _Counting(layer.counts)
     clock = _JobClock(sum(len(_ran_cells(suite, present[suite.name])) for suite in suites) * jobs)
     for suite in suites:
         records = present[suite.name]
@@ -168,10 +176,8 @@ def save(suites: Sequence[Suite], where: Where, *, jobs: int, trained: bool = Tr
         failed = next((one for one in measured.values() if isinstance(one, str)), None)
         if failed is not None:
             raise EnvironmentProblem(failed)
-        made[suite.name] = _result(suite, records, where, jobs=measured)
+        made[suite.name] = _result(suite, records, where, counting, jobs=measured)
     floors = tuple(floor for suite in made.values() for floor in floors_of(suite))
-    trusted = where.how.trust_imports
-    fixed = fixed_lines(suites, where.observer, trusted=trusted, stop=where.stop) if free else ()
     return Baseline(_header(where), made, floors, fixed)
 
 
@@ -299,7 +305,13 @@ def _present(suite: Suite, store: Store) -> list[RunRecord]:
 
 
 def _night(  # noqa: PLR0917 - private, called once
-    suite: Suite, cells: Sequence[Cell], where: Where, night: Night, left: Mapping[str, str], began: float
+    suite: Suite,
+    cells: Sequence[Cell],
+    where: Where,
+    night: Night,
+    left: Mapping[str, str],
+    began: float,
+    counting: _Counting,
 ) -> SuiteResult:
     """Gather the results of tonight's seeds."""
     keys = {identity(suite, cell) for cell in cells}
@@ -310,7 +322,7 @@ def _night(  # noqa: PLR0917 - private, called once
         end = None if night.budget is None else began + night.budget
         number = night.jobs if night.train else 0
         jobs = _jobs(suite, cells, where, number, end, _JobClock(len(cells) * number))
-    return _result(suite, records, where, due_keys=keys, left=left, jobs=jobs)
+    return _result(suite, records, where, counting, due_keys=keys, left=left, jobs=jobs)
 
 
 class _JobClock:
@@ -369,12 +381,13 @@ def _result(
     suite: Suite,
     records: Sequence[RunRecord],
     where: Where,
+    counting: _Counting,
     *,
     due_keys: Collection[str] | None = None,
     left: Mapping[str, str] | None = None,
     jobs: Mapping[str, Jobs | str] | None = None,
 ) -> SuiteResult:
-    counted = _counts(suite, where)
+    counted = counting.of(suite, where)
     attempts = [record.counted.id for record in records if record.counted]
     series = where.store.series(attempts, ["train_loss"])
     losses = {attempt: values.tolist() for (attempt, _), (_, values) in series.items()}
@@ -398,20 +411,32 @@ def _outcomes(
     return found
 
 
-def _counts(suite: Suite, where: Where) -> dict[str, Counts]:
-    """Count every net of the suite anew, without training it."""
-    from ranbench.catalogue import is_foreign
-    from ranbench.complexity import measure_named
-    from ranbench.complexity.ledger import Memo
+class _Counting:
+    """Counts every net anew, without training it; once, however many suites have it.
 
-    memo: Memo = {}
-    found: dict[str, Counts] = {}
-    for cell in suite.cells:
-        if where.stop.requested:
-            break
-        key = complexity_key(cell.model, cell.data)
-        if key not in found:
-            shared = None if is_foreign(cell.model.name) else memo
-            size = measure_named(cell.model, cell.data, trusted=where.how.trust_imports, memo=shared)
-            found[key] = Counts(size.parameters, size.macs, size.depth)
-    return found
+    Args:
+        found: counts of the nets that the free layer has counted now, by ``complexity_key``.
+    """
+
+    def __init__(self, found: Mapping[str, Counts]):
+        self._found = dict(found)
+        self._memo: Memo = {}  # parts that nets share
+
+    def of(self, suite: Suite, where: Where) -> dict[str, Counts]:
+        """Return the counts of a suite's nets by ``complexity_key``."""
+        found: dict[str, Counts] = {}
+        for cell in suite.cells:
+            if where.stop.requested:
+                break
+            key = complexity_key(cell.model, cell.data)
+            if key not in self._found:
+                self._found[key] = self._count(cell, where)
+            found[key] = self._found[key]
+        return found
+
+    def _count(self, cell: Cell, where: Where) -> Counts:
+        from ranbench.complexity import measure_named
+
+        shared = None if is_foreign(cell.model.name) else self._memo
+        size = measure_named(cell.model, cell.data, trusted=where.how.trust_imports, memo=shared)
+        return Counts(size.parameters, size.macs, size.depth)

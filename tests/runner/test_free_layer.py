@@ -9,9 +9,9 @@ import pytest
 from ranbench.errors import EnvironmentProblem, NothingMeasured
 from ranbench.fixed_values import Context, FixedValues, compare
 from ranbench.regression import Baseline, Finding, Header
-from ranbench.runner import free_layer, pace
+from ranbench.runner import pace
 from ranbench.runner.events import Observer, Stop
-from ranbench.runner.free_layer import _of_net, free_findings
+from ranbench.runner.free_layer import FreeLayer, _of_net
 from ranbench.suite import load_suite
 
 CONTEXT = Context("2.14.1", "AVX2", "EPYC", 1)
@@ -54,7 +54,7 @@ def test_nets_behind_a_stop_are_neither_measured_nor_gone() -> None:
     stop.request(15)
     line = {"kind": "fixed", "suites": ["quickstart"], **WHOLE.plain()}
 
-    findings, lacking = free_findings([load_suite("quickstart")], baseline(line), Observer(), stop=stop)
+    findings, lacking = FreeLayer([load_suite("quickstart")], Observer(), stop=stop).findings(baseline(line))
 
     stopped = [one for one in findings if one.text == "stopped before it was reached"]
     assert len(stopped) == 4
@@ -67,7 +67,7 @@ def test_a_damaged_line_of_fixed_values_is_named(change: dict[str, object]) -> N
     line = {"kind": "fixed", "suites": ["quickstart"], **WHOLE.plain(), **change}
 
     with pytest.raises(NothingMeasured, match=r"^baseline\.jsonl:7: "):
-        free_findings([load_suite("quickstart")], baseline(line), Observer())
+        FreeLayer([load_suite("quickstart")], Observer()).findings(baseline(line))
 
 
 def test_a_job_that_takes_too_long_is_a_problem_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ def test_a_job_that_takes_too_long_is_a_problem_in_one_line(monkeypatch: pytest.
 
 def test_fixed_values_that_are_not_finite_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     odd = replace(WHOLE, values={"steps.losses": (2.0, float("nan"))})
-    monkeypatch.setattr(free_layer, "_measured", lambda *_: ((), (odd,)))
+    monkeypatch.setattr(FreeLayer, "values", (odd,))
 
     with pytest.raises(NothingMeasured, match=r"fixed values steps\.losses are not finite"):
-        free_layer.fixed_lines([], Observer())
+        FreeLayer([], Observer()).lines()
