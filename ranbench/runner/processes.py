@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 MEETING = "RANBENCH_MEETING"  # the folder where the processes of one command find each other
 LEADER = "leader"  # the file in it that holds the process number of rank 0
+NO_SERVER = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"  # which the agent would make, on every interface
 GRACE = "600"  # seconds that a process has to end after another one has failed
 # and no warnings of C++, which would tell of every process that unused parameters are looked for and not found
 VARIABLES = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo", "TORCH_CPP_LOG_LEVEL": "ERROR"}
@@ -93,7 +94,7 @@ def launch(nproc: int, command: Sequence[str]) -> tuple[int, str | None]:
         if name.startswith("torch.distributed"):
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     with tempfile.TemporaryDirectory(prefix="ranbench-") as place:
-        os.environ.update({MEETING: place, "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": GRACE})
+        os.environ.update({MEETING: place, "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": GRACE, NO_SERVER: "1"})
         for name, value in {**VARIABLES, "OMP_NUM_THREADS": str(max(1, _cores() // nproc))}.items():
             os.environ.setdefault(name, value)
         config = LaunchConfig(

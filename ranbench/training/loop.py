@@ -260,7 +260,8 @@ class Training:
     def share_state(self) -> None:
         """Let all processes stand where rank 0 stands."""
         tensors, values = self.state()
-        self.ranks.spread(list(tensors.values()))
+        with self._placed():
+            self.ranks.spread(list(tensors.values()))
         if self.ranks.leads:
             self.ranks.tell(values)
         else:

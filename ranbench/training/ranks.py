@@ -164,6 +164,8 @@ def check_shares(protocol: Protocol, num_images: int, count: int) -> None:
         SpecError: it has not.
     """
     batch, group = protocol.batch, protocol.norm_batch
+    if count == 1:
+        return
     if batch % count:
         raise SpecError(
             f"a batch of {batch} images is not divided by {count} processes; take a number that divides it, such as "
