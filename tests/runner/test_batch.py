@@ -29,7 +29,7 @@ from ranbench.runner.batch import Batch
 from ranbench.spec import RunSpec
 from ranbench.store import Claimed, Store
 from ranbench.suite import Suite, load_suite
-from ranbench.training import Checkpoints, Training
+from ranbench.training import Checkpoints, Training, checkpoint
 from ranbench.training.compiler import compiler_fault
 
 TWO = How(at_once=2, threads=1)
@@ -615,9 +615,10 @@ def test_an_attempt_whose_checkpoints_have_an_older_name_goes_on_from_them(
 
 
 def test_a_checkpoint_beyond_what_is_recorded_is_passed_over_in_one_line(
-    suite: Suite, store: Store, execute: Execute, expected: dict[str, str], tmp_path: Path
+    suite: Suite, store: Store, execute: Execute, expected: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where the database was set back to an older copy."""
+    monkeypatch.setattr(checkpoint, "FIRST_AFTER", 1e6)  # none but that of the stop, on a slow machine too
     alone, told = {"only": {"learning": "naive"}, "how": How(at_once=1, threads=1)}, Told()
     execute(suite, **alone, **stopping_after(4))
     attempt, seed_0 = store.runs()[0].attempts[0], suite.runs({"learning": "naive"})[0]
