@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -477,7 +478,7 @@ def test_a_server_that_is_being_restarted_between_two_writes_is_waited_for(made:
 
 
 def test_a_server_that_stays_away_is_one_line(made: str, restarted: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kind, "AWAY_SECONDS", 0.3)
+    monkeypatch.setattr("ranbench.store.kind.AWAY_SECONDS", 0.3)
     with Store.open(made) as store:
         attempt = claimed(store)
         restarted.stop()
@@ -487,14 +488,39 @@ def test_a_server_that_stays_away_is_one_line(made: str, restarted: Cluster, mon
     assert re.fullmatch(r"the server cannot be reached \(.*\); check host and port, and that it runs", said)
 
 
-def test_a_connection_that_is_cut_in_a_transaction_is_one_line_and_writes_nothing(
-    postgres: Cluster, made: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def cut(*_: object) -> bool:
+@pytest.fixture
+def cut(postgres: Cluster, made: str) -> Callable[..., bool]:
+    """Ends all connections to the database, as a server does that is stopped; has the form of ``is_alive``."""
+
+    def end(*_: object) -> bool:
         others = f"datname = '{database(made)}' AND pid <> pg_backend_pid()"
         postgres.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
         return False
 
+    return end
+
+
+def test_a_transaction_whose_connection_is_cut_is_repeated(made: str, cut: Callable[..., bool]) -> None:
+    calls: list[bool] = []
+
+    def once(*_: object) -> bool:
+        calls.append(True)
+        return cut() if len(calls) == 1 else False
+
+    with Store.open(made) as store:
+        claimed(store)
+
+        answer = claim(store, "you", is_alive=once)
+
+        assert isinstance(answer, Claimed)
+        assert len(calls) == 2
+        assert [attempt.resumes for record in store.runs() for attempt in record.attempts] == [1]
+
+
+def test_a_connection_that_is_cut_again_and_again_is_one_line_and_writes_nothing(
+    made: str, cut: Callable[..., bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ranbench.store.kind.AWAY_SECONDS", 0.3)
     with Store.open(made) as store:
         claimed(store)
 
@@ -502,6 +528,47 @@ def test_a_connection_that_is_cut_in_a_transaction_is_one_line_and_writes_nothin
             claim(store, "you", is_alive=cut)
 
         assert isinstance(claim(store, "you", is_alive=lambda *_: False), Claimed)
+
+
+def test_whoever_is_in_a_hurry_does_not_wait_for_a_server(made: str, restarted: Cluster) -> None:
+    with Store.open(made) as store:
+        attempt = claimed(store)
+        restarted.stop()
+        thread, answers = in_thread(lambda: store.heartbeat(attempt, "me"))
+        thread.join(0.3)
+        assert thread.is_alive()
+
+        store.hurry()
+        thread.join(10.0)
+
+        assert not thread.is_alive()
+        assert [type(answer) for answer in answers] != [type(None)]
+
+
+def test_a_process_that_joins_the_work_waits_for_a_server_that_is_away(made: str, restarted: Cluster) -> None:
+    restarted.stop()
+    thread, answers = in_thread(lambda: Store.join(made).close())
+    thread.join(0.3)
+    waiting = thread.is_alive()
+
+    restarted.start()
+    thread.join()
+
+    assert (waiting, answers) == (True, [None])
+
+
+def test_no_heartbeat_is_missed_while_the_server_is_away(made: str, restarted: Cluster) -> None:
+    """Else everybody's runs would be taken over as soon as it is back."""
+    heard: list[datetime] = []
+    with Store.open(made) as store:
+        claimed(store)
+        restarted.stop()
+        stopped = datetime.now(UTC)
+        restarted.start()
+
+        claim(store, "you", is_alive=lambda _, heartbeat: heard.append(heartbeat) is None)
+
+    assert heard > [stopped]
 
 
 @pytest.mark.parametrize(

@@ -9,18 +9,20 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 from test_store import HERE, LOSSES, claim, claimed, run
 
 from ranbench.errors import ClaimLost, StoreError
 from ranbench.records import MetricPoint, Owner, Purpose, Reason, State
 from ranbench.store import Claimed, Refused, Store, claiming, sqlite
+from ranbench.store.kind import Away
 
 
 @pytest.fixture
@@ -414,3 +416,62 @@ def test_a_run_that_another_command_has_trained_again_meanwhile_is_not_trained_a
     assert third.reason == state.value
     assert isinstance(later, Claimed)
     assert later.number == 3
+
+
+# A commit whose answer is lost: the server has carried it out, and the caller asks again.
+
+
+@pytest.fixture
+def lose_answers(store: Store, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Lets the next write be committed and its answer be lost."""
+    write, lost = Store._write, [False]
+
+    @contextmanager
+    def losing(self: Store) -> Iterator[Connection]:
+        with write(self) as connection:
+            yield connection
+        if lost[0]:
+            lost[0] = False
+            raise Away("the connection to the server was lost")
+
+    monkeypatch.setattr(Store, "_write", losing)
+    return lambda: lost.__setitem__(0, True)
+
+
+def test_a_claim_whose_answer_was_lost_is_given_again(store: Store, lose_answers: Callable[[], None]) -> None:
+    lose_answers()
+
+    answer = claim(store, "me")
+
+    assert isinstance(answer, Claimed)
+    assert claim(store, "you") == Refused("held", answer.attempt_id, owner=Owner("", "here", 4, 12.25))
+    assert [attempt.resumes for attempt in store.runs()[0].attempts] == [0]
+
+
+def test_an_end_whose_answer_was_lost_is_written_once(store: Store, lose_answers: Callable[[], None]) -> None:
+    attempt = claimed(store, "me")
+    store.append(attempt, "me", LOSSES, 100)
+    lose_answers()
+
+    store.finish(attempt, "me", {"error_pct": 5.0})
+
+    found = store.runs()[0].attempts[0]
+    assert (found.state, found.metrics) == (State.DONE, {"error_pct": 5.0})
+    with pytest.raises(ClaimLost, match="is done"):
+        store.finish(attempt, "me", {"error_pct": 5.0})
+
+
+@pytest.mark.parametrize("end", ["fail", "interrupt"])
+def test_a_failure_or_interruption_whose_answer_was_lost_stands(
+    store: Store, lose_answers: Callable[[], None], end: str
+) -> None:
+    attempt = claimed(store, "me")
+    lose_answers()
+
+    if end == "fail":
+        store.fail(attempt, "me", Reason.ERROR, "why")
+    else:
+        store.interrupt(attempt, "me", "why")
+
+    found = store.runs()[0].attempts[0]
+    assert (found.state, found.error) == (State.FAILED if end == "fail" else State.INTERRUPTED, "why")

@@ -30,6 +30,7 @@ from ranbench.cli import (
     response,
     results,
     run,
+    status,
     suites,
 )
 from ranbench.cli.options import Data, Db
@@ -73,7 +74,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "schema": suites.schema,
     "plan": run.plan,
     "run": run.run,
-    "status": results.status,
+    "status": status.status,
     "runs": results.runs,
     "show": results.show,
     "rerun": rerun.rerun,

@@ -7,9 +7,12 @@ import math
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 LONG = 500  # rows of a table that are still laid out to the width of the screen
 TEXT_WIDE = 100  # columns of running text
@@ -63,8 +66,21 @@ def table(
     if len(texts) > LONG or not sys.stdout.isatty():
         _plain_table(columns, texts, right)
         return
-    from rich import box
     from rich.console import Console
+
+    Console().print(laid_out(columns, texts, right, whole))
+
+
+def is_terminal() -> bool:
+    """Whether somebody reads the answer on a terminal."""
+    return sys.stdout.isatty()
+
+
+def laid_out(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = (), whole: Sequence[str] = ()
+) -> Table:
+    """Return a table that takes the width of the screen."""
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
@@ -72,9 +88,9 @@ def table(
     for column in columns:
         side: Literal["left", "right"] = "right" if column in right else "left"
         shown.add_column(column, justify=side, overflow="fold", no_wrap=column in whole)
-    for row in texts:
+    for row in rows:
         shown.add_row(*map(Text, row))
-    Console().print(shown)
+    return shown
 
 
 def _plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:

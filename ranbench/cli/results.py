@@ -1,25 +1,21 @@
-"""status, runs and show: what the database holds."""
+"""runs and show: what the database holds."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ranbench.cli.options import Db, Json, settings, suite_name
-from ranbench.cli.output import answer, as_json, duration, note, plural, table
+from ranbench.cli.output import answer, as_json, note, plural, table
 from ranbench.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from ranbench.records import Attempt, Complexity, RunRecord
     from ranbench.store import Store
-
-_COMMANDS = {"result": "run command", "check": "'rerun --check'"}
 
 Where = Annotated[
     list[str] | None,
@@ -34,38 +30,7 @@ WhyNot = Annotated[
 SuiteFilter = Annotated[str | None, typer.Argument(metavar="[SUITE]", help="Only runs that this suite asked for.")]
 
 
-def status(context: typer.Context, suite: SuiteFilter = None, json: Json = False, db: Db = None) -> None:
-    """Show what is running and how far, and how many runs stand where."""
-    with settings(context, db).store(create=False) as store:
-        records = _chosen(store, suite)
-        open_ = [(record, attempt) for record in records for attempt in record.attempts if attempt.owner]
-        points = store.last_points([attempt.id for _, attempt in open_], ["test_error_pct"])
-    states = Counter(_state(record) for record in records)
-    running = [_progress(record, attempt, points) for record, attempt in open_]
-    if json:
-        as_json({"runs": len(records), "states": dict(states), "running": running})
-        return
-    counted = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    answer(f"{plural(len(records), 'run')}: {counted or 'none'}")
-    if running:
-        columns = ("run", "net", "seed", "iteration", "of", "test error", "heartbeat", "process")
-        rows = [
-            (
-                row["fingerprint"][:12],
-                row["cell"] + (" (smoke)" if row["smoke"] else "") + (", check" if row["purpose"] == "check" else ""),
-                row["seed"],
-                f"{row['step']:,}",
-                f"{row['iterations']:,}",
-                "" if row["test_error_pct"] is None else f"{row['test_error_pct']:.2f} %",
-                f"{duration(row['heartbeat_seconds'])} ago",
-                "" if row["alive"] else f"gone; the next {_COMMANDS[row['purpose']]} resumes it",
-            )
-            for row in running
-        ]
-        table(columns, rows, right=("seed", "iteration", "of", "test error"))
-
-
-def _chosen(store: Store, suite: str | None) -> list[RunRecord]:
+def chosen(store: Store, suite: str | None) -> list[RunRecord]:
     """Read all runs, or those of a suite.
 
     Raises:
@@ -81,7 +46,8 @@ def _chosen(store: Store, suite: str | None) -> list[RunRecord]:
     return store.runs(suite=name)
 
 
-def _state(record: RunRecord) -> str:
+def state_of(record: RunRecord) -> str:
+    """Return a run's state as it is now."""
     from ranbench.records import State
 
     if record.state != State.RUNNING.value:
@@ -89,25 +55,6 @@ def _state(record: RunRecord) -> str:
     from ranbench.environment.owner import state_now
 
     return state_now(record)
-
-
-def _progress(record: RunRecord, attempt: Attempt, points: dict[int, Any]) -> dict[str, Any]:
-    from ranbench.environment.owner import is_alive
-
-    error = points.get(attempt.id, {}).get("test_error_pct")
-    return {
-        "fingerprint": record.fingerprint,
-        "cell": _cell(record),
-        "seed": record.seed,
-        "smoke": record.smoke,
-        "attempt": attempt.number,
-        "purpose": attempt.purpose.value,
-        "step": attempt.step,
-        "iterations": attempt.iterations,
-        "test_error_pct": error.value if error else None,
-        "heartbeat_seconds": max(0.0, (datetime.now(UTC) - attempt.updated).total_seconds()),
-        "alive": attempt.owner is not None and is_alive(attempt.owner, attempt.updated),
-    }
 
 
 def runs(
@@ -129,11 +76,11 @@ def runs(
         if why_not is not None:
             _why_not(store.find(why_not[0]), store.find(why_not[1]), json)
             return
-        records = _chosen(store, suite)
+        records = chosen(store, suite)
     if where:
         from ranbench.selection import select
 
-        total, records = len(records), select(records, where, _state)
+        total, records = len(records), select(records, where, state_of)
         note(f"{len(records):,} of {plural(f'{total:,}', 'run')}")
     if csv is not None:
         from ranbench.report.frame import write_csv
@@ -158,7 +105,7 @@ def runs(
 def _why_not(first: RunRecord, second: RunRecord, json: bool) -> None:
     from ranbench.comparability import comparability
 
-    found = comparability(first, second, _state)
+    found = comparability(first, second, state_of)
     if json:
         runs = {"first": first.fingerprint, "second": second.fingerprint}
         as_json({**runs, **dataclasses.asdict(found)})
@@ -179,13 +126,13 @@ def _row(record: RunRecord) -> tuple[object, ...]:
     noise = record.spec.get("noise")
     return (
         record.fingerprint[:12],
-        _cell(record),
+        cell_of(record),
         record.spec["data"]["name"],
         f"{noise['rate']:g}" if noise else "",
         f"{record.spec['protocol']['iterations']:,}",
         "smoke" if record.smoke else "",
         record.seed,
-        _state(record) + reason,
+        state_of(record) + reason,
         "" if error is None or math.isnan(error) else f"{error:.2f} %",
         len(record.results),
         ", ".join(record.suites),
@@ -210,7 +157,9 @@ def show(
     answer(f"run {record.fingerprint}")
     answer(f"cell {record.cell_id}")
     smoke = " (smoke: the numbers mean nothing)" if whole["smoke"] else ""
-    answer(f"{_cell(record)}, seed {record.seed}: {record.state}{smoke}; suites: {', '.join(record.suites) or 'none'}")
+    answer(
+        f"{cell_of(record)}, seed {record.seed}: {record.state}{smoke}; suites: {', '.join(record.suites) or 'none'}"
+    )
     _show_spec(record.spec)
     for attempt in record.attempts:
         counted = " (counts)" if record.counted and attempt.id == record.counted.id else ""
@@ -278,8 +227,19 @@ def run_dict(record: RunRecord, store: Store | None = None) -> dict[str, Any]:
         complexity = _counts(record, store)
         whole["complexity"] = dataclasses.asdict(complexity) if complexity else None
         for attempt in whole["attempts"]:
-            _add_details(attempt, store)
+            _add_details(attempt, store, _num_classes(record))
     return whole
+
+
+def _num_classes(record: RunRecord) -> int:
+    """The number of classes that a run tells apart; two, as good as any that takes a byte, where it is not known."""
+    from ranbench.errors import RanbenchError
+    from ranbench.spec import RunSpec
+
+    try:
+        return RunSpec.stored(record.fingerprint, record.spec).data.info.num_classes
+    except RanbenchError:
+        return 2
 
 
 def _attempt_dict(attempt: Attempt) -> dict[str, Any]:
@@ -291,11 +251,13 @@ def _attempt_dict(attempt: Attempt) -> dict[str, Any]:
     return fields
 
 
-def _add_details(attempt: dict[str, Any], store: Store) -> None:
+def _add_details(attempt: dict[str, Any], store: Store, num_classes: int) -> None:
+    from ranbench.records import classes_in
+
     points = store.points([attempt["id"]])
     attempt["series"] = {name: {"steps": steps, "values": values} for (_, name), (steps, values) in points.items()}
     predictions = store.predictions(attempt["id"])
-    attempt["predictions"] = None if predictions is None else list(predictions)
+    attempt["predictions"] = None if predictions is None else list(classes_in(predictions, num_classes))
     attempt["artefacts"] = [
         {"kind": found.kind, "path": found.path, "sha256": found.sha256, "size": found.size}
         for found in store.artefacts([attempt["id"]])
@@ -311,8 +273,8 @@ def _counts(record: RunRecord, store: Store) -> Complexity | None:
     return store.complexity(RunSpec.stored(record.fingerprint, record.spec).complexity_key)
 
 
-def _cell(record: RunRecord) -> str:
-    """The net and its options, without the usual attention and mask."""
+def cell_of(record: RunRecord) -> str:
+    """Return the net and its options, without the usual attention and mask."""
     from ranbench.catalogue import ATTENTION_OPTIONS
 
     usual = {name: ATTENTION_OPTIONS[name][0] for name in ("attention", "mask")}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
+_GROUPS = Path("/sys/fs/cgroup")
 _PROCESS_STATUS = Path("/proc/self/status")
 
 
@@ -33,6 +34,25 @@ def give_back_memory() -> None:
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # only glibc has it
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def out_of_memory_kills() -> int:
+    """Return how many processes the system has killed for lack of memory: of this control group, else of the machine.
+
+    A number that has grown says that it was one of them, not which.
+    """
+    with contextlib.suppress(OSError):
+        group = Path("/proc/self/cgroup").read_text().strip().rpartition("::/")[2]
+        for folder in (_GROUPS / group, _GROUPS):
+            with contextlib.suppress(OSError):
+                return _count((folder / "memory.events").read_text())
+    with contextlib.suppress(OSError):
+        return _count(Path("/proc/vmstat").read_text())
+    return 0
+
+
+def _count(lines: str) -> int:
+    return next((int(line.split()[1]) for line in lines.splitlines() if line.startswith("oom_kill ")), 0)
 
 
 def reset_peak_memory(device: torch.device) -> bool:

@@ -1,12 +1,14 @@
-"""What the runner tells while it works, how it is stopped, and what it says at the end."""
+"""What the runner tells while it works, and what it says at the end."""
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 
+from ranbench.execution import Stop
 from ranbench.records import Reason
 from ranbench.spec import RunSpec
+
+__all__ = ["Observer", "Stop", "Summary"]
 
 
 class Observer:
@@ -35,28 +37,6 @@ class Observer:
 
     def note(self, text: str) -> None:
         """Tell something in one line."""
-
-
-class Stop:
-    """A wish to stop at the next whole iteration; ``signal`` is the number of the signal that asked."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self.signal: int | None = None
-
-    def request(self, signal: int) -> None:
-        """Ask for a stop."""
-        self.signal = signal
-        self._event.set()
-
-    @property
-    def requested(self) -> bool:
-        """Whether a stop was asked for."""
-        return self._event.is_set()
-
-    def wait(self, seconds: float) -> bool:
-        """Sleep, but wake at once when a stop is asked for; return whether it was."""
-        return self._event.wait(seconds)
 
 
 @dataclass(frozen=True)

@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import shlex
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from ranbench.catalogue import is_foreign
-from ranbench.environment import choose_device, describe, is_alive, new_owner
+from ranbench.environment import choose_device
 from ranbench.errors import SpecError
+from ranbench.execution import Channel
+from ranbench.masking import mask
 from ranbench.records import Complexity, RunRecord, State, checkpoint_folders
 from ranbench.runner.choice import Choice, choose, other_code_words
 from ranbench.runner.code import code_of_net, code_of_run
+from ranbench.runner.dispatch import Dispatch, make_executor
 from ranbench.runner.events import Observer, Stop, Summary
-from ranbench.runner.how import How, by_architecture
+from ranbench.runner.how import How
 from ranbench.runner.probing import Prober
+from ranbench.runner.processes import check_sharing
 from ranbench.runner.sizes import count_nets
-from ranbench.spec import DataSpec, RunSpec, is_smoke
-from ranbench.store import Claimed, Store
+from ranbench.spec import DataSpec, RunSpec
+from ranbench.store import Store
 from ranbench.suite import Suite
 
 if TYPE_CHECKING:
     import torch
 
-    from ranbench.data import ImageSet
-    from ranbench.runner.attempt import Attempt, Place
+    from ranbench.data import Images
+    from ranbench.runner.workplace import Order, Workplace
+    from ranbench.training import Ranks
 
-POLL_SECONDS = 1.0
+TOLD_SECONDS = 0.2  # between two messages of a worker on the steps of a run
 
 
 def check_device(device: str, how: How, specs: Sequence[RunSpec]) -> torch.device:
@@ -43,6 +50,7 @@ def check_device(device: str, how: How, specs: Sequence[RunSpec]) -> torch.devic
     from ranbench.training.compiler import check_compiler
 
     chosen = choose_device(device)
+    check_sharing(specs, chosen, how)
     if choose_path(how.path, chosen, foreign=False).compiled:
         check_compiler(chosen)
     for precision in sorted({spec.protocol.precision for spec in specs}):
@@ -60,9 +68,11 @@ def run(
     device: str = "auto",
     rerun: frozenset[str] = frozenset(),
     how: How | None = None,
+    dispatch: Dispatch | None = None,
     profile: bool = False,
     observer: Observer | None = None,
     stop: Stop | None = None,
+    ranks: Ranks | None = None,
 ) -> Summary:
     """Execute what is missing of ``suite``; safe to repeat, and to call in several processes at once.
 
@@ -76,9 +86,12 @@ def run(
         rerun: of "failed", "changed" and "all": which closed runs are trained again.
         how: the way through the engine, runs at once, threads, time limit, whether nets and datasets that are named
             by an import path may be imported.
+        dispatch: worker processes, and what becomes of runs whose process dies; None: this process trains.
         profile: measure first where the time of a step of the first open run goes, into the folder of results.
         observer: is told what happens.
-        stop: asks for a stop at the next iteration; the run in hand is checkpointed.
+        stop: asks for a stop at the next iteration; the runs in hand are checkpointed. With an end, no run is begun
+            that by measured rates would come too late.
+        ranks: the processes that train each run together, which this one leads.
 
     Raises:
         SpecError: a net cannot be built or does not fit its images, or a net or dataset is not trusted; nothing was
@@ -86,8 +99,9 @@ def run(
         DataError, EnvironmentProblem: data, a device or a library is missing; nothing was recorded.
         StoreError: the database cannot be used.
         UsageError: ``only`` names no cell.
+        ProcessLost: one of ``ranks`` ended; what was in hand is interrupted.
     """
-    observer, stop, how = observer or Observer(), stop or Stop(), how or How()
+    observer, stop, how, dispatch = observer or Observer(), stop or Stop(), how or How(), dispatch or Dispatch()
     if not suite.trains:
         return count_nets(suite, store, only or {}, trust_imports=how.trust_imports, observer=observer)
     specs = suite.runs(only)
@@ -104,7 +118,7 @@ def run(
             observer.note("nothing is left to train, so no step was profiled; '--rerun all' trains again")
         return _probed(Summary(len(specs), len(specs), 0, 0, 0, 0), suite, specs, prober, stop)
     chosen = check_device(device, how, todo)  # this and the next four refuse before anything is recorded
-    work = _Work(suite, store, data, results, chosen, rerun, how, observer, stop)
+    work = _Work(suite, store, data, results, chosen, rerun, how, observer, stop, dispatch, ranks)
     work.measure_nets(todo)
     work.load_data(todo)
     work.identify_code(todo)
@@ -113,10 +127,8 @@ def run(
         store.record_complexity(key, replace(work.sizes[key], code_id=code_of_net(net)))
     _announce(choice, observer)
     if profile:
-        from ranbench.runner.profiling import write_profile
-
-        write_profile(work.place_of(todo[0]), todo[0], work.images[todo[0].data])
-    return _probed(work.through(len(specs), todo), suite, specs, prober, stop)
+        work.profile(todo)
+    return _probed(work.through(specs, todo), suite, specs, prober, stop)
 
 
 def clear_checkpoints(records: Iterable[RunRecord], results: Path) -> None:
@@ -147,7 +159,7 @@ def _announce(choice: Choice, observer: Observer) -> None:
 
 
 class _Work:
-    """The open runs of one call."""
+    """The open runs of one call: what they need is looked at here, then they are handed out."""
 
     def __init__(  # noqa: PLR0917 - private, called once
         self,
@@ -160,27 +172,15 @@ class _Work:
         how: How,
         observer: Observer,
         stop: Stop,
+        dispatch: Dispatch,
+        ranks: Ranks | None,
     ):
-        import torch
-
-        from ranbench.runner.attempt import Place
-
-        self.labels = suite.labels
-        self.store, self.data, self.rerun, self.observer, self.stop = store, data, rerun, observer, stop
-        self.how = how
-        self.images: dict[DataSpec, ImageSet] = {}
-        self.device = device
-        self.at_once = how.at_once
-        if self.at_once is None and self.device.type == "cpu":
-            self.at_once = 1
-        threads = how.threads_of_each(self.at_once or 1, torch.get_num_threads())
-        environment = describe(self.device, threads, "")
-        self.threads_alone = how.threads_of_each(1, torch.get_num_threads())
-        self.place = Place(store, self.device, environment, new_owner(), results, observer, stop, how, suite.probes)
+        self.suite, self.store, self.device, self.how, self.dispatch = suite, store, device, how, dispatch
+        self.data, self.results, self.rerun, self.observer, self.stop = data, results, rerun, observer, stop
+        self.images: dict[DataSpec, Images] = {}
+        self.ranks = ranks
         self.sizes: dict[str, Complexity] = {}
         self.codes: dict[tuple[str, str], str] = {}
-        self.held: list[RunSpec] = []
-        self.ended: Counter[str] = Counter()
         self.began = datetime.now(UTC)
 
     def measure_nets(self, todo: list[RunSpec]) -> None:
@@ -198,11 +198,20 @@ class _Work:
             self.sizes[key] = size
 
     def load_data(self, todo: list[RunSpec]) -> None:
-        """Load every dataset of the open runs onto the device, once for all of them."""
+        """Load every dataset of the open runs onto the device, once for all of them.
+
+        Workers do so themselves; what they load is only looked at here, so that a refusal comes before any record.
+        """
+        import torch
+
         from ranbench.runner.loading import load_onto
 
+        elsewhere = self.dispatch.in_workers
         for data in {spec.data: None for spec in todo}:
-            self.images[data] = load_onto(data, self.data, self.device, trusted=self.how.trust_imports)
+            device = torch.device("cpu") if elsewhere else self.device
+            images = load_onto(data, self.data, device, trusted=self.how.trust_imports)
+            if not elsewhere:
+                self.images[data] = images
 
     def identify_code(self, todo: list[RunSpec]) -> None:
         """Identify the code that makes the numbers of every open run; its nets and datasets are imported by now."""
@@ -211,85 +220,94 @@ class _Work:
             if key not in self.codes:
                 self.codes[key] = code_of_run(spec.model, spec.data)
 
-    def through(self, total: int, todo: list[RunSpec]) -> Summary:
+    def profile(self, todo: list[RunSpec]) -> None:
+        """Measure where the time of a step of the first open run goes."""
+        from ranbench.runner.loading import load_onto
+        from ranbench.runner.profiling import write_profile
+
+        first = todo[0]
+        images = self.images.get(first.data)
+        if images is None:
+            images = load_onto(first.data, self.data, self.device, trusted=self.how.trust_imports)
+        write_profile(self._workplace(self._order()).place_of(first, Channel(lambda _: None, self.stop)), first, images)
+
+    def through(self, specs: Sequence[RunSpec], todo: list[RunSpec]) -> Summary:
         """Work through ``todo``; runs that another command holds are looked at again at the end, until they end."""
-        waiting = self._pass(todo)
-        while waiting and not self.stop.requested:
-            self.observer.waiting(len(waiting), self._holders(waiting))
-            self.stop.wait(POLL_SECONDS)
-            waiting = self._pass(waiting)
-        ended = self.ended
+        from ranbench.runner.driving import Driver, batch_size
+        from ranbench.runner.estimates import Estimates
+        from ranbench.runner.workplace import forget, keep
+
+        order, dispatch = self._order(), self.dispatch
+        timed = self.stop.seconds_left is not None
+        driver = Driver(
+            todo,
+            self.suite.labels,
+            order,
+            make_executor(dispatch, self.device.type, self.stop),
+            self.store,
+            self.observer,
+            self.stop,
+            size=batch_size(self.device.type, self.how.at_once, dispatch.jobs),
+            retries=dispatch.retries,
+            estimates=Estimates(self.store.runs(), self.device.type, self.sizes) if timed else None,
+        )
+        if not dispatch.in_workers:
+            keep(self._workplace(order))
+        try:
+            ended = driver.through()
+        finally:
+            forget(order)
         closed = ended["trained"] + ended["elsewhere"] + ended["failed"] + ended["unchanged"]
-        return Summary(
-            total=total,
-            already_done=total - len(todo) + ended["unchanged"],
+        summary = Summary(
+            total=len(specs),
+            already_done=len(specs) - len(todo) + ended["unchanged"],
             trained=ended["trained"],
             elsewhere=ended["elsewhere"],
             failed=ended["failed"],
             left=len(todo) - closed,
             signal=self.stop.signal,
         )
+        if timed and summary.left and self.stop.signal is None:
+            self.observer.note(_spent(specs, {spec.fingerprint for spec in todo} - driver.finished, driver.no_time))
+        return summary
 
-    def _pass(self, specs: list[RunSpec]) -> list[RunSpec]:
-        """Try each run once, until a stop is asked for; return those that another command holds."""
-        from ranbench.runner.batch import Batch
+    def _order(self) -> Order:
+        import torch
 
-        self.held = []
-        groups = [[spec] for spec in specs] if self.at_once == 1 else by_architecture(specs)
-        for group in groups:
-            place, foreign = self.place_of(group[0]), is_foreign(group[0].model.name)
-            at_once = 1 if foreign else self.at_once  # a foreign net draws from generators that all threads share
-            batch = Batch(
-                place,
-                self.images[group[0].data],
-                take=lambda spec, place=place: self._take(spec, place),  # type: ignore[misc]
-                closed=self._closed,
-                lost=self.held.append,
-                at_once=at_once,
-            )
-            batch.through(group)
-        return self.held
+        from ranbench.runner.workplace import Order
 
-    def _take(self, spec: RunSpec, place: Place) -> Attempt | None:
-        """Claim a run; return None where it is closed, or held by another command."""
-        from ranbench.runner.attempt import Attempt
-
-        answer = self.store.claim(
-            spec,
-            code_id=self.codes[spec.model.name, spec.data.name],
-            environment=place.environment,
-            owner=place.owner,
-            is_alive=is_alive,
+        dispatch = self.dispatch
+        return Order(
+            key=uuid4().hex,
+            url=self.store.address,
+            data=self.data,
+            results=self.results,
+            device=self.device.type,
             rerun=self.rerun,
+            how=self.how,
+            probes=self.suite.probes,
+            codes=self.codes,
             since=self.began,
+            command=mask(shlex.join(sys.argv)),
+            threads=max(1, torch.get_num_threads() // dispatch.jobs) if dispatch.in_workers else None,
+            every=TOLD_SECONDS if dispatch.in_workers else 0.0,
         )
-        smoke = " (smoke)" if is_smoke(spec.protocol, spec.data) else ""
-        label = f"{self.labels[spec.cell_id]}, seed {spec.seed}{smoke}"
-        if isinstance(answer, Claimed):
-            return Attempt(place, spec, label, answer)
-        if answer.reason == "held":
-            self.held.append(spec)
-        elif answer.reason == "failed":
-            self.ended["failed"] += 1
-            self.observer.note(f"{label}: failed before; 'ranbench run SUITE --rerun failed' tries again")
-        elif answer.reason == "done":
-            self.ended["unchanged" if self.rerun else "elsewhere"] += 1
-        return None
 
-    def _closed(self, spec: RunSpec, state: State) -> None:
-        del spec
-        self.ended[{State.DONE: "trained", State.FAILED: "failed"}.get(state, "left")] += 1
+    def _workplace(self, order: Order) -> Workplace:
+        from ranbench.runner.workplace import Workplace
+        from ranbench.training import ALONE
 
-    def place_of(self, spec: RunSpec) -> Place:
-        """Where a run is trained, and which way its steps take; a foreign net, which is alone, has all threads."""
-        from ranbench.training import choose_path
+        workplace = Workplace(order, self.store, self.ranks or ALONE)
+        workplace.images |= self.images
+        return workplace
 
-        foreign, began = is_foreign(spec.model.name), self.place.environment
-        path = choose_path(self.how.path, self.device, foreign=foreign, deterministic=self.how.deterministic)
-        threads = self.threads_alone if foreign else began.threads
-        return replace(self.place, environment=replace(began, engine_path=str(path), threads=threads))
 
-    def _holders(self, waiting: list[RunSpec]) -> str:
-        records = self.store.runs([spec.fingerprint for spec in waiting])
-        owners = [record.latest.owner for record in records if record.latest]
-        return ", ".join(sorted({f"process {owner.pid} on {owner.host}" for owner in owners if owner}))
+def _spent(specs: Sequence[RunSpec], open_: set[str], no_time: Sequence[RunSpec]) -> str:
+    """Say what a budget was enough for."""
+    seeds: dict[int, bool] = {}
+    for spec in specs:
+        seeds[spec.seed] = seeds.get(spec.seed, True) and spec.fingerprint not in open_
+    whole = [str(seed) for seed, done in seeds.items() if done]
+    of_all = f"every cell has seed {', '.join(whole)}" if whole else "no seed is complete over all cells"
+    late = f"; {len(no_time)} not begun, since by measured rates they end too late" if no_time else ""
+    return f"the budget is spent: {of_all}{late}"

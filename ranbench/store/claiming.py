@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, select, update
 from sqlalchemy import insert as plain_insert
 
 from ranbench.records import Environment, Owner, Purpose, State
+from ranbench.store.connection import kind_of
 from ranbench.store.reading import environments, owner_of
 from ranbench.store.schema import AttemptRow, RunRow
 from ranbench.store.values import Claimed, Refused
@@ -60,7 +61,9 @@ def claim(connection: Connection, request: Request, is_alive: IsAlive) -> Claime
     if open_ is None or open_.state in _CLOSED:  # newest is closed, here or in a bundle
         return _open(connection, request) if request.wants_again(newest) else _refused(newest)
     owner = owner_of(open_)
-    if owner is not None and is_alive(owner, open_.updated):
+    if owner is not None and (open_.owner_token, open_.code_id) == (request.owner.token, request.code_id):
+        return _claimed(connection, open_)  # it was given so before, and the answer was lost
+    if owner is not None and is_alive(owner, _heard(connection, open_.updated)):
         return Refused("held", open_.id, owner)
     if newest.state == State.DONE.value and not request.wants_again(newest):
         return _refused(newest)  # in a bundle that was merged while ours was interrupted
@@ -124,6 +127,16 @@ def _take_over(connection: Connection, request: Request, newest: Row[Any]) -> Cl
     values = {"state": State.RUNNING.value, "resumes": newest.resumes + 1, "updated": now(), "ended": None}
     taken = update(AttemptRow).where(AttemptRow.id == newest.id).values(**values, **_owned_by(request.owner))
     connection.execute(taken)
+    return _claimed(connection, newest)
+
+
+def _heard(connection: Connection, heartbeat: datetime) -> datetime:
+    """When an owner was last heard; while the server was away, nobody could be."""
+    since = kind_of(connection).up_since(connection)
+    return heartbeat if since is None else max(heartbeat, since)
+
+
+def _claimed(connection: Connection, newest: Row[Any]) -> Claimed:
     began_in = environments(connection, [newest.environment_id])[newest.environment_id]
     return Claimed(newest.id, newest.number, resume=True, step=newest.step, environment=began_in, uid=newest.uid)
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
 from ranbench.errors import StoreError, one_line
 from ranbench.masking import mask_url
-from ranbench.store.kind import Collision, Kind
+from ranbench.store.kind import Away, Collision, Kind, Patience
 from ranbench.store.schema import Row, Unreadable
 from ranbench.store.sqlite import Sqlite
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 6  # of a transaction that collides with others
 PAUSE_SECONDS = 0.02  # after the first of them, on average; then twice as long each time
+AGAIN_SECONDS = 0.2  # between two tries while a server is away
 
 EXPECTED = "expected sqlite:///PATH or postgresql+psycopg://USER@HOST:PORT/NAME"
 
@@ -85,14 +86,14 @@ def _kind(name: str) -> Kind:
     return Postgres()
 
 
-def make_engine(url: str, *, create: bool) -> Engine:
+def make_engine(url: str, *, create: bool, patience: Patience | None = None) -> Engine:
     """Return an engine for ``url`` whose transactions read.
 
     Raises:
         StoreError: an unsupported URL, its library is not installed, or nothing there and ``create`` is false.
     """
     parts = parsed(url)
-    return _kind(parts.get_backend_name()).engine(parts, mask_url(url), create=create)
+    return _kind(parts.get_backend_name()).engine(parts, mask_url(url), create=create, patience=patience or Patience())
 
 
 def writing_engine(engine: Engine) -> Engine:
@@ -131,20 +132,34 @@ def translated(engine: Engine, label: str) -> Iterator[None]:
 
 
 def _explained(kind: Kind, label: str, error: Any) -> StoreError:
-    return (Collision if kind.is_collision(error) else StoreError)(f"{label}: {kind.explain(error)}")
+    said = f"{label}: {kind.explain(error)}"
+    if kind.is_collision(error):
+        return Collision(said)
+    return Away(said) if kind.is_away(error) else StoreError(said)
 
 
 def repeated(transaction: Callable[Given, Result]) -> Callable[Given, Result]:
-    """Repeat a method that is one transaction where it collides with another, a bounded number of times."""
+    """Repeat a method that is one transaction: a bounded number of times where it collides with another, and as long as
+    the store has patience where the server goes away. It must do no harm to carry it out twice.
+    """
 
     @functools.wraps(transaction)
     def repeat(*args: Given.args, **kwargs: Given.kwargs) -> Result:
-        for attempt in range(ATTEMPTS - 1):
+        patience: Patience = args[0].patience  # type: ignore[attr-defined]
+        collisions, since = 0, None
+        while True:
             try:
                 return transaction(*args, **kwargs)
             except Collision:
-                pause(attempt)
-        return transaction(*args, **kwargs)
+                collisions += 1
+                if collisions == ATTEMPTS:
+                    raise
+                pause(collisions - 1)
+            except Away:
+                since = since or time.monotonic()
+                if patience.is_over(since):
+                    raise
+                time.sleep(AGAIN_SECONDS)
 
     return repeat
 

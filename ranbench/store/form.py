@@ -258,7 +258,7 @@ class AttemptForm(Form):
             raise ValueError(f"is at iteration {self.step} of {self.iterations}")
         predicted = self.predictions is not None
         counts = (self.step, self.iterations, self.metrics)
-        for told in broken(self.state, *counts, error=self.error, predicted=predicted):
+        for told in broken(self.state, *counts, error=self.error, resumes=self.resumes, predicted=predicted):
             raise ValueError(told)
         _ascends("artefacts", [(file.kind, file.path) for file in self.artefacts])
         return self

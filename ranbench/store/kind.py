@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +21,32 @@ if TYPE_CHECKING:
     Insert = sqlite.Insert | postgresql.Insert
 
 
+AWAY_SECONDS = 600.0  # that a server may be away: restarted, or out of reach
+HURRIED_SECONDS = 2.0
+
+
 class Collision(StoreError):
     """Two transactions that could not both be carried out; the database has undone this one, it can be repeated."""
+
+
+class Away(StoreError):
+    """A transaction during which the server went away; whether it was carried out is not known."""
+
+
+class Patience:
+    """How long a server is waited for that was reached before; whoever is in a hurry may cut it short."""
+
+    def __init__(self) -> None:
+        self.hurried = False
+
+    @property
+    def seconds(self) -> float:
+        """The whole wait."""
+        return HURRIED_SECONDS if self.hurried else AWAY_SECONDS
+
+    def is_over(self, since: float) -> bool:
+        """Tell whether a wait that began at ``since``, by the monotonic clock, has been long enough."""
+        return time.monotonic() - since > self.seconds
 
 
 class Kind(ABC):
@@ -30,8 +56,8 @@ class Kind(ABC):
     driver_error: type[Exception]
 
     @abstractmethod
-    def engine(self, url: URL, label: str, *, create: bool) -> Engine:
-        """Return an engine whose transactions read.
+    def engine(self, url: URL, label: str, *, create: bool, patience: Patience) -> Engine:
+        """Return an engine whose transactions read; a server that goes away later is waited for.
 
         Raises:
             StoreError: the place cannot be used, or nothing is there and ``create`` is false.
@@ -61,6 +87,14 @@ class Kind(ABC):
     @abstractmethod
     def is_collision(self, error: Any) -> bool:
         """Tell whether the transaction was undone only because of another one, and can be repeated."""
+
+    @abstractmethod
+    def is_away(self, error: Any) -> bool:
+        """Tell whether the connection was lost, so that the transaction can be repeated once the server is back."""
+
+    @abstractmethod
+    def up_since(self, connection: Connection) -> datetime | None:
+        """Return when the server was started, before which no heartbeat could reach it; None without a server."""
 
     @abstractmethod
     def triggers(self, connection: Connection) -> dict[str, str]:

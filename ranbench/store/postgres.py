@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
 
@@ -19,7 +20,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 
 from ranbench.errors import StoreError, nearest, one_line
-from ranbench.store.kind import Kind
+from ranbench.store.kind import Away, Kind, Patience
 from ranbench.store.schema import Row
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10
 LOCK_SECONDS = 60.0
-AWAY_SECONDS = 60.0  # that a server may take to be restarted
 KEPT_OPEN = 2  # connections of a process between transactions: one for the work, one for heartbeats
 
 # Of the lock that processes take which make or upgrade the tables; any number that no other program takes.
@@ -37,9 +37,10 @@ _RESTART = "the connection to the server was lost; repeat the command once it an
 _RIGHTS = "its owner can give them (GRANT), or make a database of your own ('createdb --owner USER NAME')"
 _CROWDED = "the server takes no more connections; try again when others are done, or raise its max_connections"
 
-# What is said while a server is restarted: by the machine, then by the server.
+# What is said while a server is restarted or out of reach: by the machine, then by the server.
 _STARTING = r"is starting up|is shutting down|recovery mode|not (yet )?accepting connections"
-_AWAY = rf"refused|No such file|closed the connection|{_STARTING}"
+_FAR = r"timeout expired|timed out|unreachable|No route|name resolution"
+_AWAY = rf"refused|No such file|closed the connection|{_FAR}|{_STARTING}"
 
 # What the server says when it lets nobody in -> what the user can do. It sends no codes then.
 _REFUSALS = (
@@ -79,7 +80,7 @@ class Postgres(Kind):
 
     driver_error = psycopg.Error
 
-    def engine(self, url: URL, label: str, *, create: bool) -> Engine:
+    def engine(self, url: URL, label: str, *, create: bool, patience: Patience) -> Engine:
         """Return an engine; the server is not asked anything yet. Each transaction sees one state, as on SQLite.
 
         Raises:
@@ -99,7 +100,7 @@ class Postgres(Kind):
         except ArgumentError:
             raise StoreError(f"database {label!r}: the port is not a number") from None
 
-        event.listen(engine, "do_connect", _Door(url, label).connect)
+        event.listen(engine, "do_connect", _Door(url, label, patience).connect)
         return engine
 
     def writing(self, engine: Engine) -> Engine:
@@ -137,6 +138,18 @@ class Postgres(Kind):
     def is_collision(self, error: Any) -> bool:
         """Tell whether two transactions waited for each other, or could not be put in an order."""
         return isinstance(error, psycopg.errors.SerializationFailure | psycopg.errors.DeadlockDetected)
+
+    def is_away(self, error: Any) -> bool:
+        """Tell whether the connection was lost, or the server is going down."""
+        code = getattr(error, "sqlstate", None)
+        if code is None:
+            return isinstance(error, psycopg.OperationalError)
+        return str(code).startswith(("57P", "08"))
+
+    def up_since(self, connection: Connection) -> datetime | None:
+        """Ask the server."""
+        started: datetime = connection.execute(text("SELECT pg_postmaster_start_time()")).scalar_one()
+        return started
 
     def triggers(self, connection: Connection) -> dict[str, str]:
         """Return the triggers and rules, by name, with their tables."""
@@ -208,30 +221,40 @@ SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('sync
 
 
 class _Door:
-    """The way to a server. Once it was open, a server that is being restarted is waited for."""
+    """The way to a server. Once it was open, a server that is being restarted or out of reach is waited for."""
 
-    def __init__(self, url: URL, label: str):
-        self.url = url
-        self.label = label
+    def __init__(self, url: URL, label: str, patience: Patience):
+        self.url, self.label, self.patience = url, label, patience
         self.was_open = False
 
     def connect(self, _dialect: object, _record: object, _args: object, options: dict[str, Any]) -> Any:
         """Connect, as SQLAlchemy asks for it."""
-        end = time.monotonic() + AWAY_SECONDS
+        began = time.monotonic()
         while True:
             try:
                 connection = _connect(options)
                 self.was_open = True
                 return connection
             except psycopg.Error as error:
-                restarting = self.was_open and re.search(_AWAY, _said(error))
-                if not restarting or time.monotonic() > end:
-                    raise StoreError(f"{self.label}: {_refusal(error, self.url)}") from None
+                is_away = re.search(_AWAY, _said(error)) is not None
+                if not (is_away and self.was_open) or self.patience.is_over(began):
+                    kind = Away if is_away else StoreError
+                    raise kind(f"{self.label}: {_refusal(error, self.url)}") from None
                 time.sleep(0.2)
 
 
+# A machine that is cut off says nothing: after so long without a word the connection counts as lost.
+_SILENCE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
+
+
 def _connect(options: dict[str, Any]) -> psycopg.Connection[Any]:
-    chosen = {"connect_timeout": CONNECT_SECONDS, "application_name": "ranbench", **options, "client_encoding": "utf8"}
+    chosen = {
+        "connect_timeout": CONNECT_SECONDS,
+        "application_name": "ranbench",
+        **_SILENCE,
+        **options,
+        "client_encoding": "utf8",
+    }
     connection = psycopg.connect(**chosen, autocommit=True)
     try:
         connection.execute(_SESSION.format(lock_ms=LOCK_SECONDS * 1000))

@@ -22,9 +22,13 @@ def broken(
     metrics: Mapping[str, Any],
     *,
     error: str | None = None,
+    resumes: int = 0,
     predicted: bool = False,
 ) -> Iterator[str]:
-    """Tell what does not hold of an attempt and its final metrics, of which None and NaN are not-a-number."""
+    """Tell what does not hold of an attempt and its final metrics, of which None and NaN are not-a-number.
+
+    An error is of a failed attempt, or what interrupted another one, which has been resumed if it goes on.
+    """
     if state == State.DONE.value:
         lacking = [metric for metric in FINAL_METRICS if _is_lacking(metrics.get(metric))]
         if lacking:
@@ -36,7 +40,7 @@ def broken(
             yield f"has a result, and is {state}"
         if predicted:
             yield f"has predictions, and is {state}"
-    if error is not None and state != State.FAILED.value:
+    if error is not None and state in (State.RUNNING.value, State.DONE.value) and not resumes:
         yield f"has an error, and is {state}"
 
 

@@ -21,7 +21,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from ranbench.errors import StoreError, one_line
 from ranbench.store.file import is_only_readable, on_read_only_medium, open_to_read
-from ranbench.store.kind import Kind, missing
+from ranbench.store.kind import Kind, Patience, missing
 from ranbench.store.rows import loads
 from ranbench.store.schema import Row
 
@@ -59,7 +59,7 @@ class Sqlite(Kind):
 
     driver_error = sqlite3.DatabaseError
 
-    def engine(self, url: URL, label: str, *, create: bool) -> Engine:
+    def engine(self, url: URL, label: str, *, create: bool, patience: Patience) -> Engine:
         """Return an engine; the file is not touched, its folder is made where ``create`` is true.
 
         Whether the file is SQLite is left to SQLite: opening and closing it here would drop the locks that another
@@ -116,6 +116,13 @@ class Sqlite(Kind):
     def is_collision(self, error: Any) -> bool:
         """Return False: who writes has the whole database."""
         return False
+
+    def is_away(self, error: Any) -> bool:
+        """Return False: a file does not go away."""
+        return False
+
+    def up_since(self, connection: Connection) -> None:
+        """Return None: there is no server."""
 
     def triggers(self, connection: Connection) -> dict[str, str]:
         """Return the triggers, by name, with their tables."""

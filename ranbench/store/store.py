@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -30,7 +31,15 @@ from ranbench.records import (
 )
 from ranbench.store import reading, writing
 from ranbench.store.claiming import IsAlive, Request, claim
-from ranbench.store.connection import database_file, make_engine, repeated, translated, writing_engine
+from ranbench.store.connection import (
+    AGAIN_SECONDS,
+    database_file,
+    make_engine,
+    repeated,
+    translated,
+    writing_engine,
+)
+from ranbench.store.kind import Away, Patience
 from ranbench.store.upgrade import Upgrade, is_made, prepare, version_of
 from ranbench.store.values import Artefact, Claimed, Exported, Merged, Refused, SuiteText
 
@@ -51,12 +60,19 @@ class Store:
     closed. What a method has returned from is on disk, and survives kill -9 and power cuts.
     """
 
-    def __init__(self, engine: Engine, url: str, upgrade: Upgrade | None = None):
+    def __init__(self, engine: Engine, url: str, upgrade: Upgrade | None, patience: Patience):
         """Use ``Store.open``; ``upgrade`` is the one that was made of the schema."""
+        self.patience = patience
         self._engine = engine
         self._writer = writing_engine(engine)
         self.url = url
         self.upgrade = upgrade
+
+    @property
+    def address(self) -> str:
+        """The URL with its password, for another process of the same user; never to be shown or stored."""
+        url, file = self._engine.url, database_file(self._engine.url.render_as_string(hide_password=False))
+        return (url.set(database=str(file.resolve())) if file else url).render_as_string(hide_password=False)
 
     @property
     def backup(self) -> Path | None:
@@ -75,13 +91,34 @@ class Store:
             StoreError: the URL, the file or the schema cannot be used; nothing is damaged.
         """
         label = mask_url(url)
-        engine = make_engine(url, create=create)
+        patience = Patience()
+        engine = make_engine(url, create=create, patience=patience)
         try:
             with translated(engine, label):
-                return cls(engine, label, prepare(engine, label, create=create))
+                return cls(engine, label, prepare(engine, label, create=create), patience)
         except BaseException:
             engine.dispose()
             raise
+
+    @classmethod
+    def join(cls, url: str) -> Self:
+        """Open a database that another process has open for the same work: a server that is away is waited for.
+
+        Raises:
+            StoreError: as ``open``.
+        """
+        began, patience = time.monotonic(), Patience()
+        while True:
+            try:
+                return cls.open(url, create=False)
+            except Away:
+                if patience.is_over(began):
+                    raise
+                time.sleep(AGAIN_SECONDS)
+
+    def hurry(self) -> None:
+        """Wait for a server that is away for moments only from here on, also where a wait is under way."""
+        self.patience.hurried = True
 
     @classmethod
     def exists(cls, url: str) -> bool:
@@ -180,7 +217,6 @@ class Store:
         with self._write() as connection:
             writing.add_artefact(connection, token, Artefact(attempt_id, kind, path, sha256, size))
 
-    @repeated
     def finish(
         self,
         attempt_id: int,
@@ -192,16 +228,18 @@ class Store:
         probes: Sequence[Probe] = (),
     ) -> None:
         """Close the attempt as done, with its final metrics, predictions, probes and the key of its complexity."""
-        with self._write() as connection:
-            writing.finish(
+        self._close(
+            lambda connection, moment: writing.finish(
                 connection,
                 attempt_id,
                 token,
+                moment,
                 metrics=metrics,
                 predictions=predictions,
                 complexity_key=complexity_key,
                 probes=probes,
             )
+        )
 
     @repeated
     def record_probe(self, attempt_id: int, probe: Probe) -> None:
@@ -219,17 +257,30 @@ class Store:
         with self._write() as connection:
             writing.add_calibration(connection, calibration)
 
-    @repeated
     def fail(self, attempt_id: int, token: str, reason: Reason, error: str) -> None:
         """Close the attempt as failed; secrets in the error are not kept."""
-        with self._write() as connection:
-            writing.close(connection, attempt_id, token, State.FAILED, reason=reason.value, error=mask(error))
+        said = {"reason": reason.value, "error": mask(error)}
+        self._close(
+            lambda connection, moment: writing.close(connection, attempt_id, token, State.FAILED, moment, **said)
+        )
 
-    @repeated
-    def interrupt(self, attempt_id: int, token: str) -> None:
-        """Let go of the attempt, so that anyone can resume it."""
-        with self._write() as connection:
-            writing.close(connection, attempt_id, token, State.INTERRUPTED)
+    def interrupt(self, attempt_id: int, token: str, why: str | None = None) -> None:
+        """Let go of the attempt, so that anyone can resume it; ``why``: what interrupted it, unless it was asked to."""
+        said = {} if why is None else {"error": mask(why)}
+        self._close(
+            lambda connection, moment: writing.close(connection, attempt_id, token, State.INTERRUPTED, moment, **said)
+        )
+
+    def _close(self, closing: Callable[[Connection, datetime], object]) -> None:
+        """Close an attempt at this moment, by which a repetition knows that it was closed by the same call already."""
+        moment = writing.now()
+
+        @repeated
+        def once(store: Store) -> None:
+            with store._write() as connection:
+                closing(connection, moment)
+
+        once(self)
 
     # What is known apart from attempts.
 
@@ -324,6 +375,7 @@ class Store:
 
     # Reading.
 
+    @repeated
     def runs(self, fingerprints: Collection[str] | None = None, *, suite: str | None = None) -> list[RunRecord]:
         """Return runs with their attempts: those asked for in that order, or all as they were added.
 
@@ -334,6 +386,7 @@ class Store:
         with self._read() as connection:
             return reading.runs(connection, fingerprints, suite)
 
+    @repeated
     def done(self, fingerprints: Collection[str]) -> set[str]:
         """Return those of the runs that have a done attempt at a result."""
         with self._read() as connection:
@@ -357,6 +410,7 @@ class Store:
             for key, (steps, values) in self.points(attempt_ids, names).items()
         }
 
+    @repeated
     def points(
         self, attempt_ids: Collection[int], names: Collection[str] | None = None
     ) -> dict[tuple[int, str], Points]:
@@ -364,6 +418,7 @@ class Store:
         with self._read() as connection:
             return reading.points(connection, attempt_ids, names)
 
+    @repeated
     def last_points(self, attempt_ids: Collection[int], names: Collection[str]) -> dict[int, dict[str, MetricPoint]]:
         """Return the last point of the named series, by attempt and name."""
         with self._read() as connection:
@@ -379,6 +434,7 @@ class Store:
         with self._read() as connection:
             return reading.artefacts(connection, attempt_ids)
 
+    @repeated
     def complexity(self, key: str) -> Complexity | None:
         """Return the size of a net, or None where it was not counted yet."""
         with self._read() as connection:

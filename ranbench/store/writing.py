@@ -70,15 +70,24 @@ def touch(connection: Connection, attempt_id: int, token: str, **values: Any) ->
     connection.execute(update(AttemptRow).where(this).values(updated=moment, **values))
 
 
-def close(connection: Connection, attempt_id: int, token: str, state: State, **values: Any) -> None:
-    """End an attempt in ``state``; it has no owner from then on."""
-    touch(connection, attempt_id, token, state=state.value, ended=now(), **NO_OWNER, **values)
+def close(connection: Connection, attempt_id: int, token: str, state: State, moment: datetime, **values: Any) -> bool:
+    """End an attempt in ``state`` at a moment; it has no owner from then on.
+
+    Returns False, and writes nothing, where it was ended so before: whoever ended it had no answer, and asks again.
+    """
+    columns = (AttemptRow.state, AttemptRow.ended)
+    found = connection.execute(select(*columns).where(AttemptRow.id == attempt_id)).one_or_none()
+    if found is not None and (found.state, found.ended) == (state.value, moment):
+        return False
+    touch(connection, attempt_id, token, state=state.value, ended=moment, **NO_OWNER, **values)
+    return True
 
 
 def finish(
     connection: Connection,
     attempt_id: int,
     token: str,
+    moment: datetime,
     *,
     metrics: Mapping[str, float],
     predictions: Predictions | None,
@@ -87,7 +96,8 @@ def finish(
 ) -> None:
     """Close an attempt as done, with its final metrics, predictions and probes; refer to the counts of its net."""
     counts = None if complexity_key is None else _counts_of(connection, attempt_id, complexity_key)
-    close(connection, attempt_id, token, State.DONE, complexity_key=counts)
+    if not close(connection, attempt_id, token, State.DONE, moment, complexity_key=counts):
+        return
     add_result(connection, attempt_id, metrics, predictions)
     for probe in probes:
         add_probe(connection, attempt_id, probe)

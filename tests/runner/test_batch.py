@@ -534,7 +534,7 @@ def test_a_resume_that_cannot_keep_the_recorded_path_says_so_and_is_marked(
     suite: Suite, store: Store, execute: Execute, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As for a run that began on a GPU."""
-    from ranbench.runner import suite as module
+    from ranbench.runner import workplace as module
 
     stop = Stop()
     only = {"learning": "naive"}
@@ -545,7 +545,7 @@ def test_a_resume_that_cannot_keep_the_recorded_path_says_so_and_is_marked(
         return replace(found, device="cuda", device_name="GPU", engine_path="graph, channels_last")
 
     monkeypatch.setattr(module, "describe", of_a_gpu)
-    monkeypatch.setattr(module._Work, "place_of", lambda self, _spec: self.place)
+    monkeypatch.setattr(module.Workplace, "environment_of", lambda self, _spec: self.environment)
     execute(
         suite,
         only=only,
@@ -879,7 +879,7 @@ def test_an_attempt_begun_compiled_goes_on_another_way_where_there_is_no_compile
         paths.append(str(training.path))
         return take_step(training)
 
-    monkeypatch.setattr("ranbench.runner.suite.is_alive", lambda *_: False)
+    monkeypatch.setattr("ranbench.runner.workplace.is_alive", lambda *_: False)
     monkeypatch.setattr(Training, "take_step", look)
 
     execute(suite, only={"learning": "naive"}, observer=told)

@@ -136,7 +136,8 @@ def attempts(connection: Connection, is_alive: IsAlive) -> Iterator[Finding]:
     for row in checked(connection, select(*columns).order_by(AttemptRow.fingerprint, AttemptRow.number)):
         name = name_of(row)
         counts = (row.step, row.iterations, metrics[row.id])
-        for told in broken(row.state, *counts, error=row.error, predicted=row.id in predicted):
+        found = broken(row.state, *counts, error=row.error, resumes=row.resumes, predicted=row.id in predicted)
+        for told in found:
             yield fault("attempts", f"{name}: {told}")
         if row.state != State.DONE.value and row.id in probed:
             yield fault("attempts", f"{name}: has measurements of its weights, and is {row.state}")
