@@ -99,6 +99,10 @@ class CheckpointError(RanbenchError):
     exit_code = 7
 
 
+class DeviceBroken(EnvironmentProblem):
+    """A device that no longer answers in this process, for any run."""
+
+
 class NothingMeasured(RanbenchError):
     """A check for which there is nothing to compare, or whose place is taken."""
 

@@ -39,6 +39,7 @@ def test_every_error_has_the_exit_code_of_the_design() -> None:
         "StoredSpecError": 7,
         "DataError": 7,
         "EnvironmentProblem": 7,
+        "DeviceBroken": 7,
         "CheckpointError": 7,
         "Divergence": 3,
         "TimedOut": 3,

@@ -96,12 +96,14 @@ class Lost:
         why: in words, on one line, for a record: how the process ended.
         killed: whether ``kill`` was asked for.
         detail: what the process left behind of its end, on some lines, as the stack of a crash in native code.
+        blameless: whether the call cannot be the cause, since its whole machine is gone.
     """
 
     key: Hashable
     why: str
     killed: bool = False
     detail: str = ""
+    blameless: bool = False
 
 
 Event = Told | Returned | Raised | Lost

@@ -25,6 +25,7 @@ from ranbench.environment import energy_joules, peak_device_memory_bytes, peak_m
 from ranbench.errors import (
     CheckpointError,
     ClaimLost,
+    DeviceBroken,
     Divergence,
     NothingMeasured,
     ProcessLost,
@@ -38,7 +39,7 @@ from ranbench.models import build
 from ranbench.records import Environment, MetricPoint, Owner, Probe, Reason, State, checkpoint_folders
 from ranbench.runner.events import Observer, Stop
 from ranbench.runner.how import How
-from ranbench.runner.memory import lacks_memory
+from ranbench.runner.memory import broke_device, lacks_memory
 from ranbench.runner.probing import probed
 from ranbench.spec import RunSpec
 from ranbench.store import Claimed, Store
@@ -56,7 +57,7 @@ class Place:
     """Where attempts are made: the device, this machine and process, the folder of results, and how they are made.
 
     ``probes``: what is measured of the final weights, of ``records.PROBES``. ``ranks``: the processes that train each
-    run together, which this one leads.
+    run together, which this one leads. ``expendable``: another process takes the runs over where this one cannot go on.
     """
 
     store: Store
@@ -69,6 +70,7 @@ class Place:
     how: How
     probes: Sequence[str] = ()
     ranks: Ranks = ALONE
+    expendable: bool = False
 
 
 class Heartbeat:
@@ -154,10 +156,13 @@ class Attempt:
 
         Raises:
             RanbenchError: an error that is not of this run alone, for instance of the database, is raised again.
+            DeviceBroken: no run can go on in this process, and others can take them over.
         """
         of_this_run = Divergence | CheckpointError | TimedOut
         if isinstance(error, RanbenchError) and not isinstance(error, of_this_run):
             raise error
+        if self.place.expendable and broke_device(error, self.place.device):
+            raise DeviceBroken(one_line(error)) from error
         reason = _reason(error)
         self._flush(None)
         text = one_line(error) if isinstance(error, RanbenchError) else _trace(error)

@@ -9,25 +9,23 @@ import itertools
 import math
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from ranbench.catalogue import is_foreign
-from ranbench.environment import is_alive, new_owner
-from ranbench.environment.usage import out_of_memory_kills
-from ranbench.errors import ClaimLost, StoreError
+from ranbench.errors import StoreError
 from ranbench.execution import Event, Executor, Lost, Raised, Resources, Returned, Stop, Task, Told
-from ranbench.records import Reason, State
-from ranbench.runner import messages
+from ranbench.records import State
+from ranbench.runner import losses, messages
 from ranbench.runner.estimates import Estimates
 from ranbench.runner.events import Observer
 from ranbench.runner.how import by_architecture
+from ranbench.runner.losses import Claim, Fate, Losses
 from ranbench.runner.workplace import Assignment, Order, label_of, train
 from ranbench.spec import RunSpec
-from ranbench.store import Claimed, Store
+from ranbench.store import Store
 
 POLL_SECONDS = 1.0
-GRACE_SECONDS = 30.0  # beyond --timeout, after which a process that does not end its run is killed
 RUNS_AT_ONCE = 16  # in a batch on a GPU, at most
 
 
@@ -56,24 +54,14 @@ def batch_size(device: str, at_once: int | None, jobs: int) -> Callable[[int], i
 
 
 @dataclass
-class _Claim:
-    """An attempt that a process works on."""
-
-    attempt_id: int
-    token: str
-    began: float
-    first: int = 0
-    step: int = 0
-
-
-@dataclass
 class _Open:
     """An assignment under way: its runs that have not ended, and which of them are claimed."""
 
     specs: dict[str, RunSpec]
-    claims: dict[str, _Claim] = field(default_factory=dict)
+    claims: dict[str, Claim] = field(default_factory=dict)
     ended: int = 0
     overdue: str | None = None  # the run for which it is killed
+    ending: str | None = None  # why its process said that it ends
 
 
 class Driver:
@@ -111,7 +99,7 @@ class Driver:
         call: Callable[..., object] = train,
     ):
         self.labels, self.order, self.executor, self.store = labels, order, executor, store
-        self.observer, self.stop, self.size, self.retries = observer, stop, size, retries
+        self.observer, self.stop, self.size = observer, stop, size
         self.estimates, self.resources, self.call = estimates, resources or Resources(), call
         self.queue = deque(batches(todo, size))
         self.open: dict[int, _Open] = {}
@@ -119,12 +107,10 @@ class Driver:
         self.held: list[RunSpec] = []
         self.held_until = 0.0
         self.no_time: list[RunSpec] = []
-        self.tries: Counter[str] = Counter()
         self.ended: Counter[str] = Counter()
         self.finished: set[str] = set()
         self.error: BaseException | None = None
-        self.stopping = False
-        self.kills = out_of_memory_kills()
+        self.losses = Losses(store, order, observer, self._label, retries)
 
     def through(self) -> Counter[str]:
         """Hand out all runs; return how many were trained, failed, done elsewhere, or unchanged.
@@ -150,8 +136,8 @@ class Driver:
     def _goes_on(self) -> bool:
         """Hand out what there is room for; tell whether anything is under way or to be waited for."""
         ending = self.stop.requested or self.error is not None
-        if ending and not self.stopping:
-            self.stopping = True
+        if ending and not self.losses.stopping:
+            self.losses.stopping = True
             self.executor.stop(self.stop.signal)
         while not ending and self.executor.room > 0 and (specs := self._next()):
             self._submit(specs)
@@ -213,8 +199,10 @@ class Driver:
         match message:
             case messages.Noted(text):
                 self.observer.note(text)
+            case messages.Ending(why):
+                open_.ending = why
             case messages.Taken(run, attempt_id, token):
-                open_.claims[run] = _Claim(attempt_id, token, monotonic())
+                open_.claims[run] = Claim(attempt_id, token, monotonic())
             case messages.Closed(run, state):
                 self._closed(self._out(open_, run), state)
             case messages.Refused(run, why):
@@ -244,6 +232,7 @@ class Driver:
             case messages.Failed(_, reason, error):
                 self.observer.failed(spec, self._label(spec), reason, error)
             case messages.Left():
+                del open_.claims[run]  # its call may claim it again, when there is memory for it
                 if self.estimates is not None:
                     self.estimates.reached(spec, claim.step)
                 self.observer.left(spec)
@@ -293,97 +282,39 @@ class Driver:
 
     def _lost(self, open_: _Open, event: Lost) -> None:
         """Record why the runs of a process were left; try them again alone, and fail those that fail again."""
+        if open_.ending is not None:
+            event = replace(event, why=open_.ending)
+        lacked = self.losses.lacked_memory(event)
         for run, claim in open_.claims.items():
             spec = open_.specs.pop(run)
             self.observer.left(spec)
             if open_.overdue is None:
-                self._died(spec, claim, event)
+                self._fated(spec, self.losses.died(spec, claim, event, lacked_memory=lacked))
             elif run == open_.overdue:
-                limit = self.order.how.timeout or 0.0
-                text = (
-                    f"did not answer within {GRACE_SECONDS:.0f} s after the {limit:.0f} s of --timeout, at iteration "
-                    f"{claim.step} or later; {event.why}; "
-                    "'ranbench run SUITE --rerun failed' with a longer one tries again"
-                )
-                self._fail(spec, claim, Reason.TIMEOUT, text)
+                self._fated(spec, self.losses.overdue(spec, claim, event))
             else:
-                self._interrupt(spec, claim, f"{event.why}, since another run of its batch did not answer")
+                self._fated(spec, self.losses.beside(spec, claim, event))
         rest = list(open_.specs.values())
         if open_.claims or open_.ended:
             self._back(rest)
         else:  # it died before it took any
             for spec in rest:
-                self._died(spec, None, event)
+                self._fated(spec, self.losses.died(spec, None, event, lacked_memory=lacked))
 
-    def _died(self, spec: RunSpec, claim: _Claim | None, event: Lost) -> None:
-        run = spec.fingerprint
-        self.tries[run] += 1
-        where = "before it began" if claim is None else f"at iteration {claim.step} or later"
-        why, lacked = f"{event.why} {where}", self._lacked_memory(event)
-        if lacked:
-            why += "; the system has killed a process for lack of memory"
-        if self.tries[run] <= self.retries or self.stopping:
-            self._interrupt(spec, claim, why)
-            return
-        times = "" if self.tries[run] == 1 else f", for the {_ordinal(self.tries[run])} time"
-        text = f"{why}{times}"
-        if event.detail:
-            text = f"{event.detail}\n{text}"
-        self._fail(spec, claim, Reason.OUT_OF_MEMORY if lacked else Reason.ERROR, text)
-
-    def _lacked_memory(self, event: Lost) -> bool:
-        """Tell whether the system has killed a process for lack of memory since the last was lost."""
-        before, self.kills = self.kills, out_of_memory_kills()
-        return "SIGKILL" in event.why and not event.killed and self.kills > before
-
-    def _interrupt(self, spec: RunSpec, claim: _Claim | None, why: str) -> None:
-        """Leave a run to be gone on with, which it is at once unless a stop was asked for."""
-        goes_on = "" if self.stopping else "; it is tried again alone, from its last checkpoint if it has one"
-        self.observer.note(f"{self._label(spec)}: {why}{goes_on}")
-        if claim is not None:
-            try:
-                self.store.interrupt(claim.attempt_id, claim.token, why)
-            except ClaimLost:  # by another command, which found the process gone first
-                self._hold(spec)
-                return
-        self._again([spec])
-
-    def _fail(self, spec: RunSpec, claim: _Claim | None, reason: Reason, text: str) -> None:
-        try:
-            if claim is None:
-                claim = self._claimed(spec)
-            if claim is not None:
-                self.store.fail(claim.attempt_id, claim.token, reason, text)
-                self.ended["failed"] += 1
-                self.observer.failed(spec, self._label(spec), reason, text.splitlines()[-1])
-                return
-        except ClaimLost:
-            pass
-        self._hold(spec)
-
-    def _claimed(self, spec: RunSpec) -> _Claim | None:
-        """Claim a run that no process came to take, to record that."""
-        import torch
-
-        from ranbench.environment import describe
-
-        answer = self.store.claim(
-            spec,
-            code_id=self.order.codes[spec.model.name, spec.data.name],
-            environment=describe(torch.device(self.order.device), self.order.threads or torch.get_num_threads(), ""),
-            owner=(owner := new_owner()),
-            is_alive=is_alive,
-            rerun=self.order.rerun,
-            since=self.order.since,
-        )
-        return _Claim(answer.attempt_id, owner.token, monotonic()) if isinstance(answer, Claimed) else None
+    def _fated(self, spec: RunSpec, fate: Fate) -> None:
+        if fate is Fate.AGAIN:
+            self._again([spec])
+        elif fate is Fate.FAILED:
+            self.ended["failed"] += 1
+        else:
+            self._hold(spec)
 
     def _look_at_limits(self) -> None:
         """Kill the processes that do not end a run whose time is over."""
         limit = self.order.how.timeout
         if limit is None:
             return
-        latest = monotonic() - limit - GRACE_SECONDS
+        latest = monotonic() - limit - losses.GRACE_SECONDS
         for key, open_ in self.open.items():
             late = [run for run, claim in open_.claims.items() if claim.began < latest]
             if late and open_.overdue is None:
@@ -414,7 +345,3 @@ class Driver:
         records = self.store.runs([spec.fingerprint for spec in self.held])
         owners = [record.latest.owner for record in records if record.latest]
         return ", ".join(sorted({f"process {owner.pid} on {owner.host}" for owner in owners if owner}))
-
-
-def _ordinal(number: int) -> str:
-    return {2: "second", 3: "third"}.get(number, f"{number}th")

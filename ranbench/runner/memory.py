@@ -1,4 +1,4 @@
-"""Lack of memory, told from other errors."""
+"""Lack of memory, and a device that no longer answers, told from other errors."""
 
 from __future__ import annotations
 
@@ -21,3 +21,18 @@ def lacks_memory(error: BaseException | None) -> bool:
         or "can't allocate memory" in str(each)
         for each in chain(error)
     )
+
+
+def broke_device(error: BaseException, device: torch.device) -> bool:
+    """Tell whether nothing in this process can use its GPU any more, as after an access to memory that is not there."""
+    if lacks_memory(error):
+        return False
+    if any(isinstance(each, torch.AcceleratorError) for each in chain(error)):
+        return True
+    if device.type != "cuda":
+        return False
+    try:
+        torch.cuda.synchronize(device)
+    except RuntimeError:
+        return True
+    return False

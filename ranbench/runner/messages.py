@@ -96,6 +96,13 @@ class TakenOver:
     run: str
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The process ends after this, by itself: why, in words."""
+
+    why: str
+
+
 class Telling(Observer):
     """An observer that sends what it is told.
 

@@ -229,7 +229,8 @@ class _Work:
         images = self.images.get(first.data)
         if images is None:
             images = load_onto(first.data, self.data, self.device, trusted=self.how.trust_imports)
-        write_profile(self._workplace(self._order()).place_of(first, Channel(lambda _: None, self.stop)), first, images)
+        place = self._workplace(self._order()).place_of(first, Channel(lambda _: None, self.stop))
+        write_profile(replace(place, observer=self.observer), first, images)
 
     def through(self, specs: Sequence[RunSpec], todo: list[RunSpec]) -> Summary:
         """Work through ``todo``; runs that another command holds are looked at again at the end, until they end."""
@@ -291,6 +292,7 @@ class _Work:
             command=mask(shlex.join(sys.argv)),
             threads=max(1, torch.get_num_threads() // dispatch.jobs) if dispatch.in_workers else None,
             every=TOLD_SECONDS if dispatch.in_workers else 0.0,
+            expendable=dispatch.in_workers,
         )
 
     def _workplace(self, order: Order) -> Workplace:

@@ -6,6 +6,7 @@ takeovers and heartbeats are the same however many processes a command has.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -17,7 +18,7 @@ import torch
 from ranbench.catalogue import is_foreign
 from ranbench.data import Images
 from ranbench.environment import describe, is_alive, new_owner
-from ranbench.errors import EnvironmentProblem
+from ranbench.errors import DeviceBroken, EnvironmentProblem
 from ranbench.execution import Channel
 from ranbench.records import Environment, State
 from ranbench.runner.attempt import Attempt, Place
@@ -25,7 +26,7 @@ from ranbench.runner.batch import Batch
 from ranbench.runner.code import code_of_run
 from ranbench.runner.how import How
 from ranbench.runner.loading import load_onto
-from ranbench.runner.messages import Closed, Refused, Taken, TakenOver, Telling
+from ranbench.runner.messages import Closed, Ending, Refused, Taken, TakenOver, Telling
 from ranbench.spec import DataSpec, RunSpec, is_smoke
 from ranbench.store import Claimed, Store
 from ranbench.training import ALONE, Ranks, choose_path
@@ -51,6 +52,7 @@ class Order:
         command: as it was typed.
         threads: of the process on a CPU, shared by its runs at once; None: as PyTorch chooses.
         every: seconds between two messages on the steps of a run.
+        expendable: whether the process may end itself where it cannot go on, since another takes over.
     """
 
     key: str
@@ -66,6 +68,7 @@ class Order:
     command: str
     threads: int | None = None
     every: float = 0.0
+    expendable: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,11 @@ def train(channel: Channel, order: Order, assignment: Assignment) -> None:
     """
     if order.key not in _open:
         _open[order.key] = Workplace(order, Store.join(order.url))
-    _open[order.key].train(channel, assignment)
+    try:
+        _open[order.key].train(channel, assignment)
+    except DeviceBroken as error:  # nothing here can use it any more, another process can
+        channel.tell(Ending(f"the device no longer answered in its worker process ({error})"))
+        os._exit(DeviceBroken.exit_code)
 
 
 def keep(workplace: Workplace) -> None:
@@ -176,6 +183,7 @@ class Workplace:
             self.order.how,
             self.order.probes,
             self.ranks,
+            self.order.expendable,
         )
 
     def environment_of(self, spec: RunSpec) -> Environment:

@@ -795,6 +795,11 @@ def command(tiny_suite: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
             "--timeout 'soon': expected a time above zero with its unit, for instance 45s, 90m or 4h",
         ),
         (("--timeout", "0s"), 2, "--timeout '0s': expected a time above zero"),
+        (("--jobs", "0"), 2, "--jobs 0: must be 1 or more"),
+        (("--jobs", "9"), 2, "--jobs 9: this machine has 2 cores; at most 4 times as many are allowed"),
+        (("--executor", "lokal"), 2, "--executor 'lokal': not known; did you mean 'local'? (allowed: local"),
+        (("--retries", "-1"), 2, "--retries -1: must be 0 or more"),
+        (("--budget", "4"), 2, "--budget '4': expected a time above zero with its unit, for instance 45s, 90m or 4h"),
         (("--path", "graphs"), 2, "--path 'graphs': not known; did you mean 'graph'? (allowed: auto, eager, graph, "),
         (
             ("--path", "graph"),

@@ -8,18 +8,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from test_store import HERE
 
+from ranbench.environment import is_alive, new_owner
 from ranbench.errors import StoreError
-from ranbench.execution import Channel, Here, Stop
+from ranbench.execution import Channel, Here, Lost, Stop
 from ranbench.records import Reason, State
 from ranbench.runner import How, Observer, Summary, driving, run
 from ranbench.runner import messages as tell
 from ranbench.runner.dispatch import environments
 from ranbench.runner.driving import Driver, batch_size, batches
 from ranbench.runner.estimates import Estimates
+from ranbench.runner.losses import Claim, Fate, Losses
 from ranbench.runner.workplace import Assignment, Order
 from ranbench.spec import RunSpec
-from ranbench.store import Store
+from ranbench.store import Claimed, Store
 from ranbench.suite import Suite, load_suite
 
 Call = Callable[[Channel, Order, Assignment], None]
@@ -216,6 +219,63 @@ def test_a_failed_run_is_never_tried_again(suite: Suite, drive: Callable[..., Dr
 
     assert drive(call, retries=5).through() == {"failed": 6}
     assert len(handed) == 6
+
+
+def losing(store: Store, order: Order, told: Told, retries: int) -> Losses:
+    return Losses(store, order, told, lambda spec: f"seed {spec.seed}", retries)
+
+
+def claimed(store: Store, spec: RunSpec) -> Claim:
+    owner = new_owner()
+    found = store.claim(spec, code_id="c" * 64, environment=HERE, owner=owner, is_alive=is_alive)
+    assert isinstance(found, Claimed)
+    return Claim(found.attempt_id, owner.token, 0.0, step=7)
+
+
+def test_a_run_whose_process_dies_again_and_again_is_failed_with_the_reason(
+    suite: Suite, order: Order, store: Store
+) -> None:
+    spec, told, lost = suite.runs()[0], Told(), Lost(0, "its worker process was killed by SIGSEGV", detail="a stack")
+    losses = losing(store, order, told, retries=2)
+
+    fates = [losses.died(spec, claimed(store, spec), lost, lacked_memory=False) for _ in range(3)]
+
+    assert fates == [Fate.AGAIN, Fate.AGAIN, Fate.FAILED]
+    (attempt,) = store.runs()[0].attempts
+    assert (attempt.state, attempt.reason, attempt.resumes) == (State.FAILED, Reason.ERROR, 2)
+    why = "its worker process was killed by SIGSEGV at iteration 7 or later"
+    assert attempt.error == f"a stack\n{why}, for the third time"
+    assert told.said == [f"seed 0: {why}; it is tried again alone, from its last checkpoint if it has one"] * 2
+
+
+def test_a_run_that_the_system_killed_for_lack_of_memory_has_failed_for_that(
+    suite: Suite, order: Order, store: Store
+) -> None:
+    spec, lost = suite.runs()[0], Lost(0, "its worker process was killed by SIGKILL")
+
+    assert (
+        losing(store, order, Told(), retries=0).died(spec, claimed(store, spec), lost, lacked_memory=True)
+        is Fate.FAILED
+    )
+
+    assert store.runs()[0].attempts[0].reason is Reason.OUT_OF_MEMORY
+
+
+def test_a_machine_that_is_gone_counts_against_no_run(suite: Suite, order: Order, store: Store) -> None:
+    spec, lost = suite.runs()[0], Lost(0, "its node is gone", blameless=True)
+    losses = losing(store, order, Told(), retries=0)
+
+    assert {losses.died(spec, claimed(store, spec), lost, lacked_memory=False) for _ in range(3)} == {Fate.AGAIN}
+
+
+def test_a_run_that_another_command_took_first_is_left_to_it(suite: Suite, order: Order, store: Store) -> None:
+    spec, lost = suite.runs()[0], Lost(0, "its worker process was killed by SIGKILL")
+    losses, claim = losing(store, order, Told(), retries=1), claimed(store, spec)
+    store.claim(spec, code_id="c" * 64, environment=HERE, owner=new_owner(), is_alive=lambda *_: False)
+
+    assert losses.died(spec, claim, lost, lacked_memory=False) is Fate.HELD
+    assert losses.overdue(spec, claim, lost) is Fate.HELD
+    assert store.runs()[0].state == "running"
 
 
 def test_a_stop_leaves_what_was_not_begun(suite: Suite, drive: Callable[..., Driver]) -> None:

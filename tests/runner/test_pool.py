@@ -21,7 +21,7 @@ from ranbench.environment import is_alive
 from ranbench.errors import StoreError
 from ranbench.execution import pool
 from ranbench.records import Reason, RunRecord
-from ranbench.runner import Dispatch, How, Observer, Summary, driving, run
+from ranbench.runner import Dispatch, How, Observer, Summary, losses, run
 from ranbench.runner.checking import outcome
 from ranbench.runner.comparison import compare
 from ranbench.store import Store
@@ -122,7 +122,7 @@ cells:
 
 Execute = Callable[..., Summary]
 
-LIMIT_S = 300.0
+LIMIT_S = 600.0
 ITERATIONS = 60
 
 
@@ -213,12 +213,12 @@ def test_what_one_run_does_harms_no_other(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(driving, "GRACE_SECONDS", 2.0)
-    suite = faults("crashes", "hangs", "takes_all_memory", "good", "dies_once", seeds=2)
+    monkeypatch.setattr(losses, "GRACE_SECONDS", 2.0)
+    suite = faults("crashes", "hangs", "takes_all_memory", "good", "dies_once", "breaks_the_device", seeds=2)
 
     summary = execute(suite, timeout=5.0)
 
-    assert (summary.trained, summary.failed, summary.left, summary.exit_code) == (4, 6, 0, 3)
+    assert (summary.trained, summary.failed, summary.left, summary.exit_code) == (6, 6, 0, 3)
     attempts = {(record.spec["model"]["name"].split(":")[-1], record.seed): record.attempts for record in store.runs()}
     assert {len(each) for each in attempts.values()} == {1}
     reasons = {key: each[0].reason for key, each in attempts.items()}
@@ -228,12 +228,15 @@ def test_what_one_run_does_harms_no_other(
         "takes_all_memory": Reason.OUT_OF_MEMORY,
         "good": None,
         "dies_once": None,
+        "breaks_the_device": None,
     }
     assert reasons == {(net, seed): reason for net, reason in wanted.items() for seed in (0, 1)}
     crash = attempts["crashes", 0][0].error or ""
     assert "killed by SIGSEGV (a crash in native code)" in crash
     assert "for the second time" in crash
     assert "string_at" in crash
+    broken = [attempts["breaks_the_device", seed][0] for seed in (0, 1)]
+    assert [attempt.resumes for attempt in broken if "illegal memory access" in (attempt.error or "")] == [1]
     assert "did not answer" in (attempts["hangs", 0][0].error or "")
     whole(tmp_path / "results")
 
