@@ -42,7 +42,7 @@ PATHS = ("auto", "eager", "graph", "compiled")  # of training.paths, which needs
 # More of them fill the memory with stacks and start no more; far above these, the libraries beneath torch crash.
 RUNS_PER_CORE, THREADS_PER_CORE, JOBS_PER_CORE = 16, 4, 4  # a GPU takes 16 runs, however few cores are beside it
 WORKERS_PER_CORE, PROCESSES_PER_CORE = 8, 2
-EXECUTORS = ("local",)
+EXECUTORS = ("local", "ray")
 RERUNS = ("failed", "changed", "all")
 
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")]
@@ -82,11 +82,30 @@ Timeout = Annotated[
     str | None, typer.Option("--timeout", metavar="TIME", help="Fail a run that takes longer by the clock, e.g. 90m.")
 ]
 Jobs = Annotated[
-    int, typer.Option("--jobs", metavar="N", help="Worker processes, which share the cores and take GPUs in turn.")
+    int | None,
+    typer.Option(
+        "--jobs",
+        metavar="N",
+        help="Worker processes, which share the cores and take GPUs in turn; 1, on Ray as many as fit, if left out.",
+    ),
 ]
 ExecutorName = Annotated[
     str | None,
-    typer.Option("--executor", metavar="NAME", help="Where runs are trained: local (workers); here, if left out."),
+    typer.Option(
+        "--executor", metavar="NAME", help="Where runs are trained: local (workers), ray (cluster); here, if left out."
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address", metavar="ADDR", help="Ray cluster: auto, or HOST:PORT of its head; a local one, if left out."
+    ),
+]
+GpusPerRun = Annotated[
+    float | None,
+    typer.Option(
+        "--gpus-per-run", metavar="X", help="On Ray, what each worker has of a GPU, e.g. 0.25; 1 if left out."
+    ),
 ]
 Retries = Annotated[
     int, typer.Option("--retries", metavar="N", help="How often a run is tried again whose worker process died.")
@@ -111,8 +130,10 @@ def run(
     at_once: AtOnce = None,
     threads: Threads = None,
     timeout: Timeout = None,
-    jobs: Jobs = 1,
+    jobs: Jobs = None,
     executor: ExecutorName = None,
+    address: Address = None,
+    gpus_per_run: GpusPerRun = None,
     retries: Retries = 1,
     budget: Budget = None,
     workers: Workers = None,
@@ -134,23 +155,28 @@ def run(
         one_of("--executor", executor, EXECUTORS)
     if retries < 0:
         raise UsageError(f"--retries {retries}: must be 0 or more")
+    on_ray, elsewhere = _on_ray(executor, address, gpus_per_run), address is not None
+    if profile and elsewhere:
+        raise UsageError("--profile measures a step on this machine: not with --address")
     choices: dict[str, Any] = {
         "path": path,
         "deterministic": deterministic,
-        "at_once": times_the_cores("--at-once", at_once, RUNS_PER_CORE),
-        "threads": times_the_cores("--threads", threads, THREADS_PER_CORE),
+        "at_once": times_the_cores("--at-once", at_once, RUNS_PER_CORE, elsewhere=elsewhere),
+        "threads": times_the_cores("--threads", threads, THREADS_PER_CORE, elsewhere=elsewhere),
         "timeout": None if timeout is None else seconds_of("--timeout", timeout),
         "trust_imports": trust_imports,
         "nproc": nproc,
         "workers": times_the_cores("--workers", workers, WORKERS_PER_CORE, least=0),
     }
     shared: dict[str, Any] = {
-        "jobs": times_the_cores("--jobs", jobs, JOBS_PER_CORE),
+        "jobs": times_the_cores("--jobs", jobs, JOBS_PER_CORE, elsewhere=elsewhere),
         "executor": executor,
         "retries": retries,
+        **on_ray,
     }
-    if nproc > 1 and (jobs > 1 or executor is not None):
-        other = f"--jobs {jobs}" if jobs > 1 else f"--executor {executor}"
+    several = jobs or 1
+    if nproc > 1 and (several > 1 or executor is not None):
+        other = f"--jobs {jobs}" if several > 1 else f"--executor {executor}"
         raise UsageError(f"--nproc {nproc}: its processes train one run together, got {other}; leave one of them out")
     after = None if budget is None else seconds_of("--budget", budget)
     loaded = suite_of(suite, protocol, factor, seeds)
@@ -161,11 +187,11 @@ def run(
     from ranbench.cli.costs import after_run
     from ranbench.cli.progress import Live, observer
 
-    if workers is None and jobs > 1:
-        choices["workers"] = runner.workers_of_each(jobs)
+    if workers is None and several > 1:
+        choices["workers"] = runner.workers_of_each(several)
     how = runner.How(**choices)
     together = loaded.trains and nproc > 1
-    if loaded.trains and (together or not chosen.exists()):
+    if loaded.trains and (together or not chosen.exists()) and address is None:
         place = runner.check_device(device, how, loaded.runs(selected))
     if together:
         _leads_or_exits(how, place, chosen.data)
@@ -222,6 +248,26 @@ def _leads_or_exits(how: How, place: torch.device, data: Path) -> None:
         note(f"process {rank} of {how.nproc}: {one_line(error)}")
         raise typer.Exit(error.exit_code) from None
     raise typer.Exit(0)
+
+
+def _on_ray(executor: str | None, address: str | None, gpus_per_run: float | None) -> dict[str, Any]:
+    """Check what is said of a Ray cluster, and return it."""
+    given = {"--address": address, "--gpus-per-run": gpus_per_run}
+    if executor != "ray":
+        for option, value in given.items():
+            if value is not None:
+                raise UsageError(f"{option} {value}: only with --executor ray")
+        return {}
+    from ranbench.execution.cluster import check_address, library
+
+    if address is not None:
+        check_address(address)
+    if gpus_per_run is not None and not 0 < gpus_per_run <= 1:
+        raise UsageError(
+            f"--gpus-per-run {gpus_per_run:g}: must be above 0, and at most 1, for a run has one GPU at most"
+        )
+    library()  # refuse before a database is made
+    return {"address": address, "gpus_per_run": 1.0 if gpus_per_run is None else gpus_per_run}
 
 
 @contextlib.contextmanager

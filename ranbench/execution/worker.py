@@ -96,7 +96,7 @@ class _Line:
         try:
             self.send(Ended(event, leaving))
         except Exception as error:
-            self.send(Ended(Raised(event.key, _carried(error)), leaving))
+            self.send(Ended(Raised(event.key, carried(error)), leaving))
 
     def send(self, what: object) -> None:
         """Send anything."""
@@ -109,10 +109,10 @@ def _called(key: Hashable, content: bytes, line: _Line, stop: Stop) -> Returned 
         call, args = pickle.loads(content)
         return Returned(key, call(Channel(lambda message: line.tell(key, message), stop), *args))
     except Exception as error:
-        return Raised(key, _carried(error))
+        return Raised(key, carried(error))
 
 
-def _carried(error: Exception) -> BaseException:
+def carried(error: Exception) -> BaseException:
     """Return an error as it can be sent, with a note of where it was raised."""
     trace = "".join(traceback.format_exception(error))
     error.__cause__ = error.__context__ = None  # they need not be fit to be sent

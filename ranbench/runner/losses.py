@@ -61,7 +61,8 @@ class Losses:
     def lacked_memory(self, event: Lost) -> bool:
         """Tell whether the system has killed a process for lack of memory since the last one was lost."""
         before, self._kills = self._kills, out_of_memory_kills()
-        return "SIGKILL" in event.why and not event.killed and self._kills > before
+        of_ray = "low on memory" in event.why  # what Ray ends a worker for
+        return of_ray or ("SIGKILL" in event.why and not event.killed and self._kills > before)
 
     def died(self, spec: RunSpec, claim: Claim | None, event: Lost, *, lacked_memory: bool) -> Fate:
         """Decide on a run that may be the reason why its process died.
@@ -131,10 +132,11 @@ class Losses:
         from ranbench.environment import describe
 
         owner, order = new_owner(), self.order
+        device = "cpu" if order.device == "cuda" and not torch.cuda.is_available() else order.device  # a cluster's head
         answer = self.store.claim(
             spec,
             code_id=order.codes[spec.model.name, spec.data.name],
-            environment=describe(torch.device(order.device), order.threads or torch.get_num_threads(), ""),
+            environment=describe(torch.device(device), order.threads or torch.get_num_threads(), ""),
             owner=owner,
             is_alive=is_alive,
             rerun=order.rerun,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from ranbench.catalogue import is_foreign
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     import torch
 
     from ranbench.data import Images
+    from ranbench.runner.onray import RaySite
     from ranbench.runner.workplace import Order, Workplace
     from ranbench.training import Ranks
 
@@ -117,18 +119,26 @@ def run(
         if profile:
             observer.note("nothing is left to train, so no step was profiled; '--rerun all' trains again")
         return _probed(Summary(len(specs), len(specs), 0, 0, 0, 0), suite, specs, prober, stop)
-    chosen = check_device(device, how, todo)  # this and the next four refuse before anything is recorded
-    work = _Work(suite, store, data, results, chosen, rerun, how, observer, stop, dispatch, ranks)
-    work.measure_nets(todo)
-    work.load_data(todo)
-    work.identify_code(todo)
-    store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs, suite.protocol_texts)
-    for key, net in {spec.complexity_key: spec.model for spec in todo}.items():
-        store.record_complexity(key, replace(work.sizes[key], code_id=code_of_net(net)))
-    _announce(choice, observer)
-    if profile:
-        work.profile(todo)
-    return _probed(work.through(specs, todo), suite, specs, prober, stop)
+    with contextlib.ExitStack() as stack:
+        site = None
+        if dispatch.executor == "ray":
+            from ranbench.runner.onray import RaySite
+
+            site = stack.enter_context(RaySite(dispatch, how, device, todo, store.address))
+        # this and the next four refuse before anything is recorded
+        chosen = check_device(device, how, todo) if site is None else site.device
+        work = _Work(suite, store, data, results, chosen, rerun, how, observer, stop, dispatch, ranks, site)
+        work.measure_nets(todo)
+        work.load_data(todo)
+        work.identify_code(todo)
+        store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs, suite.protocol_texts)
+        for key, net in {spec.complexity_key: spec.model for spec in todo}.items():
+            store.record_complexity(key, replace(work.sizes[key], code_id=code_of_net(net)))
+        _announce(choice, observer)
+        if profile:
+            work.profile(todo)
+        summary = work.through(specs, todo)
+    return _probed(summary, suite, specs, prober, stop)
 
 
 def clear_checkpoints(records: Iterable[RunRecord], results: Path) -> None:
@@ -173,12 +183,13 @@ class _Work:
         observer: Observer,
         stop: Stop,
         dispatch: Dispatch,
-        ranks: Ranks | None,
+        ranks: Ranks | None = None,
+        site: RaySite | None = None,
     ):
         self.suite, self.store, self.device, self.how, self.dispatch = suite, store, device, how, dispatch
         self.data, self.results, self.rerun, self.observer, self.stop = data, results, rerun, observer, stop
         self.images: dict[DataSpec, Images] = {}
-        self.ranks = ranks
+        self.ranks, self.site = ranks, site
         self.sizes: dict[str, Complexity] = {}
         self.codes: dict[tuple[str, str], str] = {}
         self.began = datetime.now(UTC)
@@ -200,8 +211,11 @@ class _Work:
     def load_data(self, todo: list[RunSpec]) -> None:
         """Load every dataset of the open runs onto the device, once for all of them.
 
-        Workers do so themselves; what they load is only looked at here, so that a refusal comes before any record.
+        Workers do so themselves; what they load is only looked at here, so that a refusal comes before any record. On
+        a cluster that is there, nodes look, for they may have what this machine lacks.
         """
+        if self.site is not None and not self.site.is_local:
+            return
         import torch
 
         from ranbench.runner.loading import load_onto
@@ -240,17 +254,28 @@ class _Work:
 
         order, dispatch = self._order(), self.dispatch
         timed = self.stop.seconds_left is not None
+        size = batch_size(self.device.type, self.how.at_once, dispatch.processes)
+        where: dict[str, Any] = {}
+        if self.site is None:
+            executor = make_executor(dispatch, self.device.type, self.stop)
+        else:
+            from ranbench.runner.onray import train_on_node
+
+            executor, order = self.site.executor, self.site.order(order)
+            size = batch_size(self.device.type, self.how.at_once, self.site.executor.capacity)
+            where = {"call": train_on_node, "resources": self.site.resources}
         driver = Driver(
             todo,
             self.suite.labels,
             order,
-            make_executor(dispatch, self.device.type, self.stop),
+            executor,
             self.store,
             self.observer,
             self.stop,
-            size=batch_size(self.device.type, self.how.at_once, dispatch.jobs),
+            size=size,
             retries=dispatch.retries,
             estimates=Estimates(self.store.runs(), self.device.type, self.sizes) if timed else None,
+            **where,
         )
         if not dispatch.in_workers:
             keep(self._workplace(order))
@@ -290,7 +315,7 @@ class _Work:
             codes=self.codes,
             since=self.began,
             command=mask(shlex.join(sys.argv)),
-            threads=max(1, torch.get_num_threads() // dispatch.jobs) if dispatch.in_workers else None,
+            threads=max(1, torch.get_num_threads() // dispatch.processes) if dispatch.in_workers else None,
             every=TOLD_SECONDS if dispatch.in_workers else 0.0,
             expendable=dispatch.in_workers,
         )
