@@ -1,6 +1,4 @@
-"""The local worker pool: what handing out a run costs, whether memory stays flat, and two workers against two bare
-processes.
-"""
+"""The worker pool: what handing out a run costs, whether memory stays flat, two workers against two bare processes."""
 
 from __future__ import annotations
 

@@ -28,7 +28,9 @@ ATTENTION_OPTIONS: Mapping[str, tuple[str, ...]] = {"learning": LEARNING, "atten
 COUNTED_OPTIONS = ("mask", "p", "t", "r", "r_scales", "unit_order")
 SIZES = ("p", "t", "r")
 MAX_SIZE = 16
-MOST_CLASSES = 256  # a predicted class is kept in one byte
+ONE_BYTE = 256  # classes; a predicted class is kept in one byte, and in two where there are more
+MOST_CLASSES = 65_536
+IMAGE_FOLDER = "imagefolder"  # a user's own images in folders by class; a suite states its facts
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,11 @@ def is_factory(name: str) -> bool:
     return not name.startswith(tuple(f"{library}:" for library in LIBRARIES)) and (
         _FACTORY_NAME.fullmatch(name) is not None
     )
+
+
+def has_stated_facts(dataset: str) -> bool:
+    """Tell whether a dataset is a user's own, whose facts a suite states: of a factory, or in folders of images."""
+    return dataset == IMAGE_FOLDER or is_factory(dataset)
 
 
 def is_foreign(name: str) -> bool:
@@ -355,7 +362,6 @@ class DatasetInfo:
     """Facts of a dataset; ``shape`` is (channels, height, width), ``checksum`` identifies the official content.
 
     ``resizable``: its images have many sizes, so that the side of the net's input is chosen; ``shape`` holds the usual.
-    ``trainable``: its images can be loaded; nets for another dataset are counted only.
     """
 
     summary: str
@@ -367,7 +373,6 @@ class DatasetInfo:
     checksum: str
     splittable: bool = False
     resizable: bool = False
-    trainable: bool = True
 
     @property
     def total_images(self) -> int:
@@ -404,7 +409,6 @@ DATASETS: Mapping[str, DatasetInfo] = {
         test_images=50_000,
         checksum="md5:1d675b47d978889d74fa0da5fadfb00e+29b22e2961454d5413ddabcf34fc5622",
         resizable=True,
-        trainable=False,
     ),
     "digits": DatasetInfo(
         "8x8 handwritten digits of scikit-learn (UCI ML hand-written digits, test part), embedded, offline",
@@ -427,16 +431,17 @@ def dataset_info(name: str) -> DatasetInfo:
     """
     if name in DATASETS:
         return DATASETS[name]
-    if is_factory(name):
+    if has_stated_facts(name):
         raise SpecError(
             f"dataset {name!r} is a user's own: only a suite knows it, which states its facts under 'datasets'; "
             f"{manifest_command(name)} prints them"
         )
     meant = import_path(name)
-    near = f"; did you mean {meant!r}?" if meant else nearest(name, DATASETS)
-    raise SpecError(f"dataset {name!r} is not known{near} (allowed: {', '.join(DATASETS)}, package.module:factory)")
+    near = f"; did you mean {meant!r}?" if meant else nearest(name, [*DATASETS, IMAGE_FOLDER])
+    allowed = ", ".join([*DATASETS, IMAGE_FOLDER, "package.module:factory"])
+    raise SpecError(f"dataset {name!r} is not known{near} (allowed: {allowed})")
 
 
 def manifest_command(name: str) -> str:
     """Return the command that prints the facts of a user's own dataset, as a message names it."""
-    return f"'ranbench data manifest {name} --trust-imports'"
+    return f"'ranbench data manifest {name}{' --trust-imports' if is_factory(name) else ''}'"

@@ -119,6 +119,12 @@ class Divergence(RanbenchError):
         super().__init__(f"the {which} loss became {loss} at iteration {step}")
 
 
+class ProcessLost(RanbenchError):
+    """One of the processes that train a net together ended; the run can be gone on with from its last checkpoint."""
+
+    exit_code = 3
+
+
 class TimedOut(RanbenchError):
     """A run that took longer than it was allowed to."""
 

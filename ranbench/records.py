@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+import struct
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+from ranbench.catalogue import ONE_BYTE
 
 
 class State(StrEnum):
@@ -73,14 +76,6 @@ SIZE_METRICS: Mapping[str, Metric] = {
     )
 }
 
-# What papers print and no run here measures yet: such numbers can be cited only.
-CITED_METRICS: Mapping[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric("top5_error_pct", "top-5 test error", "percent", "the class is not among the five likeliest"),
-    )
-}
-
 # What a net makes of wrong labels, where there are any: series, and what each ends with.
 MEMORISATION: Mapping[str, str] = {
     "train_error_clean_pct": "clean_error_pct",
@@ -109,6 +104,7 @@ METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric("error_pct", "test error", "percent", "top-1 test error after the last iteration"),
+        Metric("top5_error_pct", "top-5 test error", "percent", "of images in files: not among the five likeliest"),
         Metric("loss", "test loss", "nats", "mean cross-entropy on the test images after the last iteration"),
         Metric("best_error_pct", "best test error", "percent", "lowest of all evaluations (chosen on the test set)"),
         Metric("best_iteration", "iteration of the best", "iterations", "iteration of best_error_pct"),
@@ -178,9 +174,27 @@ class MetricPoint:
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predicted class of every test image of the final evaluation, in the dataset's order (one byte an image)."""
+    """Predicted class of every test image of the final evaluation, in the dataset's order.
+
+    One byte an image, two (the lower first) where the net tells more than 256 classes apart.
+    """
 
     classes: bytes
+
+
+def class_width(num_classes: int) -> int:
+    """Return in how many bytes the predicted class of an image is kept."""
+    return 1 if num_classes <= ONE_BYTE else 2
+
+
+def class_bytes(classes: Sequence[int], num_classes: int) -> bytes:
+    """Return predicted classes as they are kept, of a net that tells so many apart."""
+    return bytes(classes) if num_classes <= ONE_BYTE else struct.pack(f"<{len(classes)}H", *classes)
+
+
+def classes_in(kept: bytes, num_classes: int) -> tuple[int, ...]:
+    """Return the classes that ``class_bytes`` made bytes of; an odd byte at the end is passed over."""
+    return tuple(kept) if num_classes <= ONE_BYTE else struct.unpack(f"<{len(kept) // 2}H", kept[: len(kept) // 2 * 2])
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,7 @@ def test_a_dataset_that_does_not_exist_is_refused_with_the_nearest() -> None:
 
     assert str(refused.value) == (
         "dataset 'cifar-10' is not known; did you mean 'cifar10'? "
-        "(allowed: cifar10, cifar100, imagenet, digits, package.module:factory)"
+        "(allowed: cifar10, cifar100, imagenet, digits, imagefolder, package.module:factory)"
     )
 
 

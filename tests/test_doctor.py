@@ -224,6 +224,7 @@ def test_a_damaged_dataset_is_a_problem_and_a_missing_one_is_not(tmp_path: Path)
         "dataset cifar10": "problem",
         "dataset cifar100": "ok",
         "dataset imagenet": "ok",
+        "dataset imagefolder": "ok",
         "dataset digits": "ok",
     }
 

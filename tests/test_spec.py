@@ -63,6 +63,25 @@ OWN: dict[str, Any] = {
     "test_images": 100,
     "facts": {"form": "cifar", "shape": [3, 32, 32], "classes": 10},
 }
+FOLDER: dict[str, Any] = {
+    **OWN,
+    "name": "imagefolder",
+    "facts": {**OWN["facts"], "mean": [0.4, 0.5, 0.5], "std": [0.2, 0.25, 0.25]},
+}
+WITHOUT: dict[str, Any] = {
+    "name": "imagenet",
+    "checksum": "md5:0",
+    "train_images": 200,
+    "test_images": 100,
+    "skip": ["damaged"],
+    "skipped": f"sha256:{'6' * 64}",
+}
+# what images of many sizes need
+SQUARE: dict[str, Any] = {
+    "protocol__augmentation": CROP,
+    "protocol__evaluation__resize": 40,
+    "protocol__evaluation__crop": 32,
+}
 RUN: dict[str, Any] = {
     "model": {"name": "attention-56", "learning": "residual", "attention": "mixed", "mask": "encoder-decoder"},
     "data": CIFAR10,
@@ -91,6 +110,10 @@ CHANGES: tuple[tuple[str, Any], ...] = (
     ("data.facts.form", "digits"),
     ("data.facts.shape", [3, 32, 48]),
     ("data.facts.classes", 26),
+    ("data.facts.mean", [0.5, 0.5, 0.5]),
+    ("data.facts.std", [0.25, 0.25, 0.25]),
+    ("data.skip", ["damaged"]),
+    ("data.skipped", f"sha256:{'7' * 64}"),
     ("noise", {"rate": 0.1}),
     ("noise.rate", 0.3),
     ("noise.drawn", "each-epoch"),
@@ -122,6 +145,7 @@ CHANGES: tuple[tuple[str, Any], ...] = (
     ("protocol.initialisation", "he-fan-out"),
     ("protocol.precision", "bf16"),
     ("protocol.last_batch", "partial"),
+    ("protocol.norm_batch", 16),
 )
 # 756 = 9 * 4 * 21 = 9 * 6 * 14 = 9 * 7 * 12: a depth that several p and t give. r_scales changes nothing where r is 1.
 BASES: dict[str, dict[str, Any]] = {
@@ -136,6 +160,8 @@ BASES: dict[str, dict[str, Any]] = {
     "protocol.augmentation.scale": {"protocol__augmentation": CROP},
     "protocol.augmentation.aspect": {"protocol__augmentation": CROP},
     **{f"data.facts.{key}": {"data": OWN} for key in ("form", "shape", "classes")},
+    **{path: {"data": FOLDER, **SQUARE} for path in ("data.facts.mean", "data.facts.std", "data.skip")},
+    "data.skipped": {"data": WITHOUT, **SQUARE},
     # a mean image fits whole images only
     "protocol.evaluation.resize": {"protocol__augmentation__mean": "channel"},
     "protocol.evaluation.crop": {"protocol__augmentation__mean": "channel"},
@@ -239,8 +265,8 @@ def test_every_field_of_a_run_stands_in_one_list_of_its_identity() -> None:
 # Adding a field here means to have decided: required, or optional with a default that leaves older results as they are.
 FIELDS: dict[type[Spec], tuple[str, ...]] = {
     ModelSpec: ("name", "learning", "attention", "mask", "p", "t", "r", "r_scales", "spatial_std", "unit_order"),
-    Facts: ("form", "shape", "classes"),
-    DataSpec: ("name", "checksum", "train_images", "test_images", "input", "facts"),
+    Facts: ("form", "shape", "classes", "mean", "std"),
+    DataSpec: ("name", "checksum", "train_images", "test_images", "input", "facts", "skip", "skipped"),
     NoiseSpec: ("rate", "drawn"),
     WarmUp: ("iterations", "start"),
     Steps: ("kind", "lr", "drops", "factor", "warm_up"),
@@ -259,6 +285,7 @@ FIELDS: dict[type[Spec], tuple[str, ...]] = {
         "initialisation",
         "precision",
         "last_batch",
+        "norm_batch",
     ),
     RunSpec: ("model", "data", "noise", "protocol", "seed"),
 }
@@ -538,7 +565,7 @@ def test_a_dataset_is_described_by_its_facts() -> None:
             None,
             None,
             "dataset 'digit' is not known; did you mean 'digits'? "
-            "(allowed: cifar10, cifar100, imagenet, digits, package.module:factory)",
+            "(allowed: cifar10, cifar100, imagenet, digits, imagefolder, package.module:factory)",
         ),
     ],
 )
@@ -567,12 +594,15 @@ def test_a_dataset_of_a_user_s_own_brings_its_facts_and_its_id_never_moves() -> 
     ("changes", "message"),
     [
         ({"facts": None}, "dataset 'mydata:photos' is a user's own, and its facts are missing"),
-        ({"name": "cifar10"}, "dataset 'cifar10' has facts, and is not named package.module:factory"),
-        ({"name": "timm:photos"}, "dataset 'timm:photos' has facts, and is not named package.module:factory"),
+        ({"name": "cifar10"}, "dataset 'cifar10' has facts, and is not named package.module:factory or imagefolder"),
+        (
+            {"name": "timm:photos"},
+            "dataset 'timm:photos' has facts, and is not named package.module:factory or imagefolder",
+        ),
         ({"checksum": "md5:0"}, "expected sha256: and 64 digits from 0 to f, got 'md5:0'"),
         ({"input": 32}, "dataset 'mydata:photos': a user's own images have one size, got input 32"),
         ({"facts__shape": [32, 32]}, "expected three numbers: channels, height and width"),
-        ({"facts__classes": 257}, "Input should be less than or equal to 256"),
+        ({"facts__classes": 65_537}, "Input should be less than or equal to 65536"),
     ],
 )
 def test_a_dataset_of_a_user_s_own_that_does_not_hold_is_refused(changes: dict[str, Any], message: str) -> None:
@@ -656,14 +686,14 @@ def test_every_field_of_a_protocol_but_precision_is_compared() -> None:
     assert {*COMPARED, "precision"} == set(Protocol.model_fields)
 
 
+MANY_SIZES = (
+    "the images of 'imagenet' have many sizes, so augmentation.scale, evaluation.resize and evaluation.crop are needed"
+)
 # A dataset, changes of the protocol that it cannot be used with, and the refusal.
 UNFIT: tuple[tuple[str, dict[str, Any], str], ...] = (
-    ("imagenet", {}, "the images of 'imagenet' have many sizes, so augmentation.scale and evaluation.crop are needed"),
-    (
-        "imagenet",
-        {"augmentation": CROP},
-        "the images of 'imagenet' have many sizes, so augmentation.scale and evaluation.crop are needed",
-    ),
+    ("imagenet", {}, MANY_SIZES),
+    ("imagenet", {"augmentation": CROP}, MANY_SIZES),
+    ("imagenet", {"augmentation": CROP, "evaluation__crop": 224}, MANY_SIZES),
     (
         "digits",
         {"augmentation__colour": "pca"},

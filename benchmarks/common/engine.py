@@ -32,7 +32,9 @@ def images_of(options: Options) -> tuple[ImageSet, str]:
         DataError: CIFAR-10 is there but damaged.
     """
     if not options.quick and LOADERS["cifar10"].is_there(options.data):
-        return load(CIFAR_10, options.data), "images: CIFAR-10"
+        images = load(CIFAR_10, options.data)
+        assert isinstance(images, ImageSet)
+        return images, "images: CIFAR-10"
     train, test = options.count(50_000, 512), options.count(10_000, 64)
     generator = torch.Generator().manual_seed(SEED)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from ranbench.claims.cases import ERRORS, Case, listed
 from ranbench.claims.verdict import Beside, NetPair, NewRun, Sampled
 from ranbench.claims.wording import p_words
-from ranbench.records import METRICS
+from ranbench.records import METRICS, classes_in
 from ranbench.statistics import (
     LEVEL,
     Permutation,
@@ -19,8 +19,6 @@ from ranbench.statistics import (
     smallest_p,
 )
 from ranbench.suite import Better, Ratio, Suite, Value
-
-LAST_CLASS = 256  # predictions are kept as one byte each
 
 
 def beside(suite: Suite, case: Case, level: float, predictions: Mapping[int, bytes], *, refuted: bool) -> Beside:
@@ -113,7 +111,7 @@ def common_nets(case: Case) -> tuple[int, int, int] | None:
     if not isinstance(case.claim, Better) or case.claim.metric != "error_pct":
         return None
     a, b = case.arms
-    same_images = a.cell.data == b.cell.data and a.cell.data.info.num_classes <= LAST_CLASS
+    same_images = a.cell.data == b.cell.data
     both = sorted(set(a.seeds) & set(b.seeds))
     if not same_images or not both:
         return None
@@ -125,7 +123,8 @@ def _nets(case: Case, predictions: Mapping[int, bytes]) -> NetPair | None:
     if found is None or not all(attempt in predictions for attempt in found[1:]):
         return None
     seed, *attempts = found
-    classes = [predictions[attempt] for attempt in attempts]
+    num_classes = case.arms[0].cell.data.info.num_classes
+    classes = [classes_in(predictions[attempt], num_classes) for attempt in attempts]
     if len(classes[0]) != len(classes[1]) or not classes[0]:
         return None
     errors = [arm.values[arm.seeds.index(seed)] for arm in case.arms]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,10 +32,8 @@ def fetch(
     ] = None,
     data: Data = None,
 ) -> None:
-    """Download a dataset with progress; its checksum is checked."""
-    from ranbench.catalogue import dataset_info
-
-    dataset_info(dataset)
+    """Download a dataset with progress and check its sum; of imagenet, unpack the archives that you have fetched."""
+    _check_name(dataset)
     from ranbench.data import LOADERS
 
     loader = LOADERS[dataset]
@@ -55,10 +54,8 @@ def verify(
     data: Data = None,
 ) -> None:
     """Check that datasets are complete and undamaged; exit 7 where one is not, or is named and was not fetched."""
-    from ranbench.catalogue import dataset_info
-
     for name in datasets or []:
-        dataset_info(name)
+        _check_name(name)
     from ranbench.data import LOADERS
 
     root = settings(context, None, data).data
@@ -76,22 +73,53 @@ def verify(
 @app.command()
 def manifest(
     context: typer.Context,
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Your own, package.module:factory.")],
+    dataset: Annotated[
+        str, typer.Argument(metavar="DATASET", help="Your own, package.module:factory or imagefolder; or imagenet.")
+    ],
     form: Annotated[
         str | None,
         typer.Option(
             "--form", metavar="NAME", help="cifar, imagenet or digits: the form of nets; by size if left out."
         ),
     ] = None,
+    skip: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--skip",
+            metavar="WHICH",
+            help="Leave images out, of imagenet and imagefolder: damaged, or blacklisted (imagenet). Again for both.",
+        ),
+    ] = None,
     trust_imports: TrustImports = False,
     json: Json = False,
     data: Data = None,
 ) -> None:
-    """Make a dataset of your own by its factory and print what a suite states of it, its checksum first."""
+    """Look at a dataset of your own and print what a suite states of it; of imagenet, without the images to skip."""
     from typing import cast, get_args
 
-    from ranbench.catalogue import DATASETS, Form, dataset_info, is_factory
+    from ranbench.catalogue import DATASETS, IMAGE_FOLDER, Form, dataset_info, is_factory
 
+    left_out = sorted(set(skip or []))
+    for what in left_out:
+        one_of("--skip", what, ("damaged", "blacklisted") if dataset == "imagenet" else ("damaged",))
+    root = settings(context, None, data).data
+    if dataset == "imagenet":
+        from ranbench.data.imagenet import imagenet_manifest
+
+        facts, said = imagenet_manifest(root, left_out)
+        _print_manifest(dataset, facts, json=json)
+        note(said)
+        return
+    if left_out and dataset != IMAGE_FOLDER:
+        raise UsageError(f"data manifest {dataset}: --skip is for imagenet and {IMAGE_FOLDER}")
+    if dataset == IMAGE_FOLDER:
+        from ranbench.data.folders import folder_manifest
+
+        own, said = folder_manifest(root, skip_damaged=bool(left_out))
+        facts = _facts(own) | ({"form": form} if form else {})
+        _print_manifest(dataset, facts, json=json)
+        note(f"left out: {said}" if said else "every image was decoded")
+        return
     if dataset in DATASETS:
         raise UsageError(f"data manifest {dataset}: its facts are known, and no suite states them")
     if not is_factory(dataset):
@@ -100,16 +128,29 @@ def manifest(
         one_of("--form", form, get_args(Form))
     from ranbench.data.own import manifest as made
 
-    found = made(dataset, settings(context, None, data).data, cast("Form | None", form), trusted=trust_imports)
+    found = made(dataset, root, cast("Form | None", form), trusted=trust_imports)
+    _print_manifest(dataset, _facts(found), json=json)
+    if form is None and not json:
+        note(f"form {_facts(found)['form']} by the size of the images; --form takes another one")
+
+
+def _check_name(dataset: str) -> None:
+    from ranbench.catalogue import IMAGE_FOLDER, dataset_info
+
+    if dataset != IMAGE_FOLDER:
+        dataset_info(dataset)
+
+
+def _print_manifest(dataset: str, facts: Mapping[str, object], *, json: bool) -> None:
+    """Print facts as a suite states them."""
     if json:
-        as_json({dataset: _facts(found)})
+        as_json({dataset: facts})
         return
     answer("datasets:")
     answer(f"  {dataset}:")
-    for key, value in _facts(found).items():
-        answer(f"    {key}: {value}")
-    if form is None:
-        note(f"form {_facts(found)['form']} by the size of the images; --form takes another one")
+    for key, value in facts.items():
+        text = f"[{', '.join(map(str, value))}]" if isinstance(value, list) else value
+        answer(f"    {key}: {text}")
 
 
 def _facts(found: DataSpec) -> dict[str, object]:
@@ -120,8 +161,10 @@ def _facts(found: DataSpec) -> dict[str, object]:
         "form": found.facts.form,
         "shape": list(found.facts.shape),
         "classes": found.facts.classes,
+        **{key: list(value) for key in ("mean", "std") if (value := getattr(found.facts, key))},
         "train": found.train_images,
         "test": found.test_images,
+        **({"skip": list(found.skip)} if found.skip else {}),
     }
 
 

@@ -180,8 +180,10 @@ def one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
         raise UsageError(f"{option} {value!r}: not known{nearest(value, allowed)} (allowed: {', '.join(allowed)})")
 
 
-def times_the_cores(option: str, value: int | None, times: int, *, elsewhere: bool = False) -> int | None:
-    """Check a number of threads that is given: 1 to so many times the cores, for each takes memory and a place.
+def times_the_cores(
+    option: str, value: int | None, times: int, *, least: int = 1, elsewhere: bool = False
+) -> int | None:
+    """Check a number of threads that is given: up to so many times the cores, for each takes memory and a place.
 
     ``elsewhere``: the cores are those of other machines, which are not known here.
 
@@ -189,8 +191,8 @@ def times_the_cores(option: str, value: int | None, times: int, *, elsewhere: bo
         UsageError: it is less or more.
     """
     cores = os.cpu_count() or 1
-    if value is not None and value < 1:
-        raise UsageError(f"{option} {value}: must be 1 or more")
+    if value is not None and value < least:
+        raise UsageError(f"{option} {value}: must be {least} or more")
     if value is not None and value > times * cores and not elsewhere:
         count = "1 core" if cores == 1 else f"{cores} cores"
         raise UsageError(f"{option} {value}: this machine has {count}; at most {times} times as many are allowed")

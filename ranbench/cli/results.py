@@ -227,8 +227,19 @@ def run_dict(record: RunRecord, store: Store | None = None) -> dict[str, Any]:
         complexity = _counts(record, store)
         whole["complexity"] = dataclasses.asdict(complexity) if complexity else None
         for attempt in whole["attempts"]:
-            _add_details(attempt, store)
+            _add_details(attempt, store, _num_classes(record))
     return whole
+
+
+def _num_classes(record: RunRecord) -> int:
+    """The number of classes that a run tells apart; two, as good as any that takes a byte, where it is not known."""
+    from ranbench.errors import RanbenchError
+    from ranbench.spec import RunSpec
+
+    try:
+        return RunSpec.stored(record.fingerprint, record.spec).data.info.num_classes
+    except RanbenchError:
+        return 2
 
 
 def _attempt_dict(attempt: Attempt) -> dict[str, Any]:
@@ -240,11 +251,13 @@ def _attempt_dict(attempt: Attempt) -> dict[str, Any]:
     return fields
 
 
-def _add_details(attempt: dict[str, Any], store: Store) -> None:
+def _add_details(attempt: dict[str, Any], store: Store, num_classes: int) -> None:
+    from ranbench.records import classes_in
+
     points = store.points([attempt["id"]])
     attempt["series"] = {name: {"steps": steps, "values": values} for (_, name), (steps, values) in points.items()}
     predictions = store.predictions(attempt["id"])
-    attempt["predictions"] = None if predictions is None else list(predictions)
+    attempt["predictions"] = None if predictions is None else list(classes_in(predictions, num_classes))
     attempt["artefacts"] = [
         {"kind": found.kind, "path": found.path, "sha256": found.sha256, "size": found.size}
         for found in store.artefacts([attempt["id"]])

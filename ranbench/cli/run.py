@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,15 +30,18 @@ from ranbench.cli.options import (
     times_the_cores,
 )
 from ranbench.cli.output import answer, as_json, duration, large, note, plural, table
-from ranbench.errors import UsageError
+from ranbench.errors import ProcessLost, RanbenchError, UsageError, one_line
 
 if TYPE_CHECKING:
-    from ranbench.runner import Plan, Stop, Summary
+    import torch
+
+    from ranbench.runner import How, Plan, Stop, Summary
 
 DEVICES = ("auto", "cpu", "cuda")
 PATHS = ("auto", "eager", "graph", "compiled")  # of training.paths, which needs torch
 # More of them fill the memory with stacks and start no more; far above these, the libraries beneath torch crash.
 RUNS_PER_CORE, THREADS_PER_CORE, JOBS_PER_CORE = 16, 4, 4  # a GPU takes 16 runs, however few cores are beside it
+WORKERS_PER_CORE, PROCESSES_PER_CORE = 8, 2
 EXECUTORS = ("local", "ray")
 RERUNS = ("failed", "changed", "all")
 
@@ -58,6 +63,20 @@ AtOnce = Annotated[
 ]
 Threads = Annotated[
     int | None, typer.Option("--threads", metavar="N", help="Threads of each run on a CPU; shared out if left out.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        help="Processes that decode images of imagenet and imagefolder for a run; the cores, up to 16, if left out.",
+    ),
+]
+Nproc = Annotated[
+    int,
+    typer.Option(
+        "--nproc", metavar="N", help="Processes that train each run together, each on its share of a batch and its GPU."
+    ),
 ]
 Timeout = Annotated[
     str | None, typer.Option("--timeout", metavar="TIME", help="Fail a run that takes longer by the clock, e.g. 90m.")
@@ -117,6 +136,8 @@ def run(
     gpus_per_run: GpusPerRun = None,
     retries: Retries = 1,
     budget: Budget = None,
+    workers: Workers = None,
+    nproc: Nproc = 1,
     trust_imports: TrustImports = False,
     profile: Annotated[
         bool, typer.Option("--profile", help="Before training, write where a step's time goes to results/profiles/.")
@@ -127,6 +148,7 @@ def run(
     """Train what is missing of a suite. Safe to repeat; goes on where it was interrupted."""
     one_of("--device", device, DEVICES)
     one_of("--path", path, PATHS)
+    times_the_cores("--nproc", nproc, PROCESSES_PER_CORE)
     if rerun is not None:
         one_of("--rerun", rerun, RERUNS)
     if executor is not None:
@@ -143,6 +165,8 @@ def run(
         "threads": times_the_cores("--threads", threads, THREADS_PER_CORE, elsewhere=elsewhere),
         "timeout": None if timeout is None else seconds_of("--timeout", timeout),
         "trust_imports": trust_imports,
+        "nproc": nproc,
+        "workers": times_the_cores("--workers", workers, WORKERS_PER_CORE, least=0),
     }
     shared: dict[str, Any] = {
         "jobs": times_the_cores("--jobs", jobs, JOBS_PER_CORE, elsewhere=elsewhere),
@@ -150,6 +174,10 @@ def run(
         "retries": retries,
         **on_ray,
     }
+    several = jobs or 1
+    if nproc > 1 and (several > 1 or executor is not None):
+        other = f"--jobs {jobs}" if several > 1 else f"--executor {executor}"
+        raise UsageError(f"--nproc {nproc}: its processes train one run together, got {other}; leave one of them out")
     after = None if budget is None else seconds_of("--budget", budget)
     loaded = suite_of(suite, protocol, factor, seeds)
     selected = pairs(only)
@@ -159,12 +187,20 @@ def run(
     from ranbench.cli.costs import after_run
     from ranbench.cli.progress import Live, observer
 
+    if workers is None and several > 1:
+        choices["workers"] = runner.workers_of_each(several)
     how = runner.How(**choices)
-    if loaded.trains and not chosen.exists() and address is None:
-        runner.check_device(device, how, loaded.runs(selected))
-    with chosen.store(create=True) as store:
-        shown, began = observer(), datetime.now(UTC)
-        with shown if isinstance(shown, Live) else contextlib.nullcontext(), interruptible(after) as stop:
+    together = loaded.trains and nproc > 1
+    if loaded.trains and (together or not chosen.exists()) and address is None:
+        place = runner.check_device(device, how, loaded.runs(selected))
+    if together:
+        _leads_or_exits(how, place, chosen.data)
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(interruptible(after))
+        ranks = stack.enter_context(runner.joined(place, how, stop)) if together else None
+        with chosen.store(create=True) as store:
+            shown, began = observer(), datetime.now(UTC)
+            stack.enter_context(shown if isinstance(shown, Live) else contextlib.nullcontext())
             summary = runner.run(
                 loaded,
                 store,
@@ -178,8 +214,9 @@ def run(
                 profile=profile,
                 observer=shown,
                 stop=stop,
+                ranks=ranks,
             )
-        off = after_run(store, loaded, selected, began) if summary.trained else None
+            off = after_run(store, loaded, selected, began) if summary.trained else None
     note(
         _said(summary, loaded.fidelity)
         if loaded.trains
@@ -188,6 +225,29 @@ def run(
     if off:
         note(off)
     raise typer.Exit(summary.exit_code)
+
+
+def _leads_or_exits(how: How, place: torch.device, data: Path) -> None:
+    """Start this command once for each process and exit with its code; in these, let all but the first follow it."""
+    from ranbench import runner
+
+    rank = runner.rank_here()
+    if rank is None:
+        code, said = runner.launch(how.nproc, sys.orig_argv[1:])
+        if said:
+            note(said)
+        raise typer.Exit(code)
+    if rank == 0:
+        return
+    try:
+        with runner.joined(place, how, runner.Stop()) as ranks:
+            runner.follow(ranks, data=data, device=place, how=how)
+    except ProcessLost as error:  # the one that ended has said why
+        raise typer.Exit(error.exit_code) from None
+    except RanbenchError as error:
+        note(f"process {rank} of {how.nproc}: {one_line(error)}")
+        raise typer.Exit(error.exit_code) from None
+    raise typer.Exit(0)
 
 
 def _on_ray(executor: str | None, address: str | None, gpus_per_run: float | None) -> dict[str, Any]:

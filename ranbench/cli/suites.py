@@ -151,8 +151,8 @@ def list_(
         answer(_model_notes())
     elif kind == "datasets":
         answer(
-            "also: your own package.module:factory, whose facts a suite states; "
-            "'ranbench data manifest NAME --trust-imports' prints them"
+            "also: your own imagefolder and package.module:factory, whose facts a suite states; "
+            "'ranbench data manifest NAME' prints them, of a factory with --trust-imports"
         )
 
 

@@ -13,6 +13,7 @@ import torch
 from ranbench.data.epochs import LastBatch, Part, batch_parts, iterations_per_epoch
 from ranbench.data.images import ImageSet
 from ranbench.data.lighting import draw_shifts, lit
+from ranbench.data.photos import PhotoSet
 from ranbench.data.resized_crop import centres, draw_boxes, resized_crops
 from ranbench.data.streams import stream
 from ranbench.spec import Augmentation, Protocol
@@ -27,6 +28,7 @@ class Draw:
     ``index`` of the image, ``top`` and ``left`` corner of its crop in the padded image, whether it is ``mirrored``.
     ``boxes`` (B, 4): the part that is resized, in place of a crop of the image's own size. ``shifts`` (B, 3): of its
     colours. These two are None where a protocol has none. ``labels`` (B,): where those of an epoch are its own.
+    ``images`` (B, 3, H, W): where they are in files, cut out and mirrored by those who read them.
     """
 
     index: torch.Tensor
@@ -36,6 +38,7 @@ class Draw:
     boxes: torch.Tensor | None = None
     shifts: torch.Tensor | None = None
     labels: torch.Tensor | None = None
+    images: torch.Tensor | None = None
 
     @property
     def parts(self) -> dict[str, torch.Tensor]:
@@ -82,9 +85,16 @@ class BatchOrder:
 
     @classmethod
     def of(
-        cls, images: ImageSet, protocol: Protocol, seed: int, labels: Callable[[int], np.ndarray] | None = None
+        cls,
+        images: ImageSet | PhotoSet,
+        protocol: Protocol,
+        seed: int,
+        labels: Callable[[int], np.ndarray] | None = None,
     ) -> BatchOrder:
-        """Return the order of a run, with the ``labels`` of each epoch where they are drawn anew."""
+        """Return the order of a run, with the ``labels`` of each epoch where they are drawn anew.
+
+        Of images in files, those who read them draw the boxes, since they alone know their sizes.
+        """
         augmentation, (_, height, width) = protocol.augmentation, images.shape
         scale, aspect = augmentation.scale, augmentation.aspect
 
@@ -99,7 +109,7 @@ class BatchOrder:
             pad=augmentation.pad,
             flip=augmentation.flip,
             last_batch=protocol.last_batch,
-            boxes=boxes if scale and aspect else None,
+            boxes=boxes if scale and aspect and isinstance(images, ImageSet) else None,
             colour=augmentation.colour == "pca",
             labels=labels,
         )
@@ -107,6 +117,10 @@ class BatchOrder:
     def size(self, step: int) -> int:
         """Return the number of images of iteration ``step`` (from 0): ``batch``, or the rest of an epoch."""
         return sum(map(len, self._parts(step)))
+
+    def epochs(self, step: int) -> np.ndarray:
+        """Return the epoch of each image of iteration ``step``, (B,)."""
+        return np.concatenate([np.full(len(part), part.epoch) for part in self._parts(step)])
 
     def epoch(self, step: int) -> int:
         """Return the epoch of the last image of iteration ``step`` (both from 0)."""
@@ -237,13 +251,15 @@ class Preparation:
                     torch.cuda.synchronize(images.train_images.device)
             return made[key]
 
+    def pixels(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the pixels of whole images in [0, 1], as an evaluation sees them but for mean and deviation."""
+        if self.resize is None and self.crop is None:
+            return images.to(torch.float32) / 255
+        return centres(images, self.resize, self.crop)
+
     def plain(self, images: torch.Tensor) -> torch.Tensor:
         """Prepare whole images for evaluation."""
-        if self.resize is None and self.crop is None:
-            pixels = images.to(torch.float32) / 255
-        else:
-            pixels = centres(images, self.resize, self.crop)
-        return self._divided(pixels - self.mean).contiguous(memory_format=torch.channels_last)
+        return self._divided(self.pixels(images) - self.mean).contiguous(memory_format=torch.channels_last)
 
     def augmented(self, draw: Draw) -> torch.Tensor:
         """Prepare the training images of a draw that lies on their device."""

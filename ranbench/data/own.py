@@ -177,7 +177,7 @@ def _classes(name: str, given: object, largest: int) -> int:
     count = largest + 1 if given is None else given
     if isinstance(count, bool) or not isinstance(count, int | np.integer) or not 2 <= count <= MOST_CLASSES:
         why = f"the largest label is {largest}" if given is None else f"{CLASSES} is {given!r}"
-        raise _fault(name, f"{why}; expected 2 to {MOST_CLASSES} classes (a predicted class is kept in one byte)")
+        raise _fault(name, f"{why}; expected 2 to {MOST_CLASSES:,} classes (a predicted class is kept in two bytes)")
     if largest >= count:
         raise _fault(name, f"the largest label is {largest}, but {CLASSES} is {count}; labels are 0 to {count - 1}")
     return int(count)

@@ -52,7 +52,7 @@ def datasets(root: Path) -> Iterator[Finding]:
             yield ok(about, f"not in {root}")
             continue
         try:
-            yield ok(about, loader.verify(root))
+            yield ok(about, (loader.glance or loader.verify)(root))
         except DataError as error:
             said, _, remedy = str(error).removeprefix(f"{name}: ").partition("; ")
             yield problem(about, said, remedy or f"'ranbench data fetch {name}'")

@@ -23,7 +23,8 @@ from ranbench.complexity.counting import count
 from ranbench.complexity.ledger import Memo
 from ranbench.complexity.registry import collector_paused
 from ranbench.counts import key as counts_key
-from ranbench.data import ImageSet, load
+from ranbench.data import ImageSet
+from ranbench.data.digits import load_digits
 from ranbench.data.noise import flip_labels
 from ranbench.data.streams import global_stream, stream
 from ranbench.environment import describe
@@ -312,7 +313,7 @@ def _training(net: Net, module: nn.Module) -> Training:
 def _images(net: Net) -> ImageSet:
     """Return a few real digits, or images of noise drawn from a fixed stream, with labels of every class."""
     if net.data.name == "digits":
-        digits = load(DataSpec.of("digits"), Path())
+        digits = load_digits(DataSpec.of("digits"), Path())
         train, test = slice(TRAINING_IMAGES), slice(BATCH)
         return ImageSet(
             digits.train_images[train],

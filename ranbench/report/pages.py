@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ranbench.counts import PASSES_OF_A_STEP
-from ranbench.records import ALL_METRICS, CITED_METRICS, METRICS, SIZE_METRICS, Metric
+from ranbench.records import ALL_METRICS, METRICS, SIZE_METRICS, Metric
 from ranbench.report import markdown
 from ranbench.report.against import OURS
 from ranbench.report.layout import (
@@ -53,7 +53,7 @@ from ranbench.suite import (
 )
 
 Filters: TypeAlias = dict[str, Callable[[Any], str]]
-FETCHED = ("cifar10", "cifar100")  # datasets that the package does not hold and can fetch
+FETCHED = ("cifar10", "cifar100", "imagenet")  # datasets that the package does not hold and can fetch or unpack
 _SAMPLING = re.compile(r"the [\d, or]+ test images alone, whatever the seeds, leave ")
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -262,7 +262,7 @@ def _cited(row: CitedRow) -> str:
     """Say a cited number: ``test error 4.64 %``, ``10.3 million parameters``."""
     if row.metric in SIZE_METRICS:
         return f"{count_words(row.value)} {row.unit}"
-    metric = {**ALL_METRICS, **CITED_METRICS}[row.metric]
+    metric = ALL_METRICS[row.metric]
     return f"{metric.label} {row.value:g} {'%' if row.unit == 'percent' else row.unit}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import threading
@@ -10,14 +11,15 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from ranbench.catalogue import is_foreign, net_info
-from ranbench.data import ImageSet
-from ranbench.data.noise import flip_labels
+from ranbench.data import Images
+from ranbench.data.noise import NoisyLabels, flip_labels
 from ranbench.data.streams import global_stream
 from ranbench.environment import energy_joules, peak_device_memory_bytes, peak_memory_bytes, reset_peak_memory
 from ranbench.errors import (
@@ -26,6 +28,7 @@ from ranbench.errors import (
     DeviceBroken,
     Divergence,
     NothingMeasured,
+    ProcessLost,
     RanbenchError,
     TimedOut,
     forget_frames,
@@ -41,7 +44,7 @@ from ranbench.runner.probing import probed
 from ranbench.spec import RunSpec
 from ranbench.store import Claimed, Store
 from ranbench.store.content import is_whole
-from ranbench.training import Checkpoints, EnginePath, Finished, Outcome, Record, Stepped, Training
+from ranbench.training import ALONE, Checkpoints, EnginePath, Finished, Outcome, Ranks, Record, Stepped, Training
 from ranbench.training.checkpoint import weights_bytes, write_whole
 from ranbench.training.compiler import compiler_fault
 
@@ -53,8 +56,8 @@ EXACT_FIELDS = ("device", "device_name", "cpu", "engine_path")  # and the versio
 class Place:
     """Where attempts are made: the device, this machine and process, the folder of results, and how they are made.
 
-    ``probes``: what is measured of the final weights, of ``records.PROBES``. ``expendable``: another process takes the
-    runs over where this one cannot go on.
+    ``probes``: what is measured of the final weights, of ``records.PROBES``. ``ranks``: the processes that train each
+    run together, which this one leads. ``expendable``: another process takes the runs over where this one cannot go on.
     """
 
     store: Store
@@ -66,6 +69,7 @@ class Place:
     stop: Stop
     how: How
     probes: Sequence[str] = ()
+    ranks: Ranks = ALONE
     expendable: bool = False
 
 
@@ -116,13 +120,20 @@ class Attempt:
         self.peak_known = reset_peak_memory(place.device)
         self.energy = energy_joules(place.device)
         began = EnginePath.parse(claimed.environment.engine_path)
-        self.path = began if _is_usable(began, place.device) else EnginePath.parse(place.environment.engine_path)
+        path = began if _is_usable(began, place.device) else EnginePath.parse(place.environment.engine_path)
+        self.path = path.shared(place.ranks.count)
+        self.announced = False
         self.heartbeat = Heartbeat(lambda: place.store.heartbeat(claimed.attempt_id, self.token))
 
-    def open(self, images: ImageSet) -> Training:
-        """Build the training, and bring it to where the attempt stands."""
+    def open(self, images: Images) -> Training:
+        """Build the training, and bring it to where the attempt stands; so do the other processes of it."""
+        path, threads = str(self.path), self.claimed.environment.threads
+        self.place.ranks.tell(Shared(self.spec.model_dump(mode="json"), path, threads))
+        self.announced = True
         self.training = self._prepared(images)
         self._resume(self.training)
+        if self.place.ranks.count > 1:
+            self.training.share_state()
         self.place.observer.started(self.spec, self.label, self.training.step)
         return self.training
 
@@ -180,7 +191,13 @@ class Attempt:
     def end(self) -> None:
         """Let go of the net, and stop saying that the run is worked on."""
         self.heartbeat.end()
+        if self.training is not None:
+            self.training.close()
         self.training = None
+        if self.announced:
+            self.announced = False
+            with contextlib.suppress(ProcessLost):  # there is nobody left to be told
+                self.place.ranks.tell("leave")
 
     def _record(self, training: Training, records: list[Record]) -> State | None:
         for record in records:
@@ -202,17 +219,11 @@ class Attempt:
         if limit is not None and taken > limit:
             raise TimedOut(training.step, taken, limit)
 
-    def _prepared(self, images: ImageSet) -> Training:
+    def _prepared(self, images: Images) -> Training:
         """Build the net and the labels, and record what is known before the first step."""
         spec = self.spec
-        labels, redrawn = images.train_labels, None
-        if spec.noise is not None:
-            true, rate, classes, seed = labels.cpu(), spec.noise.rate, images.num_classes, spec.seed
-            if spec.noise.drawn == "each-epoch":
-                redrawn = _redrawn(true, rate, classes, seed)
-            # where every epoch has its own, what is recorded is that of the first; the share is the same in all
-            noisy = flip_labels(true, rate, classes, seed, 0 if redrawn else None)
-            labels = noisy.labels
+        labels, redrawn, noisy = labels_of(spec, images)
+        if noisy is not None:
             self.extra["noise_realised_pct"] = noisy.changed_pct
             self.points += [
                 MetricPoint(f"confusion_{true}_{label}", 0, float(noisy.confusion[true, label]))
@@ -220,7 +231,7 @@ class Attempt:
                 for label in range(images.num_classes)
             ]
         return Training(
-            self._net(images),
+            net_of(spec, images, trusted=self.place.how.trust_imports),
             images,
             labels,
             spec.protocol,
@@ -231,14 +242,9 @@ class Attempt:
             foreign=is_foreign(spec.model.name),
             path=self.path,
             threads=self.claimed.environment.threads,
+            workers=self.place.how.workers,
+            ranks=self.place.ranks,
         )
-
-    def _net(self, images: ImageSet) -> nn.Module:
-        """Build the net; the weights that a foreign one keeps are drawn from the run's own stream."""
-        model, form = self.spec.model, self.spec.data.info.form
-        trusted = self.place.how.trust_imports
-        with global_stream(self.spec.seed, "init"):
-            return build(model.name, model.options, images.shape, images.num_classes, form=form, trusted=trusted)
 
     def _resume(self, training: Training) -> None:
         """Continue from the newest whole checkpoint."""
@@ -349,6 +355,37 @@ class Attempt:
         )
         self.place.observer.finished(self.spec, self.label, metrics["error_pct"], metrics["train_seconds"])
         self.checkpoints.clear()
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the processes of a run must know to train it together: its spec as plain values, and how it is executed."""
+
+    spec: dict[str, Any]
+    path: str
+    threads: int
+
+
+def net_of(spec: RunSpec, images: Images, *, trusted: bool) -> nn.Module:
+    """Build the net of a run; the weights that a foreign one keeps are drawn from the run's own stream."""
+    model, form = spec.model, spec.data.info.form
+    with global_stream(spec.seed, "init"):
+        return build(model.name, model.options, images.shape, images.num_classes, form=form, trusted=trusted)
+
+
+def labels_of(
+    spec: RunSpec, images: Images
+) -> tuple[torch.Tensor, Callable[[int], np.ndarray] | None, NoisyLabels | None]:
+    """Return the training labels of a run, what draws those of an epoch where they are drawn anew, and the noise.
+
+    Where every epoch has its own, the noise is that of the first; the share is the same in all.
+    """
+    if spec.noise is None:
+        return images.train_labels, None, None
+    true, rate, classes, seed = images.train_labels.cpu(), spec.noise.rate, images.num_classes, spec.seed
+    redrawn = _redrawn(true, rate, classes, seed) if spec.noise.drawn == "each-epoch" else None
+    noisy = flip_labels(true, rate, classes, seed, 0 if redrawn else None)
+    return noisy.labels, redrawn, noisy
 
 
 def _redrawn(true: torch.Tensor, rate: float, num_classes: int, seed: int) -> Callable[[int], np.ndarray]:

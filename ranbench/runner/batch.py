@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from ranbench.data import ImageSet
+from ranbench.data import Images
 from ranbench.environment import give_back_memory
-from ranbench.errors import ClaimLost, forget_frames
+from ranbench.errors import ClaimLost, Divergence, ProcessLost, forget_frames
 from ranbench.records import State
 from ranbench.runner.attempt import Attempt, Place
 from ranbench.runner.memory import lacks_memory
@@ -33,7 +33,7 @@ class Batch:
     def __init__(
         self,
         place: Place,
-        images: ImageSet,
+        images: Images,
         *,
         take: Callable[[RunSpec], Attempt | None],
         closed: Callable[[RunSpec, State], None],
@@ -64,8 +64,9 @@ class Batch:
                     self._advance(together, queue)
                 for training in list(self.open):
                     self._interrupt(training)
-            except KeyboardInterrupt:
-                self.place.store.hurry()
+            except (KeyboardInterrupt, ProcessLost) as error:
+                if isinstance(error, KeyboardInterrupt):
+                    self.place.store.hurry()
                 for attempt in self.open.values():
                     attempt.abandon()
                 raise
@@ -97,12 +98,13 @@ class Batch:
         try:
             self.sharing = len(self.open) + 1
             training = attempt.open(self.images)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, ProcessLost):
             attempt.abandon()
             attempt.end()
             raise
         except Exception as error:
             self._failed(queue, attempt, error)
+            self._part(error)
         else:
             self.open[training] = attempt
             together.members.append(training)
@@ -115,6 +117,7 @@ class Batch:
         if isinstance(outcome, Exception) and lacks_memory(outcome):
             self._leave(together, training)
             self._failed(queue, attempt, outcome)
+            self._part(outcome)
             return
         try:
             state = attempt.take(training, outcome)
@@ -125,6 +128,20 @@ class Batch:
         if state is not None:
             self._leave(together, training)
             self._close(attempt, state)
+        if isinstance(outcome, Exception):
+            self._part(outcome)
+
+    def _part(self, error: Exception) -> None:
+        """End where this process alone met an error: those that trained with it are no longer where it is.
+
+        Raises:
+            ProcessLost: so it is.
+        """
+        if self.place.ranks.count > 1 and not isinstance(error, Divergence):
+            raise ProcessLost(
+                f"one of {self.place.ranks.count} processes that train together met an error, so they are no longer in "
+                "step; the same command goes on with the runs that are left"
+            )
 
     def _failed(self, queue: deque[RunSpec], attempt: Attempt, error: Exception) -> None:
         """Close an attempt as failed; where others held the memory that it lacked, let it wait for them instead."""

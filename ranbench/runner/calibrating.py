@@ -146,7 +146,9 @@ def _images(data: DataSpec, batch: int, test: int) -> ImageSet:
     from ranbench.data import ImageSet, load
 
     if data.name == EMBEDDED:
-        return load(data, Path())
+        held = load(data, Path())
+        assert isinstance(held, ImageSet)
+        return held
     generator = torch.Generator().manual_seed(0)
     classes = data.info.num_classes
     train = min(data.train_images, max(2 * batch, IMAGES))

@@ -21,7 +21,7 @@ from ranbench.store import Claimed, Store
 if TYPE_CHECKING:
     import torch
 
-    from ranbench.data import ImageSet
+    from ranbench.data import Images
     from ranbench.runner import attempt as making
 
 EXIT_CODES = {"identical": 0, "equal metrics": 0, "different": 4}
@@ -135,7 +135,7 @@ def outcome(store: Store, attempt: Attempt) -> Outcome:
     return Outcome(attempt.metrics, series, store.predictions(attempt.id), weights[0] if weights else None)
 
 
-def _trained(attempt: making.Attempt, images: ImageSet) -> State:
+def _trained(attempt: making.Attempt, images: Images) -> State:
     """Train an attempt by itself, until it ends or a stop is asked for."""
     from ranbench.runner.batch import Batch
 
@@ -165,7 +165,7 @@ def _environment(recorded: Attempt, spec: RunSpec, device: torch.device) -> Envi
     path = EnginePath.parse(recorded.environment.engine_path)
     if not path.possible_on(device):
         path = choose_path("auto", device, foreign=is_foreign(spec.model.name), deterministic=path.deterministic)
-    return describe(device, recorded.environment.threads, str(path))
+    return describe(device, recorded.environment.threads, str(path.shared(1)))
 
 
 def _attempt(store: Store, spec: RunSpec, attempt_id: int) -> Attempt:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ranbench.environment import choose_device
 from ranbench.runner.how import How
+from ranbench.runner.processes import check_sharing
 from ranbench.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def check_device(device: str, how: How, specs: Sequence[RunSpec]) -> torch.devic
     from ranbench.training.compiler import check_compiler
 
     chosen = choose_device(device)
+    check_sharing(specs, chosen, how)
     if choose_path(how.path, chosen, foreign=False).compiled:
         check_compiler(chosen)
     for precision in sorted({spec.protocol.precision for spec in specs}):

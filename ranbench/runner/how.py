@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,9 @@ class How:
     bit. ``at_once``: runs of one architecture that this process trains at once; None: the engine's choice.
     ``threads``: of each run on a CPU; None: all that PyTorch takes, shared by the runs at once. ``timeout``: seconds by
     the clock, from when this call takes a run up, after which the run is failed. ``trust_imports``: nets and datasets
-    named by an import path may be imported.
+    named by an import path may be imported. ``workers``: processes that decode the images of a run, where they are in
+    files; None: the cores, shared by the processes that train. ``nproc``: processes that train each run together, each
+    on its share of every batch; on GPUs each has one.
     """
 
     path: str = "auto"
@@ -27,10 +30,17 @@ class How:
     threads: int | None = None
     timeout: float | None = None
     trust_imports: bool = False
+    workers: int | None = None
+    nproc: int = 1
 
     def threads_of_each(self, at_once: int, available: int) -> int:
-        """Threads of each run, so that all runs at once take no more than there are."""
-        return self.threads or max(1, available // at_once)
+        """Threads of each process of a run, so that all at once take no more than there are."""
+        return self.threads or max(1, available // (at_once * self.nproc))
+
+
+def workers_of_each(processes: int) -> int:
+    """Processes that decode for each of so many that train, so that all together take the cores."""
+    return max(1, len(os.sched_getaffinity(0)) // processes)
 
 
 def by_architecture(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:

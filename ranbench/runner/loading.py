@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ranbench.data import ImageSet, load
+from ranbench.data import Images, load
 from ranbench.errors import EnvironmentProblem, one_line
 from ranbench.runner.memory import lacks_memory
 from ranbench.spec import DataSpec
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 
-def load_onto(spec: DataSpec, root: Path, device: torch.device, *, trusted: bool = False) -> ImageSet:
+def load_onto(spec: DataSpec, root: Path, device: torch.device, *, trusted: bool = False) -> Images:
     """Load a dataset from the folder ``root`` onto a device; ``trusted``: the code of a user's own may be run.
 
     Raises:

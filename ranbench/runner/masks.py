@@ -17,7 +17,6 @@ from ranbench.store import Store
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
 
     from ranbench.probes import Masked
     from ranbench.training import Training
@@ -134,11 +133,7 @@ def _taken(record: RunRecord, training: Training, chosen: Sequence[int], channel
 
 def _seen(training: Training, chosen: Sequence[int]) -> np.ndarray:
     """What the net sees of images, without the subtraction of a mean: (N, H, W, C) in [0, 1]."""
-    from ranbench.data.resized_crop import centres
-
-    images: torch.Tensor = training.images.test_images[list(chosen)]
-    resize, crop = training.prepare.resize, training.prepare.crop
-    pixels = images.float() / 255 if resize is None and crop is None else centres(images, resize, crop)
+    pixels = training.prepare.pixels(training.tests[list(chosen)])
     seen: np.ndarray = pixels.permute(0, 2, 3, 1).cpu().numpy()
     return seen
 

@@ -10,7 +10,7 @@ from ranbench.errors import one_line
 from ranbench.spec import RunSpec
 
 if TYPE_CHECKING:
-    from ranbench.data import ImageSet
+    from ranbench.data import Images
     from ranbench.runner.attempt import Place
     from ranbench.training.profile import Profile
 
@@ -18,7 +18,7 @@ FOLDER = "profiles"
 SHOWN = 30  # operators
 
 
-def write_profile(place: Place, spec: RunSpec, images: ImageSet) -> None:
+def write_profile(place: Place, spec: RunSpec, images: Images) -> None:
     """Measure some steps of a run and write ``profiles/FINGERPRINT.txt`` and the trace beside it, ``.json``.
 
     A net that cannot be measured, and a disk that cannot be written, are told and keep no run from being trained.
@@ -36,7 +36,7 @@ def write_profile(place: Place, spec: RunSpec, images: ImageSet) -> None:
     place.observer.note(f"profile of run {spec.fingerprint[:12]}: {rate:,.0f} images/s; {text}, and as a trace {trace}")
 
 
-def _measured(place: Place, spec: RunSpec, images: ImageSet, trace: Path) -> Profile:
+def _measured(place: Place, spec: RunSpec, images: Images, trace: Path) -> Profile:
     import torch
 
     from ranbench.data.streams import global_stream
@@ -58,7 +58,7 @@ def _measured(place: Place, spec: RunSpec, images: ImageSet, trace: Path) -> Pro
         seed=spec.seed,
         device=place.device,
         foreign=is_foreign(model.name),
-        path=EnginePath.parse(place.environment.engine_path),
+        path=EnginePath.parse(place.environment.engine_path).shared(1),
     )
     return profile(training, trace=trace)
 

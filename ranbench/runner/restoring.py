@@ -17,7 +17,7 @@ from ranbench.store import Store
 if TYPE_CHECKING:
     import torch
 
-    from ranbench.data import ImageSet
+    from ranbench.data import Images
     from ranbench.training import Training
 
 
@@ -48,7 +48,7 @@ class Restorer:
     def __init__(self, store: Store, *, data: Path, results: Path, device: str = "auto", trust_imports: bool = False):
         self.store, self.data, self.results, self.device = store, data, results, device
         self.trust_imports = trust_imports
-        self._images: dict[tuple[DataSpec, torch.device], ImageSet] = {}
+        self._images: dict[tuple[DataSpec, torch.device], Images] = {}
 
     def restored(self, record: RunRecord, attempt: Attempt) -> Training:
         """Build the training as it was at its end.
@@ -75,7 +75,7 @@ class Restorer:
             spec.protocol,
             seed=spec.seed,
             device=device,
-            path=path if path.possible_on(device) else choose_path("auto", device, foreign=foreign),
+            path=path.shared(1) if path.possible_on(device) else choose_path("auto", device, foreign=foreign),
             foreign=foreign,
             threads=attempt.environment.threads,
         )
@@ -111,7 +111,7 @@ class Restorer:
         except SafetensorError as error:
             raise CheckpointError(f"{path}: are no weights: {one_line(error)}; {again}") from None
 
-    def _loaded(self, data: DataSpec, device: torch.device) -> ImageSet:
+    def _loaded(self, data: DataSpec, device: torch.device) -> Images:
         from ranbench.runner.loading import load_onto
 
         if (data, device) not in self._images:

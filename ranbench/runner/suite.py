@@ -32,9 +32,10 @@ from ranbench.suite import Suite
 if TYPE_CHECKING:
     import torch
 
-    from ranbench.data import ImageSet
+    from ranbench.data import Images
     from ranbench.runner.onray import RaySite
     from ranbench.runner.workplace import Order, Workplace
+    from ranbench.training import Ranks
 
 TOLD_SECONDS = 0.2  # between two messages of a worker on the steps of a run
 
@@ -53,6 +54,7 @@ def run(
     profile: bool = False,
     observer: Observer | None = None,
     stop: Stop | None = None,
+    ranks: Ranks | None = None,
 ) -> Summary:
     """Execute what is missing of ``suite``; safe to repeat, and to call in several processes at once.
 
@@ -71,6 +73,7 @@ def run(
         observer: is told what happens.
         stop: asks for a stop at the next iteration; the runs in hand are checkpointed. With an end, no run is begun
             that by measured rates would come too late.
+        ranks: the processes that train each run together, which this one leads.
 
     Raises:
         SpecError: a net cannot be built or does not fit its images, or a net or dataset is not trusted; nothing was
@@ -78,6 +81,7 @@ def run(
         DataError, EnvironmentProblem: data, a device or a library is missing; nothing was recorded.
         StoreError: the database cannot be used.
         UsageError: ``only`` names no cell.
+        ProcessLost: one of ``ranks`` ended; what was in hand is interrupted.
     """
     observer, stop, how, dispatch = observer or Observer(), stop or Stop(), how or How(), dispatch or Dispatch()
     if not suite.trains:
@@ -103,7 +107,7 @@ def run(
             site = stack.enter_context(RaySite(dispatch, how, device, todo, store.address))
         # this and the next four refuse before anything is recorded
         chosen = check_device(device, how, todo) if site is None else site.device
-        work = _Work(suite, store, data, results, chosen, rerun, how, observer, stop, dispatch, site)
+        work = _Work(suite, store, data, results, chosen, rerun, how, observer, stop, dispatch, ranks, site)
         work.measure_nets(todo)
         work.load_data(todo)
         work.identify_code(todo)
@@ -159,12 +163,13 @@ class _Work:
         observer: Observer,
         stop: Stop,
         dispatch: Dispatch,
+        ranks: Ranks | None = None,
         site: RaySite | None = None,
     ):
         self.suite, self.store, self.device, self.how, self.dispatch = suite, store, device, how, dispatch
         self.data, self.results, self.rerun, self.observer, self.stop = data, results, rerun, observer, stop
-        self.site = site
-        self.images: dict[DataSpec, ImageSet] = {}
+        self.images: dict[DataSpec, Images] = {}
+        self.ranks, self.site = ranks, site
         self.sizes: dict[str, Complexity] = {}
         self.codes: dict[tuple[str, str], str] = {}
         self.began = datetime.now(UTC)
@@ -297,8 +302,9 @@ class _Work:
 
     def _workplace(self, order: Order) -> Workplace:
         from ranbench.runner.workplace import Workplace
+        from ranbench.training import ALONE
 
-        workplace = Workplace(order, self.store)
+        workplace = Workplace(order, self.store, self.ranks or ALONE)
         workplace.images |= self.images
         return workplace
 

@@ -16,7 +16,7 @@ from time import monotonic
 import torch
 
 from ranbench.catalogue import is_foreign
-from ranbench.data import ImageSet
+from ranbench.data import Images
 from ranbench.environment import describe, is_alive, new_owner
 from ranbench.errors import DeviceBroken, EnvironmentProblem
 from ranbench.execution import Channel
@@ -29,7 +29,7 @@ from ranbench.runner.loading import load_onto
 from ranbench.runner.messages import Closed, Ending, Refused, Taken, TakenOver, Telling
 from ranbench.spec import DataSpec, RunSpec, is_smoke
 from ranbench.store import Claimed, Store
-from ranbench.training import choose_path
+from ranbench.training import ALONE, Ranks, choose_path
 
 Tell = Callable[[object], None]
 
@@ -118,24 +118,24 @@ def forget(order: Order) -> None:
 
 
 class Workplace:
-    """What a process has at hand for the runs of one command."""
+    """What a process has at hand for the runs of one command; ``ranks``: those that train each run together with it."""
 
-    def __init__(self, order: Order, store: Store):
+    def __init__(self, order: Order, store: Store, ranks: Ranks = ALONE):
         if order.threads is not None:
             torch.set_num_threads(order.threads)
-        self.order, self.store, how = order, store, order.how
+        self.order, self.store, self.ranks, how = order, store, ranks, order.how
         self.device = torch.device(order.device)
         self.at_once = how.at_once
-        if self.at_once is None and self.device.type == "cpu":
+        if self.at_once is None and (self.device.type == "cpu" or ranks.count > 1):
             self.at_once = 1
-        self.images: dict[DataSpec, ImageSet] = {}
+        self.images: dict[DataSpec, Images] = {}
         threads = how.threads_of_each(self.at_once or 1, torch.get_num_threads())
         self.threads_alone = how.threads_of_each(1, torch.get_num_threads())
         self.environment = replace(describe(self.device, threads, ""), command=order.command)
         self.owner = new_owner()
         self.checked: set[tuple[str, str]] = set()
 
-    def images_of(self, data: DataSpec) -> ImageSet:
+    def images_of(self, data: DataSpec) -> Images:
         """The dataset on the device; loaded once.
 
         Raises:
@@ -182,6 +182,7 @@ class Workplace:
             channel.stop,
             self.order.how,
             self.order.probes,
+            self.ranks,
             self.order.expendable,
         )
 
@@ -190,7 +191,7 @@ class Workplace:
         foreign, how = is_foreign(spec.model.name), self.order.how
         path = choose_path(how.path, self.device, foreign=foreign, deterministic=how.deterministic)
         threads = self.threads_alone if foreign else self.environment.threads
-        return replace(self.environment, engine_path=str(path), threads=threads)
+        return replace(self.environment, engine_path=str(path.shared(self.ranks.count)), threads=threads)
 
     def _take(self, spec: RunSpec, place: Place, name: str, tell: Tell) -> Attempt | None:
         """Claim a run; return None where it is closed, or held by another command."""

@@ -13,7 +13,21 @@ from ranbench.spec.comparison import (
     field_differences,
     is_smoke,
 )
-from ranbench.spec.data import MAX_INPUT, Checksum, Classes, DataSpec, Facts, NoiseSpec, Shape, check_input
+from ranbench.spec.data import (
+    MAX_INPUT,
+    Checksum,
+    Classes,
+    Colour,
+    DataSpec,
+    Facts,
+    NoiseSpec,
+    Shape,
+    Skips,
+    Spread,
+    check_input,
+    check_noise,
+    chosen_input,
+)
 from ranbench.spec.fields import SpecField, spec_fields
 from ranbench.spec.model import ModelSpec, options_of_modules
 from ranbench.spec.protocol import (
@@ -38,6 +52,7 @@ __all__ = [
     "Augmentation",
     "Checksum",
     "Classes",
+    "Colour",
     "Cosine",
     "Count",
     "DataSpec",
@@ -53,13 +68,17 @@ __all__ = [
     "RunSpec",
     "Schedule",
     "Shape",
+    "Skips",
     "Spec",
     "SpecField",
+    "Spread",
     "Steps",
     "WarmUp",
     "canonical",
     "check_input",
+    "check_noise",
     "check_protocol",
+    "chosen_input",
     "complexity_key",
     "differences",
     "digest",

@@ -15,6 +15,7 @@ COMPARED = (
     "iterations",
     "batch",
     "last_batch",
+    "norm_batch",
     "schedule",
     "optimizer",
     "augmentation",

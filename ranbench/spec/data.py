@@ -6,13 +6,23 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
-from ranbench.catalogue import MOST_CLASSES, DatasetInfo, Form, dataset_info, is_factory
+from ranbench.catalogue import (
+    IMAGE_FOLDER,
+    MOST_CLASSES,
+    ONE_BYTE,
+    DatasetInfo,
+    Form,
+    dataset_info,
+    has_stated_facts,
+    is_factory,
+)
 from ranbench.errors import SpecError
-from ranbench.spec.base import Count, Spec
+from ranbench.spec.base import Count, Spec, first_fault
 
 MAX_INPUT = 4096
+IMAGENET = "imagenet"
 CHECKSUM = r"sha256:[0-9a-f]{64}"
 
 
@@ -35,18 +45,36 @@ Shape = Annotated[tuple[Side, Side, Side], Field(strict=False), BeforeValidator(
 Classes = Annotated[int, Field(ge=2, le=MOST_CLASSES)]
 
 
+def _three_shares(value: Any) -> Any:
+    """Refuse all but three in one message."""
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 3:
+        raise ValueError("expected three numbers: of red, green and blue")
+    return value
+
+
+Intensity = Annotated[float, Field(ge=0.0, le=1.0)]
+Colour = Annotated[tuple[Intensity, Intensity, Intensity], Field(strict=False), BeforeValidator(_three_shares)]
+Positive = Annotated[float, Field(gt=0.0, le=1.0)]
+Spread = Annotated[tuple[Positive, Positive, Positive], Field(strict=False), BeforeValidator(_three_shares)]
+Skips = Annotated[tuple[Literal["blacklisted", "damaged"], ...], Field(strict=False)]
+
+
 class Facts(Spec):
-    """What must be known of a user's own dataset where its factory may not be imported; a suite states it."""
+    """What must be known of a user's own dataset where its images may not be looked at; a suite states it."""
 
     form: Form = Field(description="which form of the nets it is for: cifar, imagenet or digits")
     shape: Shape = Field(description="channels, height and width of its images")
     classes: Classes = Field(description="number of its classes")
+    mean: Colour | None = Field(
+        None, description="of a folder of images: mean of red, green and blue, in [0, 1], over all training pixels"
+    )
+    std: Spread | None = Field(None, description="of a folder of images: their standard deviations")
 
 
 class DataSpec(Spec):
     """A dataset, identified by the checksum of its official content, its split and input size where they are chosen.
 
-    One of the catalogue, or a user's own, ``package.module:factory``, which brings its ``facts``.
+    One of the catalogue, or a user's own, ``package.module:factory`` or ``imagefolder``, which brings its ``facts``.
     """
 
     name: str
@@ -55,18 +83,47 @@ class DataSpec(Spec):
     test_images: Count = Field(description="test images")
     input: Count | None = Field(None, description="side of the square input in pixels, where it is not the usual one")
     facts: Facts | None = Field(None, description="of a user's own dataset; those of others stand in the catalogue")
+    skip: Skips = Field((), description="which images are left out, of files that lie in folders")
+    skipped: Checksum | None = Field(None, description="of imagenet: sha256 over the names of those left out")
 
     @model_validator(mode="after")
     def _own_has_facts(self) -> Self:
         if self.facts is None:
-            if is_factory(self.name):
+            if has_stated_facts(self.name):
                 raise ValueError(f"dataset {self.name!r} is a user's own, and its facts are missing")
             return self
-        if not is_factory(self.name):
-            raise ValueError(f"dataset {self.name!r} has facts, and is not named package.module:factory")
+        if not has_stated_facts(self.name):
+            raise ValueError(
+                f"dataset {self.name!r} has facts, and is not named package.module:factory or {IMAGE_FOLDER}"
+            )
         _checksum(self.checksum)
-        if self.input is not None:
+        if self.input is not None and self.name != IMAGE_FOLDER:
             raise ValueError(f"dataset {self.name!r}: a user's own images have one size, got input {self.input}")
+        self._check_colours(self.facts)
+        return self
+
+    def _check_colours(self, facts: Facts) -> None:
+        """Only images in folders state their colours: those in memory are looked at."""
+        given = facts.mean is not None and facts.std is not None
+        if self.name == IMAGE_FOLDER and (not given or facts.shape[0] != 3):
+            raise ValueError(f"dataset {self.name!r}: needs mean and std, and a shape of three channels")
+        if self.name != IMAGE_FOLDER and (facts.mean, facts.std) != (None, None):
+            raise ValueError(f"dataset {self.name!r}: mean and std are stated of {IMAGE_FOLDER} only")
+
+    @model_validator(mode="after")
+    def _skips_what_it_has(self) -> Self:
+        allowed: tuple[str, ...] = {IMAGE_FOLDER: ("damaged",), IMAGENET: ("blacklisted", "damaged")}.get(self.name, ())
+        for what in self.skip:
+            if what not in allowed:
+                known = ", ".join(allowed) or f"nothing, only {IMAGENET} and {IMAGE_FOLDER} leave out images"
+                raise ValueError(f"dataset {self.name!r} cannot skip {what} images (allowed: {known})")
+        if self.skip != tuple(sorted(set(self.skip))):
+            raise ValueError(f"skip must name each kind once, in the order of the alphabet, got {list(self.skip)}")
+        if (self.skipped is not None) != (self.name == IMAGENET and bool(self.skip)):
+            raise ValueError(
+                f"skip and skipped belong together for {IMAGENET}; 'ranbench data manifest {IMAGENET} --skip ...' "
+                "prints both"
+            )
         return self
 
     @classmethod
@@ -93,8 +150,27 @@ class DataSpec(Spec):
             checksum=info.checksum,
             train_images=train,
             test_images=test,
-            input=_chosen_input(name, info, input),
+            input=chosen_input(name, info, input),
         )
+
+    def without(self, skip: Sequence[str], skipped: str | None, train: int, test: int) -> Self:
+        """Return the dataset without some of its images, so that ``train`` and ``test`` are left.
+
+        Raises:
+            SpecError: it cannot leave them out, or has not so many.
+        """
+        info = self.info
+        if train > info.train_images or test > info.test_images:
+            raise SpecError(
+                f"dataset {self.name!r} has {info.train_images}/{info.test_images} images, got {train}/{test} without "
+                "those that are skipped"
+            )
+        try:
+            return self.model_copy(
+                update={"skip": tuple(skip), "skipped": skipped, "train_images": train, "test_images": test}
+            )
+        except ValidationError as error:
+            raise SpecError(first_fault(error)) from None
 
     @property
     def info(self) -> DatasetInfo:
@@ -108,14 +184,16 @@ class DataSpec(Spec):
     def _own_info(self, facts: Facts) -> DatasetInfo:
         channels, height, width = facts.shape
         of = "1 channel" if channels == 1 else f"{channels} channels"
+        size = "many sizes" if self.name == IMAGE_FOLDER else f"{height}x{width}"
         return DatasetInfo(
-            f"{self.name}: a user's own images of {height}x{width} in {of}, in {facts.classes} classes",
+            f"{self.name}: a user's own images of {size} in {of}, in {facts.classes} classes",
             form=facts.form,
             shape=facts.shape,
             num_classes=facts.classes,
             train_images=self.train_images,
             test_images=self.test_images,
             checksum=self.checksum,
+            resizable=self.name == IMAGE_FOLDER,
         )
 
     @property
@@ -126,8 +204,8 @@ class DataSpec(Spec):
 
     @property
     def factory(self) -> str | None:
-        """The import path of a user's own dataset, None for others."""
-        return self.name if self.facts else None
+        """The import path of a user's own dataset that a factory makes, None for others."""
+        return self.name if is_factory(self.name) else None
 
 
 def check_input(data: DataSpec, side: int) -> None:
@@ -141,7 +219,21 @@ def check_input(data: DataSpec, side: int) -> None:
         raise SpecError(f"dataset {data.name!r} has images of {height}x{width}, got input {side}")
 
 
-def _chosen_input(name: str, info: DatasetInfo, side: int | None) -> int | None:
+def check_noise(data: DataSpec) -> None:
+    """Check that the confusion matrix of noisy labels can be recorded.
+
+    Raises:
+        SpecError: there are too many classes.
+    """
+    classes = data.info.num_classes
+    if classes > ONE_BYTE:
+        raise SpecError(
+            f"dataset {data.name!r}: noise on {classes:,} classes is not supported, since every pair of classes is "
+            f"recorded; at most {ONE_BYTE} classes are allowed"
+        )
+
+
+def chosen_input(name: str, info: DatasetInfo, side: int | None) -> int | None:
     """Return the side where it is not the usual one."""
     usual = info.shape[1]
     if side is None or side == usual:

@@ -198,6 +198,12 @@ class Protocol(Spec):
         description="what happens to the rest of an epoch that fills no batch: run-on: it is filled from the next "
         "epoch; partial: it is a smaller batch of its own; drop: it is left out of this epoch",
     )
+    norm_batch: Count | None = Field(
+        None,
+        description="images over which BatchNorm takes its statistics in training: the batch is cut into groups of so "
+        "many, in its order, as on several GPUs that each have their own; the whole batch if left out. Running "
+        "statistics are moved by the mean over the groups. However many GPUs there are, the numbers mean the same",
+    )
 
     @property
     def length(self) -> str:
@@ -214,6 +220,14 @@ class Protocol(Spec):
         if iterations and warm_up and warm_up.iterations >= iterations:
             raise ValueError(f"the warm-up must be shorter than the run of {iterations}, got {warm_up.iterations}")
         return schedule
+
+    @field_validator("norm_batch", mode="after")
+    @classmethod
+    def _cuts_the_batch(cls, norm_batch: int | None, info: ValidationInfo) -> int | None:
+        batch = info.data.get("batch")
+        if batch and norm_batch and (batch % norm_batch or batch == norm_batch):
+            raise ValueError(f"must divide the batch of {batch} into several groups, got {norm_batch}")
+        return norm_batch
 
     @field_validator("evaluation", mode="after")
     @classmethod
@@ -233,9 +247,11 @@ def check_protocol(protocol: Protocol, data: DataSpec) -> None:
     """
     info = data.info
     channels, height, width = info.shape
-    if info.resizable and (protocol.augmentation.scale is None or protocol.evaluation.crop is None):
+    evaluation = protocol.evaluation
+    if info.resizable and None in {protocol.augmentation.scale, evaluation.resize, evaluation.crop}:
         raise SpecError(
-            f"the images of {data.name!r} have many sizes, so augmentation.scale and evaluation.crop are needed"
+            f"the images of {data.name!r} have many sizes, so augmentation.scale, evaluation.resize and "
+            "evaluation.crop are needed"
         )
     squares = {"augmentation.scale": protocol.augmentation.scale, "evaluation.crop": protocol.evaluation.crop}
     given = [key for key, value in squares.items() if value is not None]

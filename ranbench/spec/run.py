@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from ranbench.errors import SpecError, StoredSpecError
 from ranbench.spec.base import Spec, digest, first_fault
-from ranbench.spec.data import DataSpec, NoiseSpec
+from ranbench.spec.data import DataSpec, NoiseSpec, check_noise
 from ranbench.spec.model import ModelSpec
 from ranbench.spec.protocol import Protocol, check_protocol
 
@@ -30,6 +30,8 @@ class RunSpec(Spec):
     def _protocol_fits_data(self) -> Self:
         try:
             check_protocol(self.protocol, self.data)
+            if self.noise is not None:
+                check_noise(self.data)
         except SpecError as error:
             raise ValueError(str(error)) from None
         return self

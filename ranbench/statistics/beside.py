@@ -76,7 +76,7 @@ def sampling_interval(share: float, size: int, level: float = LEVEL) -> tuple[fl
     return float(low), float(high)
 
 
-def disagreement(a: Sequence[int] | bytes, b: Sequence[int] | bytes, wrong_a: int, wrong_b: int) -> Disagreement:
+def disagreement(a: Sequence[int], b: Sequence[int], wrong_a: int, wrong_b: int) -> Disagreement:
     """Compare two nets by their predictions of the same images and the number of errors of each, without labels.
 
     McNemar's test asks for the images that only one of them gets right. Their numbers differ by ``wrong_b - wrong_a``,
@@ -90,7 +90,7 @@ def disagreement(a: Sequence[int] | bytes, b: Sequence[int] | bytes, wrong_a: in
 
     if len(a) != len(b) or not len(a):
         raise ValueError(f"expected predictions of the same images, got {len(a)} and {len(b)}")
-    differ = int(np.count_nonzero(np.frombuffer(bytes(a), np.uint8) != np.frombuffer(bytes(b), np.uint8)))
+    differ = int(np.count_nonzero(_numbers(a) != _numbers(b)))
     more_right = wrong_b - wrong_a
     if abs(more_right) > differ:
         raise ValueError(f"{abs(more_right)} more errors, but only {differ} predictions that differ")
@@ -98,3 +98,7 @@ def disagreement(a: Sequence[int] | bytes, b: Sequence[int] | bytes, wrong_a: in
     only_a, only_b = (total + more_right) // 2, (total - more_right) // 2
     p = float(mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue) if total else 1.0
     return Disagreement(len(a), differ, more_right, min(1.0, p))
+
+
+def _numbers(classes: Sequence[int]) -> np.ndarray:
+    return np.frombuffer(classes, np.uint8) if isinstance(classes, bytes) else np.asarray(classes)

@@ -11,25 +11,28 @@ from pydantic import ValidationError
 
 from ranbench.catalogue import (
     DATASETS,
+    IMAGE_FOLDER,
     NOISE_DRAWN,
     Form,
     check_images,
     check_option,
     check_setting,
     dataset_info,
-    is_factory,
+    has_stated_facts,
     is_foreign,
     manifest_command,
     net_info,
 )
 from ranbench.errors import Problem, SpecError, nearest
-from ranbench.spec import DataSpec, Facts, ModelSpec, NoiseSpec, check_input
+from ranbench.spec import DataSpec, Facts, ModelSpec, NoiseSpec, check_input, check_noise, chosen_input, first_fault
 from ranbench.suite.document import Document, Path_, say
 from ranbench.suite.form import Cycle, Scalar, SuiteFile
 from ranbench.suite.values import AXES, MODEL_AXES, Cell, words
 
 MAX_CELLS = 1000
 FACTS = ("checksum", "form", "shape", "classes")  # of a user's own dataset, beside its split
+COLOURS = ("mean", "std")  # of images in folders, too
+SKIPPING = ("skip", "skipped")
 
 
 class Cells:
@@ -112,6 +115,12 @@ class Cells:
         model = self._model(place, axes)
         data = self._data(place, axes)
         noise, noise_holds = self._noise(place, axes)
+        if noise and data:
+            try:
+                check_noise(data)
+            except SpecError as error:
+                self._refuse(place, axes, "noise", str(error))
+                noise_holds = False
         if not noise_holds or model is None or data is None or not self._fits(place, axes, model, data):
             return None
         spelled: dict[str, Scalar] = {"model": model.name, **model.settings, "dataset": data.name}
@@ -169,7 +178,7 @@ class Cells:
         """The form that nets take on a dataset; None where the suite does not say it."""
         if dataset in DATASETS:
             return dataset_info(dataset).form
-        entry = self.datasets.get(dataset) if is_factory(dataset) else None
+        entry = self.datasets.get(dataset) if has_stated_facts(dataset) else None
         return entry.form if entry else None
 
     def _data(self, place: Path_, axes: dict[str, Scalar]) -> DataSpec | None:
@@ -177,7 +186,7 @@ class Cells:
         if not isinstance(name, str):
             self._refuse(place, axes, "dataset", f"every cell needs a dataset, by name; got {say(name)}")
             return None
-        if is_factory(name):
+        if has_stated_facts(name):
             return self._own_data(place, axes, name)
         split = self.datasets.get(name)
         try:
@@ -185,17 +194,13 @@ class Cells:
         except SpecError as error:
             self._refuse(place, axes, "dataset", str(error))
             return None
-        for key in FACTS:
+        for key in (*FACTS, *COLOURS):
             if split and getattr(split, key) is not None:
                 text = (
-                    f"{name!r} has its own {key}, which is stated only of a user's own dataset, package.module:factory"
+                    f"{name!r} has its own {key}, which is stated only of a user's own dataset, "
+                    f"package.module:factory or {IMAGE_FOLDER}"
                 )
                 self._note(("datasets", name, key), text)
-        if self.trains and not dataset_info(name).trainable:
-            text = (
-                f"this version cannot train on {name!r} yet; seeds: 0, without reference and protocol, counts its nets"
-            )
-            self._refuse(place, axes, "dataset", text)
         side, holds = self._side(place, axes)
         if not holds:
             return None
@@ -205,6 +210,8 @@ class Cells:
             self._refuse(place, axes, "input", str(error))
             return None
         try:
+            if split and (split.skip or split.skipped):
+                return DataSpec.of(name, input=side).without(split.skip, split.skipped, split.train, split.test)
             return DataSpec.of(name, split.train, split.test, side) if split else DataSpec.of(name, input=side)
         except SpecError as error:
             self._note(("datasets", name), str(error))
@@ -217,21 +224,33 @@ class Cells:
             text = f"{name!r} is a dataset of a user's own, of which nothing stands under 'datasets'"
             self._refuse(place, axes, "dataset", f"{text}; {manifest_command(name)} prints what does")
             return None
-        if entry.checksum is None or entry.form is None or entry.shape is None or entry.classes is None:
-            missing = ", ".join(key for key in FACTS if getattr(entry, key) is None)
+        folder = name == IMAGE_FOLDER
+        needed = (*FACTS, *COLOURS) if folder else FACTS
+        if None in {getattr(entry, key) for key in needed}:
+            missing = ", ".join(key for key in needed if getattr(entry, key) is None)
             text = f"{missing} missing, which a dataset of a user's own needs; {manifest_command(name)} prints all"
             self._note(("datasets", name), text)
             return None
         side, holds = self._side(place, axes)
-        data = DataSpec(
-            name=name,
-            checksum=entry.checksum,
-            train_images=entry.train,
-            test_images=entry.test,
-            facts=Facts(form=entry.form, shape=entry.shape, classes=entry.classes),
-        )
         try:
-            if side is not None:
+            data = DataSpec.model_validate(
+                {
+                    "name": name,
+                    "checksum": entry.checksum,
+                    "train_images": entry.train,
+                    "test_images": entry.test,
+                    "facts": Facts.model_validate({key: getattr(entry, key) for key in Facts.model_fields}),
+                    "skip": entry.skip,
+                    "skipped": entry.skipped,
+                }
+            )
+        except ValidationError as error:
+            self._note(("datasets", name), first_fault(error).removeprefix(f"dataset {name!r}: "))
+            return None
+        try:
+            if side is not None and folder:
+                data = data.model_copy(update={"input": chosen_input(name, data.info, side)})
+            elif side is not None:
                 check_input(data, side)
         except SpecError as error:
             self._refuse(place, axes, "input", str(error))

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from ranbench.catalogue import Form
 from ranbench.records import PROBES
-from ranbench.spec import Checksum, Classes, Count, Shape, Spec
+from ranbench.spec import Checksum, Classes, Colour, Count, Shape, Skips, Spec, Spread
 from ranbench.suite.document import say
 
 
@@ -40,14 +40,22 @@ class Paper(Spec):
 class DatasetEntry(Spec):
     """What a suite says of a dataset: the sizes of a stratified split, and all other facts of a user's own."""
 
-    train: Count = Field(description="number of training images")
-    test: Count = Field(description="number of test images")
+    train: Count = Field(description="number of training images, without those that are skipped")
+    test: Count = Field(description="number of test images, without those that are skipped")
     checksum: Checksum | None = Field(
         None, description="of a user's own dataset, as 'ranbench data manifest' prints it: sha256 of its content"
     )
     form: Form | None = Field(None, description="of a user's own dataset: which form of the nets it is for")
     shape: Shape | None = Field(None, description="of a user's own dataset: channels, height and width of its images")
     classes: Classes | None = Field(None, description="of a user's own dataset: number of classes")
+    mean: Colour | None = Field(None, description="of imagefolder: mean of red, green and blue, in [0, 1]")
+    std: Spread | None = Field(None, description="of imagefolder: standard deviation of red, green and blue, in [0, 1]")
+    skip: Skips = Field(
+        (), description="of imagenet and imagefolder: which images are left out; blacklisted ones are of imagenet only"
+    )
+    skipped: Checksum | None = Field(
+        None, description="of imagenet with skip, as 'ranbench data manifest imagenet' prints it: which those are"
+    )
 
 
 class CellsBlock(Spec):

@@ -82,9 +82,7 @@ class ProtocolChoice:
 
     def check(self, protocols: Protocols, cells: Sequence[Cell]) -> None:
         """Check the protocol to run against the dataset of every cell."""
-        # one that cannot be trained on is refused where it is named
-        trained = (cell.data for cell in cells if cell.data.info.trainable)
-        for data in dict.fromkeys(trained):
+        for data in dict.fromkeys(cell.data for cell in cells):
             try:
                 check_protocol(protocols.chosen, data)
             except SpecError as error:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ranbench.catalogue import DATASETS, FACTORY_NAME
-from ranbench.records import ALL_METRICS, CITED_METRICS
+from ranbench.catalogue import DATASETS, FACTORY_NAME, IMAGE_FOLDER
+from ranbench.records import ALL_METRICS
 from ranbench.suite.form import SuiteFile
 from ranbench.suite.values import AXES
 
@@ -28,15 +28,15 @@ def suite_schema() -> dict[str, Any]:
 
 def _narrowed(part: str, key: str, value: dict[str, Any]) -> dict[str, Any]:
     """Name what may stand in a place where the form takes any text."""
-    metrics = (*ALL_METRICS, *CITED_METRICS) if part == "CitedEntry" else tuple(ALL_METRICS)
     if key == "metric":
-        return {**value, "enum": list(metrics)}
+        return {**value, "enum": list(ALL_METRICS)}
     if key == "along":
         return {**value, "enum": list(AXES)}
     if key == "over":
         return {**value, "items": {"enum": list(AXES)}}
     if part == "SuiteFile" and key == "datasets":
-        return {**value, "propertyNames": {"anyOf": [{"enum": list(DATASETS)}, {"pattern": f"^{FACTORY_NAME}$"}]}}
+        names = [{"enum": [*DATASETS, IMAGE_FOLDER]}, {"pattern": f"^{FACTORY_NAME}$"}]
+        return {**value, "propertyNames": {"anyOf": names}}
     if part == "CellsBlock" and key == "matrix":
         return {**value, "propertyNames": {"enum": list(AXES)}}
     return _with_axes(value)

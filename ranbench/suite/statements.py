@@ -9,7 +9,7 @@ from typing import Literal
 
 from ranbench.catalogue import DATASETS, NETS, has_known_depth, num_stages
 from ranbench.errors import Problem, nearest
-from ranbench.records import ALL_METRICS, CITED_METRICS, MODULE_METRICS, RESPONSE_METRICS, SERIES, SIZE_METRICS
+from ranbench.records import ALL_METRICS, MODULE_METRICS, RESPONSE_METRICS, SERIES, SIZE_METRICS
 from ranbench.suite.cells import unknown_axis
 from ranbench.suite.document import Document, Path_
 from ranbench.suite.form import (
@@ -115,7 +115,7 @@ class Statements:
         """Return the cited numbers, in the order of the file."""
         for index, entry in enumerate(self.content.cited):
             place: Path_ = ("cited", index)
-            if entry.metric in CITED_METRICS or self._metric(entry.metric, place):
+            if self._metric(entry.metric, place):
                 self._unit(entry, place)
             known = dict.fromkeys((*DATASETS, *self.content.datasets))
             if entry.dataset is not None and entry.dataset not in known:
@@ -318,9 +318,6 @@ class Statements:
         return not unknown
 
     def _metric(self, metric: str, place: Path_, *cells: Cell) -> bool:
-        if metric in CITED_METRICS:
-            self._note((*place, "metric"), f"no run measures {metric}; it can stand under 'cited' only")
-            return False
         if metric not in ALL_METRICS:
             self._note((*place, "metric"), f"metric {metric!r} is not known{nearest(metric, ALL_METRICS)}")
             return False
@@ -328,6 +325,9 @@ class Statements:
             instead = {"test_error_pct": "error_pct", "test_loss": "loss"}.get(metric)
             text = f"{metric} is a series over iterations, not what a run ends with"
             self._note((*place, "metric"), f"{text}; expected {instead}" if instead else text)
+            return False
+        if metric == "top5_error_pct" and not all(cell.data.info.resizable for cell in cells):
+            self._note((*place, "metric"), f"{metric} is measured on imagenet and imagefolder only")
             return False
         if metric in RESPONSE_METRICS and place[0] != "cited" and "responses" not in self.content.probes:
             self._note((*place, "metric"), f"{metric} is measured only where the suite says 'probes: [responses]'")
@@ -357,7 +357,7 @@ class Statements:
         return False
 
     def _unit(self, entry: PublishedEntry | CitedEntry, place: Path_) -> None:
-        unit = {**ALL_METRICS, **CITED_METRICS}[entry.metric].unit
+        unit = ALL_METRICS[entry.metric].unit
         if entry.unit != unit:
             self._note((*place, "unit"), f"{entry.metric} is in {unit}, got {entry.unit!r}")
         elif not 0 <= entry.value <= (100 if unit == "percent" else math.inf):

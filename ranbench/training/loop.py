@@ -23,19 +23,23 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ranbench.data.augmentation import BatchOrder, Preparation
-from ranbench.data.images import ImageSet
+from ranbench.data.augmentation import BatchOrder
+from ranbench.data.photos import Images, PhotoSet
+from ranbench.data.reading import usual_workers
+from ranbench.data.squares import Squares, as_test_images, images_to_test, prepare
 from ranbench.data.streams import global_stream, torch_seed
 from ranbench.errors import Divergence
 from ranbench.models import initialise
 from ranbench.records import MEMORISATION, MetricPoint, Predictions
 from ranbench.spec import Protocol
 from ranbench.training.evaluate import Evaluated, check_classes, evaluate
-from ranbench.training.feed import Feed
+from ranbench.training.feed import feed_of
 from ranbench.training.graph import RecordedStep
 from ranbench.training.memorising import memorised
+from ranbench.training.norms import running_statistics, share_statistics
 from ranbench.training.parts import part
 from ranbench.training.paths import Arithmetic, EnginePath, choose_path
+from ranbench.training.ranks import ALONE, Ranks, check_shares
 from ranbench.training.schedule import learning_rate
 
 POINTS = 1000  # training-loss points of a run at most
@@ -58,7 +62,7 @@ class Finished:
 
 Record = Stepped | MetricPoint | Finished
 T = TypeVar("T")
-Look = Callable[[nn.Module, torch.Tensor, Callable[[torch.Tensor], torch.Tensor]], T]
+Look = Callable[[nn.Module, Any, Callable[[torch.Tensor], torch.Tensor]], T]
 
 
 class Training:
@@ -66,7 +70,7 @@ class Training:
 
     Args:
         net: a module that gives (B, classes) for (B, C, H, W); it is initialised here, from the seed, unless foreign.
-        images: the dataset, on any device; it is moved to ``device``.
+        images: the dataset, on any device; it is moved to ``device``, or read from its files as it is needed.
         labels: training labels (N,), int64, which may differ from ``images.train_labels`` where there is noise.
         redrawn: gives the labels of an epoch (from 0) in place of ``labels``, where their noise is drawn anew.
         noisy: labels are wrong on purpose; what the net makes of them is seen at each evaluation, as a series.
@@ -80,16 +84,18 @@ class Training:
         path: which way its steps take; the engine's choice if left out.
         threads: of its steps on a CPU; the setting of the process if left out.
         dtype: of weights and images; float64 is for comparing two paths, a protocol's precision says the rest.
+        ranks: the processes that train this net together, each of which makes one of these and takes the same steps.
+        workers: processes that decode images ahead, where they are in files; the cores shared out if left out.
 
     Raises:
         EnvironmentProblem: the device does not have the protocol's precision.
-        SpecError: there are more classes than predictions can be kept of.
+        SpecError: there are more classes than predictions can be kept of, or batches that ``ranks`` cannot share.
     """
 
     def __init__(
         self,
         net: nn.Module,
-        images: ImageSet,
+        images: Images,
         labels: torch.Tensor,
         protocol: Protocol,
         *,
@@ -101,22 +107,31 @@ class Training:
         path: EnginePath | None = None,
         threads: int | None = None,
         dtype: torch.dtype = torch.float32,
+        ranks: Ranks = ALONE,
+        workers: int | None = None,
     ):
         check_classes(images.num_classes)
+        check_shares(protocol, len(images.train_images), ranks.count)
         if not foreign:
             initialise(net, protocol.initialisation, torch.Generator().manual_seed(torch_seed(seed, "init")))
         self.seed, self.foreign, self.threads, self.dtype = seed, foreign, threads, dtype
         self.noisy, self.redrawn = noisy, redrawn
-        self.protocol, self.device = protocol, device
+        self.protocol, self.device, self.ranks = protocol, device, ranks
+        self.workers = usual_workers(ranks.count) if workers is None else workers
         self.path = path or choose_path("auto", device, foreign=foreign)
         self.arithmetic = Arithmetic(protocol.precision, device, deterministic=self.path.deterministic)
         # several runs of one device each have their own queue
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
         with self._placed():
+            net = share_statistics(net, protocol.batch, protocol.norm_batch, ranks)
             self.net = net.to(device, dtype).to(memory_format=self.path.memory_format)
             self.images, self.labels = images.to(device), labels.to(device)
-            self.prepare = Preparation.of(self.images, protocol)
-            self._forward = torch.compile(self.net) if self.path.compiled else self.net
+            self.prepare = prepare(self.images, protocol, device)
+            self.tests = images_to_test(self.images, protocol, device, self.workers)
+            self._forward = torch.compile(self.net) if self.path.compiled else ranks.parallel(self.net)
+            # where processes have statistics of their own, the running ones are moved by the mean of all
+            own_statistics = ranks.count > 1 and protocol.norm_batch is not None
+            self._averaged = running_statistics(self.net) if own_statistics else []
             self._optimise()
             self._feed(redrawn)
         self._recorded: RecordedStep | None = None
@@ -146,7 +161,10 @@ class Training:
         """Make what hands the steps their batches, and what keeps their losses."""
         self.order = BatchOrder.of(self.images, self.protocol, self.seed, redrawn)
         # not by a method of this object: a cycle would keep a finished run's memory of a GPU until it is found
-        self.feed = Feed(self.order, partial(_rate_of, self.protocol), self.device)
+        rate = partial(_rate_of, self.protocol)
+        self.feed = feed_of(
+            self.images, self.protocol, self.order, rate, device=self.device, ranks=self.ranks, workers=self.workers
+        )
         self.every = max(1, self.protocol.iterations // POINTS)
         # loss and number of errors of each iteration since the last point, and how many rows are filled
         self.window = torch.zeros(self.every, 2, dtype=self.dtype, device=self.device)
@@ -183,9 +201,11 @@ class Training:
 
         Raises:
             Divergence: a training loss since the last points is not finite.
+            ProcessLost: another process of the run ended.
         """
+        self.ranks.tell("step")
         self.net.train()
-        with self._placed():
+        with self._placed(), self.ranks.watch():
             self.feed.reach(self.step)
             self._iterate()
             if self.step % self.every == 0 or self.complete:
@@ -200,7 +220,10 @@ class Training:
         Raises:
             Divergence: the test loss is not finite.
         """
-        return [*self._test_points(self.evaluate()), *self._memorised()] if self._looks else []
+        if not self._looks:
+            return []
+        self.ranks.tell("look")
+        return [*self._test_points(self.evaluate()), *self._memorised()]
 
     def finish(self) -> list[MetricPoint | Finished]:
         """Evaluate after the last iteration; the last record is the result.
@@ -208,6 +231,7 @@ class Training:
         Raises:
             Divergence: the test loss is not finite.
         """
+        self.ranks.tell("finish")
         final = self.evaluate()
         points = [*self._test_points(final), *self._memorised()]
         last = {MEMORISATION[point.name]: point.value for point in points if point.name in MEMORISATION}
@@ -216,18 +240,32 @@ class Training:
     def evaluate(self) -> Evaluated:
         """Take the test error of the present weights, on the first images only where the protocol says so."""
         labels = self.images.test_labels[: self.protocol.evaluation.images]
-        return self.inspect(lambda net, images, prepare: evaluate(net, images, labels, prepare))
+        return self.inspect(lambda net, images, prepare: evaluate(net, images, labels, prepare, self.ranks))
 
     def inspect(self, look: Look[T]) -> T:
         """Return what ``look`` finds: it is given the net, the test images of the protocol, and what prepares them.
 
         It sees them as an evaluation does, in the run's queue, threads and arithmetic.
         """
-        return self._seen(self.images.test_images[: self.protocol.evaluation.images], look, "evaluation")
+        return self._seen(self.tests, look, "evaluation")
 
-    def _seen(self, images: torch.Tensor, look: Look[T], purpose: str) -> T:
+    def _seen(self, images: torch.Tensor | Squares, look: Look[T], purpose: str) -> T:
         with self._placed(), self.arithmetic.autocast(), self._draws(purpose):
             return look(self.net, images, self._plain)
+
+    def close(self) -> None:
+        """Let the processes that read ahead end; the net stays as it is."""
+        self.feed.close()
+
+    def share_state(self) -> None:
+        """Let all processes stand where rank 0 stands."""
+        tensors, values = self.state()
+        with self._placed():
+            self.ranks.spread(list(tensors.values()))
+        if self.ranks.leads:
+            self.ranks.tell(values)
+        else:
+            self.load_state(tensors, self.ranks.listen())
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Return everything that a resume needs: tensors by name, and plain values."""
@@ -281,11 +319,15 @@ class Training:
         self.step += 1
 
     def _whole_step(self, size: int) -> None:
-        """Augmentation, forward, backward, update of ``size`` images; all that it touches lies on the device."""
+        """Augmentation, forward, backward, update of ``size`` images; all that it touches lies on the device.
+
+        Of several processes each takes its share, and all have the same number of images.
+        """
         with part("draw"):
             draw = self.feed.take(self.rate)
+            share = size // self.ranks.count
             if size < self.protocol.batch:
-                draw = draw.map(lambda rows: rows[:size])
+                draw = draw.map(lambda rows: rows[:share])
             targets = self.labels.index_select(0, draw.index) if draw.labels is None else draw.labels
         with part("augmentation"):
             images = self._laid(self.prepare.augmented(draw))
@@ -303,6 +345,10 @@ class Training:
         with torch.no_grad():
             wrong = (logits.argmax(dim=1) != targets).sum() * (self.protocol.batch / size)
             row = torch.stack([loss.detach(), wrong.to(self.dtype)]).unsqueeze(0)
+            if self.ranks.count > 1:
+                row[:, 0] /= self.ranks.count
+                self.ranks.add(row)
+                self.ranks.average(self._averaged)
             self.window.index_copy_(0, self.filled, row)
             self.filled.add_(1).remainder_(self.every)
 
@@ -324,8 +370,9 @@ class Training:
         return laid if self.path.channels_last else laid.flatten().view(laid.shape)
 
     def _draws(self, purpose: str) -> AbstractContextManager[None]:
-        """Give a foreign net its own random numbers for this iteration; other nets draw none."""
-        return global_stream(self.seed, purpose, self.step) if self.foreign else nullcontext()
+        """Give a foreign net its own random numbers for this iteration and process; other nets draw none."""
+        process = (self.ranks.rank,) if self.ranks.rank else ()
+        return global_stream(self.seed, purpose, self.step, *process) if self.foreign else nullcontext()
 
     def _training_points(self) -> list[MetricPoint]:
         """Read back the window: the only time that the host waits for the device while training."""
@@ -360,15 +407,16 @@ class Training:
 
     def _memorised(self) -> list[MetricPoint]:
         """See what the net makes of wrong labels; where they are drawn anew, of those of the epoch that was last."""
-        if not self.noisy:
+        if not self.noisy or not self.ranks.leads:
             return []
         epoch = self.order.epoch(self.step - 1)
         given = self.labels.cpu().numpy() if self.redrawn is None else self.redrawn(epoch)
         true = self.images.train_labels.cpu().numpy()
-        most = len(self.images.test_labels[: self.protocol.evaluation.images])
         found = self._seen(
-            self.images.train_images,
-            lambda net, images, prepare: memorised(net, images, prepare, true, given, seed=self.seed, most=most),
+            as_test_images(self.images, self.protocol, self.device, self.workers),
+            lambda net, images, prepare: memorised(
+                net, images, prepare, true, given, seed=self.seed, most=len(self.tests)
+            ),
             "memorised",
         )
         return [MetricPoint(name, self.step, value) for name, value in found.items()]
@@ -377,6 +425,7 @@ class Training:
         best_error, best_step = self.best or (final.error_pct, self.step)
         metrics = {
             "error_pct": final.error_pct,
+            **({"top5_error_pct": final.top5_error_pct} if isinstance(self.images, PhotoSet) else {}),
             "loss": final.loss,
             "best_error_pct": best_error,
             "best_iteration": float(best_step),

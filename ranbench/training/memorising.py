@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ranbench.data.squares import Squares
 from ranbench.data.streams import stream
 from ranbench.records import MEMORISATION
 from ranbench.training.evaluate import evaluate
@@ -35,7 +36,7 @@ def chosen(true: np.ndarray, given: np.ndarray, seed: int, most: int) -> tuple[n
 @torch.no_grad()
 def memorised(
     net: nn.Module,
-    images: torch.Tensor,
+    images: torch.Tensor | Squares,
     prepare: Callable[[torch.Tensor], torch.Tensor],
     true: np.ndarray,
     given: np.ndarray,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
 
@@ -24,26 +25,41 @@ class EnginePath:
 
     ``graph``: the whole step (augmentation, forward, backward, update) is recorded once as a CUDA graph and replayed.
     ``compiled``: the net goes through torch.compile. ``deterministic``: only operators that repeat bit for bit; on a
-    CPU all that are used here do anyway.
+    CPU all that are used here do anyway. ``processes``: that each take a share of every batch.
     """
 
     graph: bool = False
     compiled: bool = False
     channels_last: bool = True
     deterministic: bool = False
+    processes: int = 1
 
     def __str__(self) -> str:
         """Return the words that are recorded, for instance ``graph, channels_last``."""
         step = {(False, False): "eager", (True, False): "graph", (False, True): "compiled"}
         words = [step.get((self.graph, self.compiled), "compiled graph")]
         words.append("channels_last" if self.channels_last else "contiguous")
-        return ", ".join([*words, "deterministic"] if self.deterministic else words)
+        words += ["deterministic"] if self.deterministic else []
+        return ", ".join([*words, f"{self.processes} processes"] if self.processes > 1 else words)
 
     @classmethod
     def parse(cls, text: str) -> EnginePath:
         """Read the words back that ``str`` gives; unknown words are passed over."""
         words = text.replace(",", " ").split()
-        return cls("graph" in words, "compiled" in words, "contiguous" not in words, "deterministic" in words)
+        count = re.search(r"(\d{1,6}) processes", text)
+        return cls(
+            "graph" in words,
+            "compiled" in words,
+            "contiguous" not in words,
+            "deterministic" in words,
+            int(count[1]) if count else 1,
+        )
+
+    def shared(self, processes: int) -> EnginePath:
+        """Return the path for so many processes; several take their steps the eager way."""
+        if processes == 1:
+            return replace(self, processes=1)
+        return replace(self, graph=False, compiled=False, processes=processes)
 
     @property
     def memory_format(self) -> torch.memory_format:

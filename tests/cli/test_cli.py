@@ -223,7 +223,7 @@ def test_list_names_what_a_suite_may_say(tmp_path: Path, kind: str, name: str) -
 @pytest.mark.parametrize(
     ("named", "code", "states"),
     [
-        ([], 0, {"cifar10": "not fetched", "cifar100": "not fetched", "imagenet": "not fetched", "digits": "good"}),
+        ([], 0, {**dict.fromkeys(("cifar10", "cifar100", "imagenet", "imagefolder"), "not fetched"), "digits": "good"}),
         (["digits", "cifar10"], 7, {"digits": "good", "cifar10": "not fetched"}),
     ],
 )

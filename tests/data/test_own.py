@@ -264,16 +264,16 @@ REFUSED = {
         "the largest label is 2, but num_classes is 2; labels are 0 to 1",
     ),
     "too many classes": (
-        "changed('test_labels', np.array([0, 256]))",
-        "the largest label is 256; expected 2 to 256 classes (a predicted class is kept in one byte)",
+        "changed('test_labels', np.array([0, 65536]))",
+        "the largest label is 65536; expected 2 to 65,536 classes (a predicted class is kept in two bytes)",
     ),
     "one class": (
         "{**changed('test_labels', np.array([0, 0])), 'train_labels': np.array([0, 0, 0])}",
-        "the largest label is 0; expected 2 to 256 classes (a predicted class is kept in one byte)",
+        "the largest label is 0; expected 2 to 65,536 classes (a predicted class is kept in two bytes)",
     ),
     "classes as text": (
         "changed('num_classes', '3')",
-        "num_classes is '3'; expected 2 to 256 classes (a predicted class is kept in one byte)",
+        "num_classes is '3'; expected 2 to 65,536 classes (a predicted class is kept in two bytes)",
     ),
     "a label too few": ("changed('train_labels', np.array([0, 1]))", "3 train_images and 2 train_labels"),
     "no labels": ("changed('train_labels', np.array([], dtype=int))", "3 train_images and 0 train_labels"),

@@ -295,7 +295,7 @@ def test_the_protocols_of_the_paper_hold_its_numbers(tiny_suite: Path) -> None:
     assert (imagenet.evaluation.crop, imagenet.augmentation.colour) == (224, "pca")
 
 
-def test_a_suite_of_imagenet_takes_the_protocol_for_it(tiny_suite: Path, trainable_imagenet: None) -> None:
+def test_a_suite_of_imagenet_takes_the_protocol_for_it(tiny_suite: Path) -> None:
     text = (
         tiny_suite.read_text().replace("dataset: digits", "dataset: imagenet").replace(": tiny\n", ": imagenet-paper\n")
     )

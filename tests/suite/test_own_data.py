@@ -120,9 +120,9 @@ def test_a_part_of_the_test_set_and_less_than_a_pass_are_smoke(own: Path) -> Non
             ],
             [
                 "tiny.yaml:8:5: datasets.digits.shape: 'digits' has its own shape, which is stated only of "
-                "a user's own dataset, package.module:factory",
+                "a user's own dataset, package.module:factory or imagefolder",
                 "tiny.yaml:9:5: datasets.digits.classes: 'digits' has its own classes, which is stated only of "
-                "a user's own dataset, package.module:factory",
+                "a user's own dataset, package.module:factory or imagefolder",
             ],
         ),
         "no checksum": (
@@ -148,8 +148,11 @@ def test_a_part_of_the_test_set_and_less_than_a_pass_are_smoke(own: Path) -> Non
             ["tiny.yaml:10:16: datasets.nowhere.data:faces.shape.1: input should be greater than or equal to 1, got 0"],
         ),
         "too many classes": (
-            [("classes: 10", "classes: 257")],
-            ["tiny.yaml:11:5: datasets.nowhere.data:faces.classes: input should be less than or equal to 256, got 257"],
+            [("classes: 10", "classes: 65537")],
+            [
+                "tiny.yaml:11:5: datasets.nowhere.data:faces.classes: input should be less than or equal to 65536, "
+                "got 65537"
+            ],
         ),
         "images that are too small for the net": (
             [("[1, 8, 8]", "[1, 3, 3]")],
@@ -177,7 +180,8 @@ def test_a_part_of_the_test_set_and_less_than_a_pass_are_smoke(own: Path) -> Non
             [("dataset: nowhere.data:faces", "dataset: nowhere.data.faces")],
             [
                 "tiny.yaml:15:32: cells.fixed.dataset: dataset 'nowhere.data.faces' is not known; did you mean "
-                "'nowhere.data:faces'? (allowed: cifar10, cifar100, imagenet, digits, package.module:factory)",
+                "'nowhere.data:faces'? (allowed: cifar10, cifar100, imagenet, digits, imagefolder, "
+                "package.module:factory)",
                 "tiny.yaml:7:3: datasets.nowhere.data:faces: no cell of the suite has this dataset; did you mean "
                 "'nowhere.data.faces'?",
             ],

@@ -287,10 +287,10 @@ SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
         "published:\n  - {cell: {learning: naive}, metric: error_pct, value: 5, where: table 3}\nclaims:",
         ["tiny.yaml:13:5: published.0.unit: this key is missing"],
     ),
-    "a published value of what can be cited only": (
+    "a published value of what is measured elsewhere": (
         "claims:",
         "published:\n  - {cell: {learning: naive}, metric: top5_error_pct, value: 5, unit: percent, where: x}\nclaims:",
-        ["tiny.yaml:13:31: published.0.metric: no run measures top5_error_pct; it can stand under 'cited' only"],
+        ["tiny.yaml:13:31: published.0.metric: top5_error_pct is measured on imagenet and imagefolder only"],
     ),
     "a cited number of an unknown dataset": (
         "claims:",
@@ -448,7 +448,7 @@ SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
         "dataset: digit",
         [
             "tiny.yaml:9:32: cells.fixed.dataset: dataset 'digit' is not known; did you mean 'digits'? "
-            "(allowed: cifar10, cifar100, imagenet, digits, package.module:factory)",
+            "(allowed: cifar10, cifar100, imagenet, digits, imagefolder, package.module:factory)",
             "tiny.yaml:7:3: datasets.digits: no cell of the suite has this dataset; did you mean 'digit'?",
         ],
     ),
@@ -569,8 +569,6 @@ SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
         [
             "tiny.yaml:9:51: cells.fixed.unit_order: model 'attention-56' on imagenet has unit_order pre-activation, "
             "which its authors define; got 'post-activation' (it may be chosen in the cifar and digits forms)",
-            "tiny.yaml:9:32: cells.fixed.dataset: this version cannot train on 'imagenet' yet; "
-            "seeds: 0, without reference and protocol, counts its nets",
             "tiny.yaml:7:3: datasets.digits: no cell of the suite has this dataset",
         ],
     ),
@@ -622,18 +620,16 @@ SUITE_REFUSALS: dict[str, tuple[str, str, list[str]]] = {
         [
             "tiny.yaml:9:11: cells.fixed.model: model 'attention-92' on imagenet has p = 1 and t = 2, which its depth "
             "is made of; got p = 2 and t = 2 (r may be chosen)",
-            "tiny.yaml:9:32: cells.fixed.dataset: this version cannot train on 'imagenet' yet; "
-            "seeds: 0, without reference and protocol, counts its nets",
             "tiny.yaml:7:3: datasets.digits: no cell of the suite has this dataset",
         ],
     ),
-    "dataset that cannot be trained on": (
+    "a dataset that the protocol does not fit": (
         "dataset: digits}",
         "dataset: imagenet}",
         [
-            "tiny.yaml:9:32: cells.fixed.dataset: this version cannot train on 'imagenet' yet; "
-            "seeds: 0, without reference and protocol, counts its nets",
             "tiny.yaml:7:3: datasets.digits: no cell of the suite has this dataset",
+            "tiny.yaml:4:1: protocol: 'tiny' does not fit: the images of 'imagenet' have many sizes, so "
+            "augmentation.scale, evaluation.resize and evaluation.crop are needed",
         ],
     ),
     "claim on any cell": (
@@ -752,7 +748,7 @@ PROTOCOL_REFUSALS: dict[str, tuple[str, str, str]] = {
         "batch: 32",
         "batch: 32\nepochs: 3",
         "3:1: epochs: unknown key (allowed: iterations, batch, schedule, optimizer, augmentation, evaluation, "
-        "initialisation, precision, last_batch)",
+        "initialisation, precision, last_batch, norm_batch)",
     ),
     "unknown key of a schedule": (
         "rise: 0.5",
@@ -1047,7 +1043,7 @@ def test_a_protocol_that_does_not_fit_the_images_is_refused(tiny_suite: Path, ol
     assert told(error, tiny_suite.parent) == [f"tiny.yaml:4:1: protocol: 'tiny' does not fit: {text}"]
 
 
-def test_images_of_many_sizes_need_a_protocol_that_gives_them_one(tiny_suite: Path, trainable_imagenet: None) -> None:
+def test_images_of_many_sizes_need_a_protocol_that_gives_them_one(tiny_suite: Path) -> None:
     text = tiny_suite.read_text().replace("dataset: digits", "dataset: imagenet")
     text = text.replace("datasets:\n  digits: {train: 200, test: 100}\n", "")
 
@@ -1055,7 +1051,7 @@ def test_images_of_many_sizes_need_a_protocol_that_gives_them_one(tiny_suite: Pa
 
     assert told(error, tiny_suite.parent) == [
         "tiny.yaml:4:1: protocol: 'tiny' does not fit: the images of 'imagenet' have many sizes, so "
-        "augmentation.scale and evaluation.crop are needed"
+        "augmentation.scale, evaluation.resize and evaluation.crop are needed"
     ]
 
 

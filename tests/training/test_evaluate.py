@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from ranbench.errors import SpecError
+from ranbench.records import class_width, classes_in
 from ranbench.training import evaluate
 from ranbench.training.evaluate import BATCH
 
@@ -60,8 +61,8 @@ def test_the_loss_is_the_mean_over_images_not_over_batches() -> None:
     assert found.loss == pytest.approx(functional.cross_entropy(logits, labels).item(), rel=1e-6)
 
 
-@pytest.mark.parametrize(("classes", "refused"), [(256, False), (257, True)])
-def test_more_classes_than_a_byte_holds_are_refused(classes: int, refused: bool) -> None:
+@pytest.mark.parametrize(("classes", "refused"), [(256, False), (257, False), (65_536, False), (65_537, True)])
+def test_predictions_take_a_byte_or_two_and_more_classes_are_refused(classes: int, refused: bool) -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(1, classes))
     nn.init.zeros_(net[1].weight)
     with torch.no_grad():
@@ -71,9 +72,12 @@ def test_more_classes_than_a_byte_holds_are_refused(classes: int, refused: bool)
         found = evaluate(net, IMAGES, CLASSES, plain)
 
     if refused:
-        assert str(caught.value) == ("257 classes: predictions are kept in one byte an image; at most 256 are allowed")
+        assert str(caught.value) == (
+            "65,537 classes: predictions are kept in two bytes an image; at most 65,536 are allowed"
+        )
     else:
-        assert set(found.predictions) == {255}
+        assert len(found.predictions) == len(IMAGES) * class_width(classes)
+        assert set(classes_in(found.predictions, classes)) == {classes - 1}
 
 
 @pytest.mark.parametrize("training", [True, False])

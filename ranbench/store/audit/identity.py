@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Text, cast, select
 
 from ranbench.errors import SpecError, one_line
 from ranbench.masking import mask
-from ranbench.records import Environment
+from ranbench.records import Environment, class_width
 from ranbench.spec import RunSpec, digest
 from ranbench.store.audit.finding import Finding, fault, note
 from ranbench.store.rows import checked
@@ -57,9 +57,11 @@ def identity(connection: Connection) -> Iterator[Finding]:
     predictions = select(AttemptRow.fingerprint, AttemptRow.number, PredictionRow.classes)
     joined = predictions.join(PredictionRow, PredictionRow.attempt_id == AttemptRow.id)
     for fingerprint, number, classes in checked(connection, joined):
-        if fingerprint in planned and len(classes) != _evaluated(planned[fingerprint]):
-            told = f"has {len(classes):,} predictions, its spec {_evaluated(planned[fingerprint]):,} images"
-            yield fault("identity", f"run {fingerprint[:12]}, attempt {number}: {told}")
+        if fingerprint in planned:
+            found = len(classes) / class_width(planned[fingerprint].data.info.num_classes)
+            if found != _evaluated(planned[fingerprint]):
+                told = f"has {found:,g} predictions, its spec {_evaluated(planned[fingerprint]):,} images"
+                yield fault("identity", f"run {fingerprint[:12]}, attempt {number}: {told}")
 
 
 def _evaluated(spec: RunSpec) -> int:
