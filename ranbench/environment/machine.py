@@ -66,9 +66,14 @@ def describe(device: torch.device, threads: int, engine_path: str) -> Environmen
         patch=patch or None,
         host=socket.gethostname(),
         user=_user(),
-        command=mask(shlex.join(sys.argv)),
+        command=command_line(),
         settings=_settings(on_gpu),
     )
+
+
+def command_line() -> str:
+    """Return the command that this process was called with; secrets are masked."""
+    return mask(shlex.join(sys.argv))
 
 
 def _settings(on_gpu: bool) -> dict[str, Any]:

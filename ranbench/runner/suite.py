@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from ranbench.catalogue import is_foreign
+from ranbench.environment import command_line
 from ranbench.errors import SpecError
 from ranbench.execution import Channel
-from ranbench.masking import mask
 from ranbench.records import Complexity, RunRecord, State, checkpoint_folders
 from ranbench.runner.choice import Choice, choose, other_code_words
 from ranbench.runner.code import code_of_net, code_of_run
@@ -294,7 +292,7 @@ class _Work:
             probes=self.suite.probes,
             codes=self.codes,
             since=self.began,
-            command=mask(shlex.join(sys.argv)),
+            command=command_line(),
             threads=max(1, torch.get_num_threads() // dispatch.processes) if dispatch.in_workers else None,
             every=TOLD_SECONDS if dispatch.in_workers else 0.0,
             expendable=dispatch.in_workers,
