@@ -229,7 +229,7 @@ def test_memory_is_written_in_mebibytes(suite: Suite, recorder: Recorder) -> Non
 @pytest.mark.parametrize(
     ("metric", "message"),
     [
-        ("eror_pct", "--metric 'eror_pct': not known; did you mean 'error_pct'? (allowed: error_pct, top5_error_pct, loss, "),
+        ("eror_pct", "--metric 'eror_pct': not known; did you mean 'error_pct'? (allowed: error_pct, top5_error_pct, "),
         ("train_loss", "--metric 'train_loss': is a series over iterations"),
         ("macs", "--metric macs: is counted of a net, not measured by runs; 'ranbench complexity' counts it"),
     ],
