@@ -42,6 +42,7 @@ def test_every_error_has_the_exit_code_of_the_design() -> None:
         "DeviceBroken": 7,
         "CheckpointError": 7,
         "Divergence": 3,
+        "ProcessLost": 3,
         "TimedOut": 3,
         "NothingMeasured": 6,
     }

@@ -567,3 +567,20 @@ def test_a_large_foreign_net_is_counted_alone(tmp_path: Path, monkeypatch: pytes
         "model 'mylarge:small' takes 2,736 multiply-adds an image: foreign nets above 2,000 are counted alone"
     )
     assert found.counts["macs"] == 2736
+
+
+def test_a_net_that_breaks_has_its_error_for_a_problem_and_the_others_are_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(shape: ModelSpec, *rest: Any) -> Any:
+        if shape.options.get("learning") == "naive":
+            raise RuntimeError("the shapes do not fit")
+        return thinned(shape, *rest)
+
+    monkeypatch.setattr(ranbench.fixed_values.measuring, "thinned", broken)
+
+    bad, good = measure([net(ModelSpec(name="attention-56", learning="naive")), net()])
+
+    assert (bad.problem, bad.values) == ("RuntimeError: the shapes do not fit", {})
+    assert bad.counts["macs"] > 0
+    assert (good.problem, len(good.values["steps.losses"])) == ("", 10)

@@ -53,9 +53,9 @@ def measure(
 ) -> tuple[FixedValues, ...]:
     """Take the fixed values of nets, in their order.
 
-    A net whose library is not installed, that diverges, or that is foreign and too large or does not work in float64
-    has its problem in place of its values; it is counted where it can be. The number of threads of the process is as
-    before afterwards.
+    A net whose library is not installed, that breaks or diverges, or that is foreign and too large or does not work in
+    float64 has its problem in place of its values; it is counted where it can be. The number of threads of the process
+    is as before afterwards.
 
     Args:
         nets: as ``nets_of`` lists them.
@@ -122,6 +122,8 @@ class _Measuring:
             taken = self._values(net, small.net)
         except RanbenchError as error:
             return replace(found, problem=str(error), absent=isinstance(error, EnvironmentProblem))
+        except Exception as error:  # what is broken in one net, the others are measured all the same
+            return replace(found, problem=f"{type(error).__name__}: {one_line(error)}")
         return replace(found, reduced=_words(net, small), values=taken.values, hashes=taken.hashes)
 
     def _counts(self, net: Net) -> _Counted:

@@ -117,7 +117,8 @@ def junit(report: Report) -> str:
     """Return the report as JUnit XML: a suite for each suite, a case for each metric of a cell.
 
     What fires is a failure, failed runs and what was not measured are errors, what is undecided or cannot be compared
-    is skipped; so a reader of the file fails where the command does.
+    is skipped; so a reader of the file fails where the command ends with 3, 4
+    or 6. Signals, --strict and files that cannot be written are told by the exit code alone.
     """
     root = ElementTree.Element("testsuites", name="ranbench check")
     names = dict.fromkeys(one.suite for one in report.findings)

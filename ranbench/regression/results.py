@@ -68,8 +68,10 @@ def results_of(
         is_due, lacking = due is None or key in due, (left or {}).get(key)
         timed = (jobs or {}).get(key)
         known = replace(known, jobs_failed=timed) if isinstance(timed, str) else replace(known, jobs=timed)
-        known = replace(known, due=is_due, left=lacking)
-        cells.append(_with_runs(known, by_cell.get(key, ()), losses))
+        known = _with_runs(replace(known, due=is_due, left=lacking), by_cell.get(key, ()), losses)
+        if due is not None and is_due and suite.trains:
+            known = replace(known, lost=tuple(sorted({*suite.seeds} - {*known.places} - {*known.failed})))
+        cells.append(known)
     return SuiteResult(suite.name, suite.sha256, suite.trains, tuple(cells), claims or {}, suite.file)
 
 

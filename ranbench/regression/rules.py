@@ -25,6 +25,7 @@ from ranbench.regression.shift import MIN_VALUES, p_larger
 from ranbench.regression.values import (
     NOT_REPRODUCED,
     REPRODUCED,
+    STEP_MEMORY,
     STEP_RATIO,
     UNTESTED,
     WATCHED,
@@ -38,6 +39,9 @@ from ranbench.statistics import LEVEL, HolmStep, holm
 ALARMS_A_NIGHT = 0.01
 FAMILY = ALARMS_A_NIGHT / 2  # for all tests of a night together; the other half is left to the verdicts of claims
 SMALLEST = 1e-12  # of what is compared on the log scale: a loss of zero has no logarithm
+# The standard deviation, as a share, of the memory that a device takes where all jobs took the very same, as one that
+# hands it out by rule does. Of a process on a CPU the spread is measured.
+SAME_MEMORY = 0.005
 RUNS, CELL, CLAIM = "runs", "cell", "claim"
 STOPPED = "stopped before it was reached"  # of what a signal left open
 NOT_DUE = "not due"  # in place of the outcome of a claim some of whose cells are not due tonight
@@ -121,7 +125,15 @@ def compare(
     findings.sort(key=lambda one: order[one.suite])
     allowed = [one for one in baseline.exceptions if one.suite in order]
     settled, said = excused(findings, allowed, today)
-    return Report(settled, tuple(unmeasured), (*said, *_about_nothing(baseline, night, findings)))
+    notes = (*_not_asked_for(baseline, order), *said, *_about_nothing(baseline, night, findings))
+    return Report(settled, tuple(unmeasured), notes)
+
+
+def _not_asked_for(baseline: Baseline, asked: Mapping[str, int]) -> Iterator[str]:
+    """Tell of suites that stand in the baseline and were not checked: one may have been deleted or forgotten."""
+    others = sorted(baseline.suites.keys() - asked.keys())
+    if others:
+        yield f"not checked, since not asked for, though in the baseline: {', '.join(others)}"
 
 
 def _about_nothing(baseline: Baseline, night: Sequence[SuiteResult], findings: Sequence[Finding]) -> Iterator[str]:
@@ -221,6 +233,10 @@ class _Compared:
                 self._say(cell.label, RUNS, Kind.GONE, "was due, and there is no result of it of the present code")
         elif cell.left is not None:
             self._say(cell.label, RUNS, Kind.CANNOT_TELL, f"fewer runs than planned: {cell.left}")
+        elif cell.lost:
+            seeds = ", ".join(map(str, cell.lost))
+            text = f"of seed {seeds}, which was due, there is no result of the present code"
+            self._say(cell.label, RUNS, Kind.CANNOT_TELL if self.stopped else Kind.GONE, text)
         for metric in WATCHED.values():
             if metric.rule == "shift" and cell.values:
                 self._shift(was, cell, metric)
@@ -269,6 +285,8 @@ class _Compared:
             self._say(cell.label, metric.name, Kind.CANNOT_TELL, text, **shown)
             return
         least = floor.sd if floor else 0.0
+        if least == 0.0 and np.ptp(old) == 0.0 and metric.name == STEP_MEMORY:
+            least = SAME_MEMORY
         if least == 0.0 and np.ptp(old) == 0.0 and mean_before != mean_now:
             text += "; no spread is known of it, so that no difference can be told from noise"
             self._say(cell.label, metric.name, Kind.CANNOT_TELL, text, **shown)

@@ -110,6 +110,7 @@ class CellResult:
         due: whether it was to be trained, for results of a night; runs that are lacking then are a fault.
         left: why runs that were due are lacking though nothing is wrong, for instance since a budget was spent.
         jobs_failed: why a job that was to measure its step did not; empty where none failed.
+        lost: seeds that were asked for of a cell that is due, and of which there is no run of the present code.
     """
 
     cell_id: str
@@ -122,6 +123,7 @@ class CellResult:
     due: bool = True
     left: str | None = None
     jobs_failed: str = ""
+    lost: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from ranbench.catalogue import is_foreign
 from ranbench.claims import judge
 from ranbench.counts import Counts
 from ranbench.environment import choose_device, code_id, describe
-from ranbench.errors import EnvironmentProblem, NothingMeasured
+from ranbench.errors import EnvironmentProblem, NothingMeasured, RanbenchError, one_line
 from ranbench.records import RunRecord
 from ranbench.regression import (
     NOT_DUE,
@@ -22,6 +23,7 @@ from ranbench.regression import (
     Finding,
     Header,
     Jobs,
+    Kind,
     Report,
     SuiteResult,
     compare,
@@ -33,6 +35,7 @@ from ranbench.regression import (
 )
 from ranbench.regression.ordering import Row, cells_of, rows
 from ranbench.regression.results import counts_of
+from ranbench.regression.rules import CELL, RUNS
 from ranbench.runner.events import Observer, Stop
 from ranbench.runner.free_layer import FreeLayer
 from ranbench.runner.how import How
@@ -93,20 +96,23 @@ def check(suites: Sequence[Suite], baseline: Baseline, where: Where, night: Nigh
     planned = [(_seen_from_here(suite), due(suite, night.day, night.cycle)) for suite in suites]
     trained = [(suite, cells) for suite, cells in planned if suite.trains and cells]
     left: dict[str, str] = {}
+    broken = _Broken()
     if night.trained and night.train:
         if night.budget is None:
-            _train(trained, where)
+            _train(trained, where, broken)
         else:
-            left = _train_within(trained, where, began, night.budget)
+            left = _train_within(trained, where, began, night.budget, broken)
+        left |= broken.left
     free: list[Finding] = []
     lacking: list[str] = []
     layer = FreeLayer([suite for suite, _ in planned], where.observer, trusted=where.how.trust_imports, stop=where.stop)
     if night.free:
         free, lacking = layer.findings(baseline)
-    counting = _Counting(layer.counts)
+    counting = _Counting(layer.counts, broken)
     results = [_night(suite, cells, where, night, left, began, counting) for suite, cells in planned]
     stopped = where.stop.requested
-    report = compare(baseline, results, night.day.isoformat(), trained=night.trained, more=free, stopped=stopped)
+    more = [*free, *broken.findings]
+    report = compare(baseline, results, night.day.isoformat(), trained=night.trained, more=more, stopped=stopped)
     judged = _judged(trained, where.store) if night.trained else []
     report = replace(
         report, unmeasured=(*report.unmeasured, *lacking), notes=(*about_runs(judged, start), *report.notes)
@@ -126,7 +132,7 @@ def _judged(planned: Sequence[tuple[Suite, Sequence[Cell]]], store: Store) -> li
 
 def about_runs(records: Sequence[RunRecord], start: datetime) -> list[str]:
     """Tell where all runs are older than the check, and where some were made with another version of torch."""
-    import torch
+    from importlib.metadata import version
 
     counted = [attempt for record in records if (attempt := record.counted)]
     ends = [attempt.ended or attempt.updated for attempt in counted]
@@ -136,7 +142,7 @@ def about_runs(records: Sequence[RunRecord], start: datetime) -> list[str]:
         when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
         runs = "1 run" if len(ends) == 1 else f"{len(ends)} runs"
         notes.append(f"no new run: {runs} of {when} were judged again; --seeds-from N takes other seeds")
-    here = str(torch.__version__)
+    here = version("torch")  # as attempts have it, without the name of the build
     versions = [attempt.environment.versions.get("torch", "none") for attempt in counted]
     for other in sorted(set(versions) - {here}):
         notes.append(f"{versions.count(other)} of the runs were made with torch {other}; here is {here}")
@@ -209,10 +215,34 @@ def _seen_from_here(suite: Suite) -> Suite:
     return replace(suite, file=str(file.relative_to(here) if file.is_relative_to(here) else suite.file))
 
 
-def _train(suites: Sequence[tuple[Suite, Sequence[Cell]]], where: Where) -> None:
+class _Broken:
+    """What could not be trained or counted at all: a fault of the code, which is what a gate is there to tell."""
+
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+        self.left: dict[str, str] = {}  # cell_id -> that its runs are lacking for this
+
+    @contextmanager
+    def told(self, suite: Suite, cells: Sequence[Cell], metric: str) -> Iterator[None]:
+        """Take an error of what is done in it as a finding of these cells; those that are for the user pass through."""
+        try:
+            yield
+        except RanbenchError:
+            raise
+        except Exception as error:
+            text = f"{type(error).__name__}: {one_line(error)}"
+            for cell in cells:
+                finding = Finding(suite.name, suite.label(cell), metric, Kind.FAILED, text, file=suite.file)
+                if finding not in self.findings:  # seed by seed it is the same
+                    self.findings.append(finding)
+                self.left[identity(suite, cell)] = "it could not be begun"
+
+
+def _train(suites: Sequence[tuple[Suite, Sequence[Cell]]], where: Where, broken: _Broken) -> None:
     for suite, cells in suites:
         if not where.stop.requested:
-            _run(replace(suite, cells=tuple(cells)), where)
+            with broken.told(suite, cells, RUNS):
+                _run(replace(suite, cells=tuple(cells)), where)
 
 
 def _run(suite: Suite, where: Where) -> None:
@@ -230,7 +260,7 @@ def _run(suite: Suite, where: Where) -> None:
 
 
 def _train_within(
-    suites: Sequence[tuple[Suite, Sequence[Cell]]], where: Where, start: float, budget: float
+    suites: Sequence[tuple[Suite, Sequence[Cell]]], where: Where, start: float, budget: float, broken: _Broken
 ) -> dict[str, str]:
     """Train for a time, row by row; return why the cells that are lacking runs lack them, by cell_id."""
     end, words = start + budget, f"the budget of {budget / 60:g} minutes"
@@ -247,7 +277,8 @@ def _train_within(
                 why = STOPPED
             left |= {identity(row.suite, cell): why for cell in row.cells}
             continue
-        _run(replace(row.suite, cells=row.cells, seeds=(row.seed,)), where)
+        with broken.told(row.suite, row.cells, RUNS):
+            _run(replace(row.suite, cells=row.cells, seeds=(row.seed,)), where)
         clock.took(row, time.monotonic() - began)
     return left
 
@@ -416,10 +447,11 @@ class _Counting:
 
     Args:
         found: counts of the nets that the free layer has counted now, by ``complexity_key``.
+        broken: is told the nets that cannot be counted; None: their error passes through.
     """
 
-    def __init__(self, found: Mapping[str, Counts]):
-        self._found = dict(found)
+    def __init__(self, found: Mapping[str, Counts], broken: _Broken | None = None):
+        self._found, self._broken = dict(found), broken
         self._memo: Memo = {}  # parts that nets share
 
     def of(self, suite: Suite, where: Where) -> dict[str, Counts]:
@@ -430,8 +462,10 @@ class _Counting:
                 break
             key = complexity_key(cell.model, cell.data)
             if key not in self._found:
-                self._found[key] = self._count(cell, where)
-            found[key] = self._found[key]
+                with self._broken.told(suite, [cell], CELL) if self._broken else nullcontext():
+                    self._found[key] = self._count(cell, where)
+            if key in self._found:
+                found[key] = self._found[key]
         return found
 
     def _count(self, cell: Cell, where: Where) -> Counts:

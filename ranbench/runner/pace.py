@@ -78,7 +78,11 @@ def measure_jobs(
         found.append(_answer(asked))
     if not found:
         return None
-    measured = {name: tuple(one[name] for one in found) for name in (STEP_RATIO, STEP_MEMORY) if name in found[0]}
+    measured = {
+        name: tuple(one[name] for one in found)
+        for name in (STEP_RATIO, STEP_MEMORY)
+        if all(name in one for one in found)
+    }
     return Jobs(measured, Place(**found[0]["place"]))
 
 

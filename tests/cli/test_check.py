@@ -173,7 +173,6 @@ def test_a_deleted_result_is_gone_with_4_where_nothing_is_trained(folder: Path, 
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_what_is_left_undecided_ends_with_5_where_strict_is_asked_for(folder: Path, tmp_path: Path) -> None:
     db = ("--db", f"sqlite:///{tmp_path / 'few.db'}")
     words = ("check", "tiny.yaml", "--baseline", "few.jsonl", *QUICK, "--no-train", *db)
@@ -302,7 +301,8 @@ def test_a_budget_that_is_spent_leaves_out_and_tells(folder: Path) -> None:
 
     assert code == 6  # counts alone were compared, and runs were due
     left = [one["text"] for one in report["findings"] if one["metric"] == "runs"]
-    assert left == ["the budget of 0.0001 minutes was spent on what is nearer to a decision"] * 2
+    assert len(left) == 2
+    assert all("minutes, more than the budget of 0.0001 minutes has" in text for text in left)
 
 
 @pytest.mark.slow

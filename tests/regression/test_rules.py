@@ -298,3 +298,27 @@ def test_an_exception_for_what_nobody_knows_is_told(  # noqa: PLR0917 - fixtures
     assert [note for note in report.notes if "is not known" in note] == [
         f"exception for {suite_name} / {cell_name} / * (a smaller head) {said}"
     ]
+
+
+def test_results_of_seeds_that_were_due_and_are_lacking_are_gone(
+    suite: SuiteResult, night: SuiteResult, baseline_of: Make
+) -> None:
+    deleted = changed(night, "small", lost=(7, 8))
+
+    report = compare(baseline_of(suite), [deleted], DAY)
+
+    assert told(report) == {("small", "runs", "gone")}
+    assert report.of(Kind.GONE)[0].text == "of seed 7, 8, which was due, there is no result of the present code"
+    assert report.exit_code() == 4
+
+
+def test_a_suite_of_the_baseline_that_was_not_asked_for_is_told(
+    suite: SuiteResult, night: SuiteResult, baseline_of: Make
+) -> None:
+    both = baseline_of(suite)
+    both = replace(both, suites={**both.suites, "deleted": replace(suite, name="deleted")})
+
+    report = compare(both, [night], DAY)
+
+    assert "not checked, since not asked for, though in the baseline: deleted" in report.notes
+    assert report.exit_code() == 0
