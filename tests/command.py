@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -56,3 +57,26 @@ def _command(arguments: tuple[str, ...], cwd: str, env: dict[str, str], out: str
     from ranbench.cli import main
 
     main()
+
+
+class Spoken:
+    """A command in a process of its own, whose stderr is read line by line; ``said`` is what it has said so far."""
+
+    process: subprocess.Popen[str]
+    said: list[str]
+
+    def until(self, pattern: str) -> None:
+        """Read on to a line that holds ``pattern``."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.said.append(line.rstrip("\n"))
+            if re.search(pattern, line):
+                return
+        raise AssertionError(f"ended without {pattern!r}: {self.said}")
+
+    def end(self) -> int:
+        """Read to the end and return the exit code."""
+        assert self.process.stderr is not None
+        self.said += self.process.stderr.read().splitlines()
+        self.process.stderr.close()
+        return self.process.wait()

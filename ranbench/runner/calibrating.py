@@ -92,9 +92,8 @@ def _macs(spec: RunSpec) -> int:
 
 
 def _calibrated(spec: RunSpec, device: torch.device, threads: int, how: How) -> Calibration:
-    from ranbench.data.streams import global_stream
     from ranbench.environment import describe, peak_device_memory_bytes, peak_memory_bytes, reset_peak_memory
-    from ranbench.models import build
+    from ranbench.runner.attempt import net_of
     from ranbench.runner.code import code_of_run
     from ranbench.training import Training, choose_path
     from ranbench.training.profile import measurable
@@ -103,17 +102,8 @@ def _calibrated(spec: RunSpec, device: torch.device, threads: int, how: How) -> 
     path = choose_path(how.path, device, foreign=foreign, deterministic=how.deterministic)
     known = reset_peak_memory(device)
     images = _images(spec.data, spec.protocol.batch, EVALUATED[device.type]).to(device)
-    with global_stream(spec.seed, "init"):
-        net = build(
-            spec.model.name,
-            spec.model.options,
-            images.shape,
-            images.num_classes,
-            form=spec.data.info.form,
-            trusted=how.trust_imports,
-        )
     training = Training(
-        net,
+        net_of(spec, images, trusted=how.trust_imports),
         images,
         images.train_labels,
         measurable(spec.protocol, warm_up=WARM_UP, steps=10**6),

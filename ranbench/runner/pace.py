@@ -116,9 +116,8 @@ def measure(asked: Mapping[str, Any]) -> dict[str, Any]:
     import torch
 
     from ranbench.catalogue import is_foreign
-    from ranbench.data.streams import global_stream
     from ranbench.environment import describe, peak_memory_bytes
-    from ranbench.models import build
+    from ranbench.runner.attempt import net_of
     from ranbench.runner.devices import check_device
     from ranbench.runner.loading import load_onto
     from ranbench.training import Training, choose_path
@@ -137,15 +136,7 @@ def measure(asked: Mapping[str, Any]) -> dict[str, Any]:
     protocol = measurable(spec.protocol, warm_up=WARM_UP, steps=10**6)
 
     def training() -> Training:
-        with global_stream(spec.seed, "init"):
-            net = build(
-                spec.model.name,
-                spec.model.options,
-                images.shape,
-                images.num_classes,
-                form=spec.data.info.form,
-                trusted=how.trust_imports,
-            )
+        net = net_of(spec, images, trusted=how.trust_imports)
         return Training(
             net, images, images.train_labels, protocol, seed=spec.seed, device=device, foreign=foreign, path=path
         )

@@ -21,6 +21,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ranbench.catalogue import is_foreign
+from ranbench.environment import usable_cores
 from ranbench.errors import Divergence, EnvironmentProblem, ProcessLost, SpecError, UsageError
 from ranbench.runner.events import Stop
 from ranbench.runner.how import How
@@ -95,7 +96,7 @@ def launch(nproc: int, command: Sequence[str]) -> tuple[int, str | None]:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     with tempfile.TemporaryDirectory(prefix="ranbench-") as place:
         os.environ.update({MEETING: place, "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": GRACE, NO_SERVER: "1"})
-        for name, value in {**VARIABLES, "OMP_NUM_THREADS": str(max(1, _cores() // nproc))}.items():
+        for name, value in {**VARIABLES, "OMP_NUM_THREADS": str(max(1, usable_cores() // nproc))}.items():
             os.environ.setdefault(name, value)
         config = LaunchConfig(
             min_nodes=1,
@@ -116,10 +117,6 @@ def launch(nproc: int, command: Sequence[str]) -> tuple[int, str | None]:
             except ChildFailedError as error:
                 return _told(error.failures, nproc)
     return 0, None
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def _told(failures: Any, nproc: int) -> tuple[int, str | None]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import random
-import re
 import resource
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from command import Spoken
 
 from ranbench.records import RunRecord
 from ranbench.runner.checking import outcome
@@ -31,7 +31,7 @@ KINDS = ("Ctrl-C", "kill -9", "full disk")
 ITERATIONS = 60
 
 
-class Command:
+class Command(Spoken):
     """'ranbench run' of the tiny suite, in a process of its own; ``said`` is what it has said so far."""
 
     def __init__(self, folder: Path, results: Path):
@@ -43,22 +43,6 @@ class Command:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         self.said: list[str] = []
-
-    def until(self, pattern: str) -> None:
-        """Read on to a line that holds ``pattern``."""
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.said.append(line.rstrip("\n"))
-            if re.search(pattern, line):
-                return
-        raise AssertionError(f"ended without {pattern!r}: {self.said}")
-
-    def end(self) -> int:
-        """Read to the end and return the exit code."""
-        assert self.process.stderr is not None
-        self.said += self.process.stderr.read().splitlines()
-        self.process.stderr.close()
-        return self.process.wait()
 
     def notes(self, text: str) -> list[str]:
         """What was said that holds ``text``."""

@@ -6,7 +6,6 @@ Every case is the command line, met from outside; its net is a user's own, small
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from command import Spoken
 from typer.testing import CliRunner
 
 from ranbench.cli import app
@@ -65,7 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_texts: tuple[str, str]
     return folder
 
 
-class Command:
+class Command(Spoken):
     """'ranbench run tiny.yaml --nproc 2' in the folder; ``said`` is what it has said so far."""
 
     def __init__(self, folder: Path, results: Path, *options: str):
@@ -79,22 +79,6 @@ class Command:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         self.said: list[str] = []
-
-    def until(self, pattern: str) -> None:
-        """Read on to a line that holds ``pattern``."""
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.said.append(line.rstrip("\n"))
-            if re.search(pattern, line):
-                return
-        raise AssertionError(f"ended without {pattern!r}: {self.said}")
-
-    def end(self) -> int:
-        """Read to the end and return the exit code."""
-        assert self.process.stderr is not None
-        self.said += self.process.stderr.read().splitlines()
-        self.process.stderr.close()
-        return self.process.wait()
 
     def ranks(self) -> dict[int, psutil.Process]:
         """The processes that train, by their rank."""
