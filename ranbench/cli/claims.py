@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ranbench.cli.evidence import measured_of, predictions_of, suite_in, versions_of
-from ranbench.cli.options import Db, Factor, Json, Protocol, Seeds, Settings, SuiteName, settings
+from ranbench.cli.options import Db, Factor, Json, Protocol, Seeds, SeedsFrom, Settings, SuiteName, settings
 from ranbench.cli.output import as_json, note, paragraph, table
 from ranbench.errors import NothingMeasured, UsageError
 
@@ -31,6 +31,7 @@ def claims(
     protocol: Protocol = None,
     factor: Factor = None,
     seeds: Seeds = None,
+    seeds_from: SeedsFrom = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 5 where any claim is left undecided.")] = False,
     json: Json = False,
     db: Db = None,
@@ -40,7 +41,7 @@ def claims(
     from ranbench.report import verdict_row
 
     with _opened(settings(context, db)) as (store, of_bundle):
-        loaded = suite_in(store, suite, protocol, factor, seeds, of_bundle=of_bundle)
+        loaded = suite_in(store, suite, protocol, factor, seeds, seeds_from, of_bundle=of_bundle)
         if not loaded.claims:
             raise NothingMeasured(f"suite {loaded.name!r} makes no claim, so there is nothing to judge")
         records, measured, predictions = _evidence(store, loaded)

@@ -25,6 +25,7 @@ def suite_in(
     protocol: str | None = None,
     factor: float | None = None,
     seeds: int | None = None,
+    seeds_from: int | None = None,
     *,
     of_bundle: bool = False,
 ) -> Suite:
@@ -52,7 +53,7 @@ def suite_in(
     if recorded is None or (here is not None and not (differs and of_bundle and name == called)):
         if differs:
             note(f"suite {called}: the text of {here} is taken; the one that was recorded last is another")
-        return suite_of(name if here is None else str(here), protocol, factor, seeds)
+        return suite_of(name if here is None else str(here), protocol, factor, seeds, seeds_from)
     why = "there is no file of it here" if here is None else f"{here} is another one"
     note(f"suite {called}: {why}, so the text that was recorded with its runs is taken")
     return recorded_suite(
@@ -63,7 +64,7 @@ def suite_in(
         protocol=protocol,
         factor=factor,
         seeds=seeds,
-    )
+    ).from_seed(seeds_from)
 
 
 def refuse_two_of_one_name(seen: dict[str, Suite], suite: Suite) -> None:

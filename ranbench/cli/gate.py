@@ -21,6 +21,7 @@ from ranbench.cli.options import (
     Json,
     Protocol,
     Seeds,
+    SeedsFrom,
     Settings,
     TrustImports,
     one_of,
@@ -54,10 +55,7 @@ def check(
     protocol: Protocol = None,
     factor: Factor = None,
     seeds: Seeds = None,
-    seeds_from: Annotated[
-        int | None,
-        typer.Option("--seeds-from", metavar="N", help="Seeds from N on in place of 0: other ones each night."),
-    ] = None,
+    seeds_from: SeedsFrom = None,
     cycle: Annotated[
         str | None,
         typer.Option(
@@ -65,7 +63,8 @@ def check(
         ),
     ] = None,
     night: Annotated[
-        str | None, typer.Option("--date", metavar="DAY", help="YYYY-MM-DD in place of today (UTC).")
+        str | None,
+        typer.Option("--date", metavar="DAY", help="YYYY-MM-DD in place of today (UTC); no turn is caught up."),
     ] = None,
     budget: Annotated[
         float | None, typer.Option("--budget", metavar="MIN", help="Minutes for training and measuring.")
@@ -104,11 +103,9 @@ def check(
         raise UsageError(f"--budget {budget:g}: must be above 0, in minutes")
     if markdown and json:
         raise UsageError("--markdown and --json: one of them; both go to stdout")
-    asked = _night(night, seeds_from)
+    asked = _night(night)
     before = read_baseline(baseline)
-    loaded = _loaded(suites, protocol, factor, seeds)
-    if seeds_from is not None:
-        loaded = [replace(suite, seeds=tuple(seeds_from + seed for seed in suite.seeds)) for suite in loaded]
+    loaded = _loaded(suites, protocol, factor, seeds, seeds_from)
     threads = times_the_cores("--threads", threads, THREADS_PER_CORE)
     chosen = settings(context, db, data)
     if junit is not None:
@@ -126,6 +123,7 @@ def check(
                 budget=None if budget is None else 60 * budget,
                 train=train,
                 jobs=_number(jobs),
+                catches_up=night is None,
                 trained=layer != "free",
                 free=layer != "trained",
             ),
@@ -193,19 +191,18 @@ def save(
     note(f"{file}: {sum(len(suite.cells) for suite in made.suites.values())} cells, {runs} runs")
 
 
-def _loaded(suites: list[str], protocol: str | None, factor: float | None, seeds: int | None) -> list[Suite]:
+def _loaded(
+    suites: list[str], protocol: str | None, factor: float | None, seeds: int | None, seeds_from: int | None = None
+) -> list[Suite]:
     seen: dict[str, Suite] = {}
     for name in suites:
-        refuse_two_of_one_name(seen, suite_of(name, protocol, factor, seeds))
+        refuse_two_of_one_name(seen, suite_of(name, protocol, factor, seeds, seeds_from))
     return list(seen.values())
 
 
-def _night(night: str | None, seeds_from: int | None) -> date:
-    """Read the day; refuse seeds that cannot be."""
+def _night(night: str | None) -> date:
     from ranbench.regression.findings import day
 
-    if seeds_from is not None and not 0 <= seeds_from < 10**9:
-        raise UsageError(f"--seeds-from {seeds_from}: must be 0 or more, and below 1,000,000,000")
     try:
         return datetime.now(UTC).date() if night is None else day(night)
     except ValueError:

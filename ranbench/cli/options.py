@@ -46,6 +46,10 @@ TrustImports = Annotated[
     ),
 ]
 Seeds = Annotated[int | None, typer.Option("--seeds", metavar="N", help="Seeds 0 to N-1 in place of the suite's own.")]
+SeedsFrom = Annotated[
+    int | None,
+    typer.Option("--seeds-from", metavar="N", help="As many seeds from N on in place of 0, as nightly checks take."),
+]
 
 
 @dataclass(frozen=True)
@@ -225,8 +229,14 @@ def suite_name(suite: str) -> str:
     raise UsageError(f"{suite}: expected the name of a suite, or its file NAME.yaml{bundle}")
 
 
-def suite_of(name: str, protocol: str | None = None, factor: float | None = None, seeds: int | None = None) -> Suite:
+def suite_of(
+    name: str,
+    protocol: str | None = None,
+    factor: float | None = None,
+    seeds: int | None = None,
+    seeds_from: int | None = None,
+) -> Suite:
     """Load a suite."""
     from ranbench.suite import load_suite
 
-    return load_suite(name, protocol=protocol, factor=factor, seeds=seeds)
+    return load_suite(name, protocol=protocol, factor=factor, seeds=seeds).from_seed(seeds_from)

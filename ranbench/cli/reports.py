@@ -19,7 +19,18 @@ from ranbench.cli.evidence import (
     suite_in,
     versions_of,
 )
-from ranbench.cli.options import SQLITE_MAGIC, Db, Factor, Json, Protocol, Seeds, begins_with, one_of, settings
+from ranbench.cli.options import (
+    SQLITE_MAGIC,
+    Db,
+    Factor,
+    Json,
+    Protocol,
+    Seeds,
+    SeedsFrom,
+    begins_with,
+    one_of,
+    settings,
+)
 from ranbench.cli.output import answer, as_json, note, plural
 from ranbench.errors import SuiteError, UsageError
 
@@ -49,6 +60,7 @@ def report(
     protocol: Protocol = None,
     factor: Factor = None,
     seeds: Seeds = None,
+    seeds_from: SeedsFrom = None,
     verify: Annotated[
         list[Path] | None,
         typer.Option("--verify", metavar="FILE", help="Make a committed report (md, json) anew and say what differs."),
@@ -78,7 +90,7 @@ def report(
             raise UsageError("report: the database holds no suite yet; 'ranbench run SUITE' records one")
         for name in names:
             try:
-                suite = suite_in(store, name, protocol, factor, seeds, of_bundle=at.bundle is not None)
+                suite = suite_in(store, name, protocol, factor, seeds, seeds_from, of_bundle=at.bundle is not None)
             except SuiteError as error:
                 if suites:
                     raise
@@ -148,7 +160,7 @@ def _verify(
             raise UsageError(f"--verify {file}: names the server {servers[0]}; --against on the command line opens one")
         at = settings(context, db)
         with at.store(create=False) as store, _opened(context, places) as others:
-            chosen = report.protocol, report.factor, report.seeds
+            chosen = report.protocol, report.factor, report.seeds, report.seeds_from
             suite = suite_in(store, name, *chosen, of_bundle=at.bundle is not None)
             made = _made(store, suite, others, compare=report.compare)
             found = differences(report, text_of(made, report.kind))

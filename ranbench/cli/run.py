@@ -20,6 +20,7 @@ from ranbench.cli.options import (
     Only,
     Protocol,
     Seeds,
+    SeedsFrom,
     SuiteName,
     TrustImports,
     one_of,
@@ -122,6 +123,7 @@ def run(
     protocol: Protocol = None,
     factor: Factor = None,
     seeds: Seeds = None,
+    seeds_from: SeedsFrom = None,
     only: Only = None,
     device: Device = "auto",
     rerun: Rerun = None,
@@ -179,7 +181,7 @@ def run(
         other = f"--jobs {jobs}" if several > 1 else f"--executor {executor}"
         raise UsageError(f"--nproc {nproc}: its processes train one run together, got {other}; leave one of them out")
     after = None if budget is None else seconds_of("--budget", budget)
-    loaded = suite_of(suite, protocol, factor, seeds)
+    loaded = suite_of(suite, protocol, factor, seeds, seeds_from)
     selected = pairs(only)
     loaded.select(selected)  # refuse before a database is made
     chosen = settings(context, db, data)
@@ -315,6 +317,7 @@ def plan(
     protocol: Protocol = None,
     factor: Factor = None,
     seeds: Seeds = None,
+    seeds_from: SeedsFrom = None,
     only: Only = None,
     calibrate: Annotated[
         bool,
@@ -344,7 +347,7 @@ def plan(
         raise UsageError(f"--jobs {jobs}: must be 1 or more")
     one_of("--device", device, DEVICES)
     times_the_cores("--threads", threads, THREADS_PER_CORE)
-    loaded = suite_of(suite, protocol, factor, seeds)
+    loaded = suite_of(suite, protocol, factor, seeds, seeds_from)
     selected = pairs(only)
     chosen = settings(context, db)
     if calibrate and loaded.trains:

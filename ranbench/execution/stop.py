@@ -11,16 +11,32 @@ class Stop:
 
     Args:
         after: seconds after which a stop is wished without any signal; None: never.
+        of: another one, whose request is one to stop here as well; see ``within``.
     """
 
-    def __init__(self, after: float | None = None) -> None:
-        self._event = threading.Event()
+    def __init__(self, after: float | None = None, of: Stop | None = None) -> None:
+        self._event: threading.Event = threading.Event() if of is None else of._event
         self._end = None if after is None else time.monotonic() + after
-        self.signal: int | None = None
+        if of is not None and of._end is not None:
+            self._end = of._end if self._end is None else min(self._end, of._end)
+        self._of = of
+        self._signal: int | None = None
+
+    def within(self, seconds: float | None) -> Stop:
+        """Return one for a part of the work: asked for with this one, and wished after a time of its own as well."""
+        return Stop(seconds, self)
+
+    @property
+    def signal(self) -> int | None:
+        """Number of the signal that asked for a stop, if one did."""
+        return self._signal if self._of is None else self._of.signal
 
     def request(self, signal: int | None) -> None:
         """Ask for a stop; None: no signal did."""
-        self.signal = signal
+        if self._of is not None:
+            self._of.request(signal)
+            return
+        self._signal = signal
         self._event.set()
 
     @property

@@ -1,7 +1,7 @@
 """A baseline against the results of a night -> findings. Nothing is trained here, and no database is read."""
 
 from ranbench.regression.baseline import Baseline, Floor, Header, read_baseline, write_baseline
-from ranbench.regression.cycles import CYCLES, due
+from ranbench.regression.cycles import CYCLES, due, overdue
 from ranbench.regression.findings import Exempt, Finding, Kind, Report
 from ranbench.regression.results import identity, of_present_code, results_of
 from ranbench.regression.rules import NOT_DUE, STOPPED, compare, floors_of
@@ -29,6 +29,7 @@ __all__ = [
     "floors_of",
     "identity",
     "of_present_code",
+    "overdue",
     "read_baseline",
     "results_of",
     "write_baseline",

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 
 from ranbench.regression.ordering import grouped
+from ranbench.regression.results import identity
 from ranbench.suite import Cell, Suite
 
 # Nights in which each cell is due once. A month is 28 nights, so that no month of the calendar passes without it.
@@ -40,6 +41,33 @@ def due(suite: Suite, night: date, cycle: str = "monthly") -> tuple[Cell, ...]:
         for cell in suite.cells
         if NIGHTS[cell.cycle] <= within or (turn - turns[id(cell)]) % NIGHTS[cell.cycle] == 0
     )
+
+
+def overdue(suite: Suite, night: date, cycle: str, ended: Mapping[str, date], since: date) -> tuple[Cell, ...]:
+    """List the cells that missed their last turn, with those that are compared with them; they are due on this night.
+
+    Without it a night that was not held, or whose budget was too short, would leave a cell to its next turn: a month.
+
+    Args:
+        suite: see ``due``.
+        night: see there; what is due on it is no part of the answer.
+        cycle: see there.
+        ended: cell_id -> day of the last run of a cell that came to an end.
+        since: day of the first run of the database; what was due before it was not missed.
+    """
+    tonight = {id(cell) for cell in due(suite, night, cycle)}
+    group_of = {id(cell): number for number, group in enumerate(grouped(suite, suite.cells)) for cell in group}
+    missed: set[tuple[date, int]] = set()
+    for back in range(1, max(NIGHTS.values())):
+        turn = night - timedelta(days=back)
+        if turn < since:
+            break
+        for cell in due(suite, turn, cycle):
+            last = ended.get(identity(suite, cell), date.min)
+            if back < NIGHTS[cell.cycle] and id(cell) not in tonight and last < turn:
+                missed.add((turn, group_of[id(cell)]))
+    again = {id(cell) for turn, group in missed for cell in due(suite, turn, cycle) if group_of[id(cell)] == group}
+    return tuple(cell for cell in suite.cells if id(cell) in again - tonight)
 
 
 def _turns(suite: Suite) -> dict[int, int]:

@@ -18,7 +18,7 @@ _ABSENT = object()
 _SUITE = re.compile(r"(ranbench (?:run|report)) (?:'[^']*'|\S+)")
 _OTHER_PAGE = re.compile(r" A page of such runs: `ranbench report [^`]*`\.?")
 _FLAGS = {"--compare"}
-_OPTIONS = {"--protocol", "--factor", "--seeds", "--against"}
+_OPTIONS = {"--protocol", "--factor", "--seeds", "--seeds-from", "--against"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Committed:
     protocol: str | None
     factor: float | None
     seeds: int | None
+    seeds_from: int | None
     against: tuple[str, ...]
 
 
@@ -83,7 +84,7 @@ def _parsed(file: Path, kind: Literal["md", "json"], text: str, command: str) ->
             if word not in _FLAGS | _OPTIONS:
                 raise ValueError(f"{word!r} is not known{nearest(word, sorted(_FLAGS | _OPTIONS))}")
             options.setdefault(word, []).append("" if word in _FLAGS else next(rest))
-        factor, seeds = options.get("--factor"), options.get("--seeds")
+        factor, seeds, first = (options.get(name) for name in ("--factor", "--seeds", "--seeds-from"))
         return Committed(
             file=file,
             kind=kind,
@@ -93,6 +94,7 @@ def _parsed(file: Path, kind: Literal["md", "json"], text: str, command: str) ->
             protocol=options["--protocol"][0] if "--protocol" in options else None,
             factor=float(factor[0]) if factor else None,
             seeds=int(seeds[0]) if seeds else None,
+            seeds_from=int(first[0]) if first else None,
             against=tuple(options.get("--against", ())),
         )
     except (ValueError, StopIteration) as error:

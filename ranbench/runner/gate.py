@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
@@ -15,7 +15,7 @@ from ranbench.claims import judge
 from ranbench.counts import Counts
 from ranbench.environment import choose_device, code_id, describe
 from ranbench.errors import EnvironmentProblem, NothingMeasured, RanbenchError, one_line
-from ranbench.records import RunRecord
+from ranbench.records import Complexity, RunRecord, State
 from ranbench.regression import (
     NOT_DUE,
     STOPPED,
@@ -31,23 +31,28 @@ from ranbench.regression import (
     floors_of,
     identity,
     of_present_code,
+    overdue,
     results_of,
 )
 from ranbench.regression.ordering import Row, cells_of, rows
 from ranbench.regression.results import counts_of
 from ranbench.regression.rules import CELL, RUNS
+from ranbench.runner.choice import CLOSED
+from ranbench.runner.driving import batch_size, batches
+from ranbench.runner.estimates import Estimates
 from ranbench.runner.events import Observer, Stop
 from ranbench.runner.free_layer import FreeLayer
 from ranbench.runner.how import How
 from ranbench.runner.pace import measure_jobs
-from ranbench.runner.rates import Rates, training_macs
 from ranbench.runner.suite import run
-from ranbench.spec import RunSpec, complexity_key
+from ranbench.spec import complexity_key
 from ranbench.store import Store
 from ranbench.suite import Cell, Counted, Suite
 
 if TYPE_CHECKING:
     from ranbench.complexity.ledger import Memo
+
+JOBS_SHARE = 0.5  # of a budget, which jobs may take before anything is trained; else training would leave them none
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,9 @@ class Night:
         cycle: see ``regression.due``.
         budget: seconds for training and measuring; None: no end.
         train: whether what is missing is trained.
-        jobs: processes that measure time and memory of each due cell's step.
+        jobs: processes that measure time and memory of each due cell's step; within a budget, before all training for
+            up to half of it, and after it for what is left.
+        catches_up: whether cells that missed their turn, by the runs of the database, are due as well.
         trained: whether runs are compared, or exact counts alone.
         free: whether the fixed values of all nets are compared.
     """
@@ -82,6 +89,7 @@ class Night:
     budget: float | None = None
     train: bool = True
     jobs: int = 0
+    catches_up: bool = False
     trained: bool = True
     free: bool = False
 
@@ -92,24 +100,30 @@ def check(suites: Sequence[Suite], baseline: Baseline, where: Where, night: Nigh
     Raises:
         RanbenchError: as ``run`` does.
     """
-    began, start = time.monotonic(), datetime.now(UTC)
-    planned = [(_seen_from_here(suite), due(suite, night.day, night.cycle)) for suite in suites]
+    start = datetime.now(UTC)
+    training = where.stop.within(night.budget)
+    seen = [_seen_from_here(suite) for suite in suites]
+    records = where.store.runs()
+    planned, late = _planned(seen, records, night)
     trained = [(suite, cells) for suite, cells in planned if suite.trains and cells]
     left: dict[str, str] = {}
     broken = _Broken()
+    pacing = _Pacing(_turned(trained, night), where, night.jobs if night.train else 0)
     if night.trained and night.train:
         if night.budget is None:
             _train(trained, where, broken)
         else:
-            left = _train_within(trained, where, began, night.budget, broken)
+            pacing.measure(where.stop.within(night.budget * JOBS_SHARE))
+            left = _train_within(trained, where, records, training, night.budget, broken)
+        pacing.measure(training)
         left |= broken.left
     free: list[Finding] = []
     lacking: list[str] = []
-    layer = FreeLayer([suite for suite, _ in planned], where.observer, trusted=where.how.trust_imports, stop=where.stop)
+    layer = FreeLayer(seen, where.observer, trusted=where.how.trust_imports, stop=where.stop)
     if night.free:
         free, lacking = layer.findings(baseline)
     counting = _Counting(layer.counts, broken)
-    results = [_night(suite, cells, where, night, left, began, counting) for suite, cells in planned]
+    results = [_night(suite, cells, where, night, left, pacing.found, counting) for suite, cells in planned]
     stopped = where.stop.requested
     more = [*free, *broken.findings]
     report = compare(baseline, results, night.day.isoformat(), trained=night.trained, more=more, stopped=stopped)
@@ -118,8 +132,35 @@ def check(suites: Sequence[Suite], baseline: Baseline, where: Where, night: Nigh
         report, unmeasured=(*report.unmeasured, *lacking), notes=(*about_runs(judged, start), *report.notes)
     )
     waiting = sum(len(suite.cells) - len(cells) for suite, cells in planned if suite.trains)
-    notes = (f"{waiting} cells are not due tonight; their nets were counted",) if waiting and night.trained else ()
+    notes = [f"{waiting} cells are not due tonight; their nets were counted"] if waiting and night.trained else []
+    if late and night.trained:
+        are = "1 cell is" if late == 1 else f"{late} cells are"
+        notes.append(f"{are} trained tonight since no run was made on the night that was theirs")
     return replace(report, notes=(*notes, *report.notes), stopped=where.stop.signal)
+
+
+def _planned(
+    suites: Sequence[Suite], records: Sequence[RunRecord], night: Night
+) -> tuple[list[tuple[Suite, tuple[Cell, ...]]], int]:
+    """Tell which cells of each suite are due, and how many of them are so since they missed their turn."""
+    ended = _last_days(records, CLOSED)
+    firsts = [attempt.started for record in records for attempt in record.results]
+    since = min(firsts).astimezone(UTC).date() if firsts else night.day
+    planned, late = [], 0
+    for suite in suites:
+        cells = due(suite, night.day, night.cycle)
+        missed = overdue(suite, night.day, night.cycle, ended, since) if night.catches_up and suite.trains else ()
+        tonight = {id(cell) for cell in (*cells, *missed)}
+        late += len(tonight) - len(cells)
+        planned.append((suite, tuple(cell for cell in suite.cells if id(cell) in tonight)))
+    return planned, late
+
+
+def _turned(suites: Sequence[tuple[Suite, Sequence[Cell]]], night: Night) -> list[tuple[Suite, Cell]]:
+    """List all cells, beginning each night with another one: where time is short, none waits for ever."""
+    cells = [(suite, cell) for suite, of_it in suites for cell in of_it]
+    first = night.day.toordinal() % len(cells) if cells else 0
+    return [*cells[first:], *cells[:first]]
 
 
 def _judged(planned: Sequence[tuple[Suite, Sequence[Cell]]], store: Store) -> list[RunRecord]:
@@ -173,16 +214,18 @@ def save(suites: Sequence[Suite], where: Where, *, jobs: int, trained: bool = Tr
     layer = FreeLayer(suites, where.observer, trusted=where.how.trust_imports, stop=where.stop)
     fixed = layer.lines() if free else ()
     counting = _Counting(layer.counts)
-    clock = _JobClock(sum(len(_ran_cells(suite, present[suite.name])) for suite in suites) * jobs)
+    pacing = _Pacing(
+        [(suite, cell) for suite in suites for cell in _ran_cells(suite, present[suite.name])], where, jobs
+    )
+    pacing.measure(where.stop)
+    failed = next((one for one in pacing.found.values() if isinstance(one, str)), None)
+    if failed is not None:
+        raise EnvironmentProblem(failed)
     for suite in suites:
         records = present[suite.name]
         if trained and suite in lacking:
             where.observer.note(f"{_no_runs(suite, where.store)}; its counts and fixed values alone are kept")
-        measured = _jobs(suite, _ran_cells(suite, records), where, jobs, None, clock)
-        failed = next((one for one in measured.values() if isinstance(one, str)), None)
-        if failed is not None:
-            raise EnvironmentProblem(failed)
-        made[suite.name] = _result(suite, records, where, counting, jobs=measured)
+        made[suite.name] = _result(suite, records, where, counting, jobs=pacing.found)
     floors = tuple(floor for suite in made.values() for floor in floors_of(suite))
     return Baseline(_header(where), made, floors, fixed)
 
@@ -242,10 +285,10 @@ def _train(suites: Sequence[tuple[Suite, Sequence[Cell]]], where: Where, broken:
     for suite, cells in suites:
         if not where.stop.requested:
             with broken.told(suite, cells, RUNS):
-                _run(replace(suite, cells=tuple(cells)), where)
+                _run(replace(suite, cells=tuple(cells)), where, where.stop)
 
 
-def _run(suite: Suite, where: Where) -> None:
+def _run(suite: Suite, where: Where, stop: Stop, estimates: Estimates | None = None) -> None:
     run(
         suite,
         where.store,
@@ -255,22 +298,29 @@ def _run(suite: Suite, where: Where) -> None:
         rerun=frozenset(["changed"]),
         how=where.how,
         observer=where.observer,
-        stop=where.stop,
+        stop=stop,
+        estimates=estimates,
     )
 
 
-def _train_within(
-    suites: Sequence[tuple[Suite, Sequence[Cell]]], where: Where, start: float, budget: float, broken: _Broken
+def _train_within(  # noqa: PLR0917 - private, called once
+    suites: Sequence[tuple[Suite, Sequence[Cell]]],
+    where: Where,
+    records: Sequence[RunRecord],
+    stop: Stop,
+    budget: float,
+    broken: _Broken,
 ) -> dict[str, str]:
-    """Train for a time, row by row; return why the cells that are lacking runs lack them, by cell_id."""
-    end, words = start + budget, f"the budget of {budget / 60:g} minutes"
-    clock = _Clock(where.store.runs())
+    """Train until a time is over, row by row; return why the cells that are lacking runs lack them, by cell_id."""
+    words = f"the budget of {budget / 60:g} minute{'' if budget == 60 else 's'}"
+    device = choose_device(where.device).type
+    estimates = Estimates(records, device, _sizes(suites, where.store))
+    size = batch_size(device, where.how.at_once, 1)
     left: dict[str, str] = {}
-    for row in _missing(suites, where, clock):
-        wanted = clock.seconds(row)
-        began = time.monotonic()
-        if where.stop.requested or began >= end or (wanted is not None and began + wanted > end):
-            why = f"{words} was spent on what has waited longer or is nearer to a decision"
+    for row in _missing(suites, where, records, estimates):
+        wanted = _seconds(row, estimates, size)
+        if stop.requested or (wanted is not None and wanted > (stop.seconds_left or 0.0)):
+            why = f"{words} was spent before it was its turn"
             if wanted is not None and wanted > budget:
                 why = f"one seed takes about {wanted / 60:.2g} minutes, more than {words} has"
             if where.stop.requested:
@@ -278,52 +328,61 @@ def _train_within(
             left |= {identity(row.suite, cell): why for cell in row.cells}
             continue
         with broken.told(row.suite, row.cells, RUNS):
-            _run(replace(row.suite, cells=row.cells, seeds=(row.seed,)), where)
-        clock.took(row, time.monotonic() - began)
+            _run(replace(row.suite, cells=row.cells, seeds=(row.seed,)), where, stop, estimates)
+        if stop.requested:
+            why = STOPPED if where.stop.requested else f"{words} ended before seed {row.seed} did"
+            left |= {identity(row.suite, cell): why for cell in _open(row, where.store)}
     return left
 
 
-def _missing(suites: Sequence[tuple[Suite, Sequence[Cell]]], where: Where, clock: _Clock) -> list[Row]:
+def _missing(
+    suites: Sequence[tuple[Suite, Sequence[Cell]]], where: Where, records: Sequence[RunRecord], estimates: Estimates
+) -> list[Row]:
     done = set()
     for suite, _ in suites:
-        records = of_present_code(where.store.runs([spec.fingerprint for spec in suite.runs()]))
-        done |= {record.fingerprint for record in records if record.state in ("done", "failed")}
+        of_it = of_present_code(where.store.runs([spec.fingerprint for spec in suite.runs()]))
+        done |= {record.fingerprint for record in of_it if record.state in CLOSED}
+    last = _last_days(records, tuple(State))
     return rows(
         suites,
-        lambda suite, cell: clock.cost(cell.run(suite.protocol, 0)),
+        lambda suite, cell: estimates.work(cell.run(suite.protocol, 0)),
         done,
-        lambda suite, cell: clock.last.get(identity(suite, cell), ""),
+        lambda suite, cell: last[key].isoformat() if (key := identity(suite, cell)) in last else "",
     )
 
 
-class _Clock:
-    """What runs take: by multiply-adds, at the rate of done runs, and then of those that were trained tonight."""
+def _open(row: Row, store: Store) -> list[Cell]:
+    """List the cells of a row whose run has not ended."""
+    specs = {cell.run(row.suite.protocol, row.seed).fingerprint: cell for cell in row.cells}
+    ended = {record.fingerprint for record in of_present_code(store.runs(list(specs))) if record.state in CLOSED}
+    return [cell for fingerprint, cell in specs.items() if fingerprint not in ended]
 
-    def __init__(self, records: Sequence[RunRecord]):
-        self.rates = Rates.of(records, {})
-        self.macs = self.spent = 0.0
-        self.last: dict[str, str] = {}  # cell_id -> day of its last attempt, of whatever code
-        for record in records:
-            days = [f"{attempt.updated:%Y-%m-%d}" for attempt in record.results]
-            self.last[record.cell_id] = max([self.last.get(record.cell_id, ""), *days])
 
-    def cost(self, spec: RunSpec) -> float:
-        """Multiply-adds of a run; images, where its net was never counted."""
-        macs = training_macs(spec, spec.protocol.iterations, {})
-        return float(macs if macs is not None else spec.protocol.iterations * spec.protocol.batch)
-
-    def seconds(self, row: Row) -> float | None:
-        """Estimate what a row takes; None where nothing is known."""
-        specs = [cell.run(row.suite.protocol, row.seed) for cell in row.cells]
-        rates = [self.macs / self.spent if self.spent else self.rates.rate(spec) for spec in specs]
-        if any(rate is None for rate in rates):
+def _seconds(row: Row, estimates: Estimates, size: Callable[[int], int]) -> float | None:
+    """Estimate what a row takes; None where of one of its runs nothing is known."""
+    total = 0.0
+    for batch in batches([cell.run(row.suite.protocol, row.seed) for cell in row.cells], size):
+        found = [estimates.seconds(spec) for spec in batch]
+        if None in found:
             return None
-        return sum(self.cost(spec) / rate for spec, rate in zip(specs, rates, strict=True) if rate)
+        total += max(one for one in found if one is not None)  # those of a batch are trained at once
+    return total
 
-    def took(self, row: Row, seconds: float) -> None:
-        """Remember what a row took."""
-        self.macs += sum(self.cost(cell.run(row.suite.protocol, row.seed)) for cell in row.cells)
-        self.spent += seconds
+
+def _sizes(suites: Sequence[tuple[Suite, Sequence[Cell]]], store: Store) -> dict[str, Complexity]:
+    """What the nets of cells were counted as when they were trained before."""
+    keys = {complexity_key(cell.model, cell.data) for _, cells in suites for cell in cells}
+    return {key: size for key in sorted(keys) if (size := store.complexity(key)) is not None}
+
+
+def _last_days(records: Sequence[RunRecord], states: Collection[State]) -> dict[str, date]:
+    """The day of the last attempt of each cell, by cell_id, of whatever code; of those in one of these states."""
+    last: dict[str, date] = {}
+    for record in records:
+        days = [attempt.updated.astimezone(UTC).date() for attempt in record.results if attempt.state in states]
+        if days:
+            last[record.cell_id] = max([*days, last.get(record.cell_id, date.min)])
+    return last
 
 
 def _present(suite: Suite, store: Store) -> list[RunRecord]:
@@ -341,57 +400,55 @@ def _night(  # noqa: PLR0917 - private, called once
     where: Where,
     night: Night,
     left: Mapping[str, str],
-    began: float,
+    jobs: Mapping[str, Jobs | str],
     counting: _Counting,
 ) -> SuiteResult:
     """Gather the results of tonight's seeds."""
     keys = {identity(suite, cell) for cell in cells}
     records: list[RunRecord] = []
-    jobs: dict[str, Jobs | str] = {}
     if suite.trains and night.trained:
         records = of_present_code(where.store.runs([spec.fingerprint for spec in suite.runs()]))
-        end = None if night.budget is None else began + night.budget
-        number = night.jobs if night.train else 0
-        jobs = _jobs(suite, cells, where, number, end, _JobClock(len(cells) * number))
     return _result(suite, records, where, counting, due_keys=keys, left=left, jobs=jobs)
 
 
-class _JobClock:
-    """How long the jobs that measure a step take, told from those that were."""
+class _Pacing:
+    """Measures time and memory of the steps of cells in jobs, and goes on where it was stopped.
 
-    def __init__(self, jobs: int):
-        self.jobs, self.done, self.began = jobs, 0, time.monotonic()
+    Attributes:
+        found: by cell_id what the jobs measured, or why one of them failed.
+    """
 
-    @property
-    def words(self) -> str:
-        """Which job comes next, and how long all that are left will take; nothing is known before the first."""
-        left = (time.monotonic() - self.began) * (self.jobs - self.done) / max(1, self.done)
-        time_left = f", about {left / 60:.0f} min left" if self.done and left >= 60 else ""
-        return f"job {self.done + 1} of {self.jobs}{time_left}"
+    def __init__(self, cells: Sequence[tuple[Suite, Cell]], where: Where, number: int):
+        self.found: dict[str, Jobs | str] = {}
+        self._left = list({identity(suite, cell): (suite, cell) for suite, cell in cells}.values()) if number else []
+        self._where, self._number = where, number
+        self._jobs, self._done, self._spent = len(self._left) * number, 0, 0.0
 
+    def measure(self, stop: Stop) -> None:
+        """Measure cell after cell until all are, or a stop is asked for; none is begun that would end too late."""
+        while self._left and not stop.requested:
+            time_left = stop.seconds_left
+            if time_left is not None and self._done and time_left < self._number * self._spent / self._done:
+                return
+            suite, cell = self._left.pop(0)
+            began, before = time.monotonic(), self._done
+            self._measure(suite, cell, stop)
+            self._spent, self._done = self._spent + time.monotonic() - began, before + self._number
 
-def _jobs(  # noqa: PLR0917 - private, called twice
-    suite: Suite, cells: Sequence[Cell], where: Where, number: int, end: float | None, clock: _JobClock
-) -> dict[str, Jobs | str]:
-    """Measure the step of each cell; of one whose job failed, say why."""
-    found: dict[str, Jobs | str] = {}
-    for cell in cells if number else ():
-        if where.stop.requested:
-            break
-        key = identity(suite, cell)
-        done = clock.done
+    def _measure(self, suite: Suite, cell: Cell, stop: Stop) -> None:
+        where = self._where
 
-        def begun(label: str = suite.label(cell)) -> bool:
-            if where.stop.requested or not (end is None or time.monotonic() < end):
+        def begun() -> bool:
+            if stop.requested:
                 return False
-            where.observer.note(f"{suite.name}: time and memory of a step of {label} ({clock.words})")
-            clock.done += 1
+            where.observer.note(f"{suite.name}: time and memory of a step of {suite.label(cell)} ({self._words})")
+            self._done += 1
             return True
 
         try:
             measured = measure_jobs(
                 cell.run(suite.protocol, 0),
-                number,
+                self._number,
                 data=where.data,
                 device=where.device,
                 threads=where.how.threads,
@@ -400,12 +457,17 @@ def _jobs(  # noqa: PLR0917 - private, called twice
             )
         except EnvironmentProblem as error:
             if not where.stop.requested:  # a signal reaches the job as well
-                found[key] = str(error)
-            clock.done = done + number
-            continue
+                self.found[identity(suite, cell)] = str(error)
+            return
         if measured is not None:
-            found[key] = measured
-    return found
+            self.found[identity(suite, cell)] = measured
+
+    @property
+    def _words(self) -> str:
+        """Which job comes next, and how long all that are left will take; nothing is known before the first cell."""
+        left = self._spent * (self._jobs - self._done) / max(1, self._done)
+        time_left = f", about {left / 60:.0f} min left" if left >= 60 else ""
+        return f"job {self._done + 1} of {self._jobs}{time_left}"
 
 
 def _result(

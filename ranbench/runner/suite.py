@@ -19,6 +19,7 @@ from ranbench.runner.choice import Choice, choose, other_code_words
 from ranbench.runner.code import code_of_net, code_of_run
 from ranbench.runner.devices import check_device
 from ranbench.runner.dispatch import Dispatch, make_executor
+from ranbench.runner.estimates import Estimates
 from ranbench.runner.events import Observer, Stop, Summary
 from ranbench.runner.how import How
 from ranbench.runner.probing import Prober
@@ -53,6 +54,7 @@ def run(
     observer: Observer | None = None,
     stop: Stop | None = None,
     ranks: Ranks | None = None,
+    estimates: Estimates | None = None,
 ) -> Summary:
     """Execute what is missing of ``suite``; safe to repeat, and to call in several processes at once.
 
@@ -72,6 +74,8 @@ def run(
         stop: asks for a stop at the next iteration; the runs in hand are checkpointed. With an end, no run is begun
             that by measured rates would come too late.
         ranks: the processes that train each run together, which this one leads.
+        estimates: of what runs take, for a stop with an end; what is measured is added to them. None: made of the runs
+            of the database.
 
     Raises:
         SpecError: a net cannot be built or does not fit its images, or a net or dataset is not trusted; nothing was
@@ -115,7 +119,7 @@ def run(
         _announce(choice, observer)
         if profile:
             work.profile(todo)
-        summary = work.through(specs, todo)
+        summary = work.through(specs, todo, estimates)
     return _probed(summary, suite, specs, prober, stop)
 
 
@@ -224,14 +228,15 @@ class _Work:
         place = self._workplace(self._order()).place_of(first, Channel(lambda _: None, self.stop))
         write_profile(replace(place, observer=self.observer), first, images)
 
-    def through(self, specs: Sequence[RunSpec], todo: list[RunSpec]) -> Summary:
+    def through(self, specs: Sequence[RunSpec], todo: list[RunSpec], estimates: Estimates | None) -> Summary:
         """Work through ``todo``; runs that another command holds are looked at again at the end, until they end."""
         from ranbench.runner.driving import Driver, batch_size
-        from ranbench.runner.estimates import Estimates
         from ranbench.runner.workplace import forget, keep
 
         order, dispatch = self._order(), self.dispatch
         timed = self.stop.seconds_left is not None
+        if timed and estimates is None:
+            estimates = Estimates(self.store.runs(), self.device.type, self.sizes)
         size = batch_size(self.device.type, self.how.at_once, dispatch.processes)
         where: dict[str, Any] = {}
         if self.site is None:
@@ -252,7 +257,7 @@ class _Work:
             self.stop,
             size=size,
             retries=dispatch.retries,
-            estimates=Estimates(self.store.runs(), self.device.type, self.sizes) if timed else None,
+            estimates=estimates if timed else None,
             **where,
         )
         if not dispatch.in_workers:

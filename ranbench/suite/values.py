@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ranbench.errors import UsageError, nearest
@@ -19,6 +19,7 @@ _WORDLESS = ("r_scales", "spatial_std")  # axes whose values say nothing alone
 IMPLIED_AXES = ("p", "t", "r", "r_scales", "spatial_std", "unit_order")
 MODEL_AXES = ("model", "learning", "attention", "mask", *IMPLIED_AXES)
 AXES = (*MODEL_AXES, "dataset", "input", "noise", "noise_drawn")
+MOST_FIRST_SEED = 10**9
 
 
 @dataclass(frozen=True)
@@ -280,6 +281,21 @@ class Suite:
         """Name a cell by the axes that vary in this suite, for instance ``attention-56, naive``."""
         axes = self.varying
         return ", ".join(axis_text(axis, cell.axes[axis]) for axis in axes if axis in cell.axes)
+
+    def from_seed(self, first: int | None) -> Suite:
+        """Return the suite with as many seeds from ``first`` on; as it is for None, and where nothing is trained.
+
+        Raises:
+            UsageError: it is below 0, or above what a seed may be.
+        """
+        if first is None:
+            return self
+        if not 0 <= first < MOST_FIRST_SEED:
+            raise UsageError(f"--seeds-from {first}: must be 0 or more, and below {MOST_FIRST_SEED:,}")
+        if not self.trains:
+            return self
+        seeds = tuple(range(first, first + len(self.seeds)))
+        return replace(self, seeds=seeds, options=f"{self.options} --seeds-from {first}" if first else self.options)
 
     @property
     def labels(self) -> dict[str, str]:

@@ -305,6 +305,51 @@ def test_a_budget_that_is_spent_leaves_out_and_tells(folder: Path) -> None:
     assert all("minutes, more than the budget of 0.0001 minutes has" in text for text in left)
 
 
+@pytest.fixture
+def long(folder: Path, tmp_path: Path) -> Path:
+    """A folder with a suite whose one cell takes minutes, and the baseline of its counts."""
+    shutil.copytree(folder / "protocols", tmp_path / "protocols")
+    protocol = tmp_path / "protocols" / "tiny.yaml"
+    protocol.write_text(
+        protocol.read_text().replace("iterations: 6", "iterations: 3000").replace("every: 3", "every: 3000")
+    )
+    text = (folder / "tiny.yaml").read_text().partition("claims:")[0].replace("[residual, naive]", "[residual]")
+    (tmp_path / "long.yaml").write_text(text.replace("name: tiny", "name: long"))
+    saved = ranbench(tmp_path, "baseline", "save", "baseline.jsonl", "long.yaml", "--layer", "free", "--device", "cpu")
+    assert saved.returncode == 0, saved.stderr
+    return tmp_path
+
+
+def within(long: Path, budget: str, jobs: str) -> tuple[int, dict[str, list[str]]]:
+    """Check the long suite within so many minutes; return the exit code and what is said of each metric."""
+    words = ("check", "long.yaml", "--baseline", "baseline.jsonl", "--layer", "trained", "--device", "cpu", "--json")
+    done = ranbench(long, *words, "--budget", budget, "--speed-jobs", jobs, "--threads", "1")
+    said: dict[str, list[str]] = {}
+    for one in json.loads(done.stdout)["findings"]:
+        said.setdefault(one["metric"], []).append(one["text"])
+    return done.returncode, said
+
+
+@pytest.mark.slow
+def test_a_budget_ends_even_the_first_run_of_all_with_a_checkpoint(long: Path) -> None:
+    """Nothing is known of what it takes, so it is begun."""
+    code, said = within(long, "1", "0")
+
+    assert code == 6  # counts alone were compared
+    (left,) = said["runs"]
+    assert "the budget of 1 minute ended before seed 0 did" in left
+    assert "interrupted" in ranbench(long, "status", "long.yaml").stdout
+
+
+@pytest.mark.slow
+def test_a_budget_leaves_time_to_the_jobs_that_measure_a_step(long: Path) -> None:
+    _, said = within(long, "0.01", "1")  # over with the first of them
+
+    assert "step_ratio" in said
+    (left,) = said["runs"]
+    assert "was spent before it was its turn" in left
+
+
 @pytest.mark.slow
 def test_the_free_layer_is_held_against_the_baseline_and_a_planted_fault_found(folder: Path, tmp_path: Path) -> None:
     broken = copied(folder, tmp_path)
@@ -318,6 +363,65 @@ def test_the_free_layer_is_held_against_the_baseline_and_a_planted_fault_found(f
     assert saved.returncode == 0, saved.stderr
     assert (before.returncode, after.returncode) == (0, 4), before.stdout + after.stderr
     assert ("fixed values", "regressed") in {(metric, kind) for _, metric, kind in kinds(json.loads(after.stdout))}
+
+
+# a fault -> the file of the package in which it lies, what stands there, what it becomes
+FAULTS = {
+    "mask scaled by 0.98": (
+        "models/attention.py",
+        "torch.addcmul(trunk, mask, trunk)",
+        "torch.addcmul(trunk, 0.98 * mask, trunk)",
+    ),
+    "corners not aligned": (
+        "models/interpolation.py",
+        "upsample_bilinear2d(x, size, True)",
+        "upsample_bilinear2d(x, size, False)",
+    ),
+    "one skip left out": ("models/attention.py", "self.deeper(down) + self.skip(down)", "self.deeper(down)"),
+    "momentum 0.88": ("training/loop.py", "momentum=optimizer.momentum,", "momentum=0.88,"),
+    "no flips": (
+        "data/augmentation.py",
+        "flip=augmentation.flip,\n            last_batch",
+        "flip=False,\n            last_batch",
+    ),
+    "BatchNorm momentum": ("models/layers.py", "momentum=0.1)", "momentum=0.12)"),
+}
+
+
+@pytest.fixture(scope="module")
+def own_copy(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the package, with a suite whose images are mirrored, and the baseline of its fixed values."""
+    place = copied(folder, tmp_path_factory.mktemp("faults"))
+    protocol = place / "protocols" / "tiny.yaml"
+    protocol.write_text(protocol.read_text().replace("pad: 0, flip: false", "pad: 1, flip: true"))
+    suite = place / "tiny.yaml"
+    suite.write_text(suite.read_text().partition("claims:")[0].replace("[residual, naive]", "[residual]"))
+    words = ("baseline", "save", "free.jsonl", "tiny.yaml", "--layer", "free", "--device", "cpu")
+    saved = ranbench(place, *words, PYTHONPATH=str(place))
+    assert saved.returncode == 0, saved.stderr
+    return place
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [None, *FAULTS])
+def test_each_fault_of_the_code_is_found_by_the_free_layer_with_4_and_no_fault_is_0(
+    own_copy: Path, fault: str | None
+) -> None:
+    words = ("check", "tiny.yaml", "--baseline", "free.jsonl", "--layer", "free", "--device", "cpu", "--json")
+    name, right, wrong = FAULTS[fault] if fault else ("models/attention.py", "mask", "mask")
+    file = own_copy / "ranbench" / name
+    before = file.read_text()
+    assert before.count(right) == 1 or not fault
+    file.write_text(before.replace(right, wrong))
+    try:
+        done = ranbench(own_copy, *words, PYTHONPATH=str(own_copy))
+    finally:
+        file.write_text(before)
+
+    assert done.returncode == (4 if fault else 0), done.stderr
+    found = {(metric, kind) for _, metric, kind in kinds(json.loads(done.stdout))}
+    assert {kind for _, kind in found} == ({"regressed"} if fault else set())
+    assert not fault or "fixed values" in {metric for metric, _ in found}
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from ranbench.regression import due
+from ranbench.regression import due, identity, overdue
 from ranbench.regression.ordering import grouped
 from ranbench.suite import Suite, load_suite
 
@@ -85,3 +85,45 @@ def test_cells_that_a_claim_compares_are_due_together(nightly: Suite) -> None:
                 assert group <= on
             weekly = {index for index in group if cells[index].cycle == "weekly"}
             assert not weekly & on or weekly <= on
+
+
+def held(suite: Suite, nights: list[date]) -> dict[str, date]:
+    """The day of the last run of each cell, where these nights were held to their end."""
+    return {identity(suite, cell): night for night in nights for cell in due(suite, night, "nightly")}
+
+
+def test_nights_that_were_held_leave_nothing_overdue(nightly: Suite) -> None:
+    for number in range(28, 60):
+        ended = held(nightly, YEAR[:number])
+        assert overdue(nightly, YEAR[number], "nightly", ended, YEAR[0]) == ()
+
+
+def test_the_cells_of_a_night_that_was_not_held_are_due_on_the_next_with_those_that_they_are_compared_with(
+    nightly: Suite,
+) -> None:
+    rare = [night for night in YEAR[28:56] if any(cell.cycle != "nightly" for cell in due(nightly, night, "nightly"))]
+    for missed in rare:
+        nights = [night for night in YEAR[:56] if night < missed]
+        ended, tomorrow = held(nightly, nights), missed + timedelta(days=1)
+        turn = {id(cell) for cell in due(nightly, missed, "nightly") if cell.cycle != "nightly"}
+
+        late = overdue(nightly, tomorrow, "nightly", ended, YEAR[0])
+
+        assert {id(cell) for cell in late} == turn
+        ended |= {identity(nightly, cell): tomorrow for cell in (*due(nightly, tomorrow, "nightly"), *late)}
+        assert overdue(nightly, tomorrow + timedelta(days=1), "nightly", ended, YEAR[0]) == ()
+
+
+def test_what_was_due_before_the_first_run_was_not_missed(nightly: Suite) -> None:
+    assert overdue(nightly, YEAR[40], "nightly", {}, YEAR[40]) == ()
+    first = {id(cell) for cell in due(nightly, YEAR[40], "nightly") if cell.cycle != "nightly"}
+    assert {id(cell) for cell in overdue(nightly, YEAR[41], "nightly", {}, YEAR[40])} == first
+
+
+def test_after_a_month_without_a_night_all_are_due_in_one(nightly: Suite) -> None:
+    ended = held(nightly, YEAR[:28])
+
+    late = overdue(nightly, YEAR[60], "nightly", ended, YEAR[0])
+
+    tonight = due(nightly, YEAR[60], "nightly")
+    assert {id(cell) for cell in (*tonight, *late)} == {id(cell) for cell in nightly.cells}

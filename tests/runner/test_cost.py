@@ -13,6 +13,7 @@ from ranbench.environment.here import Here
 from ranbench.records import Attempt, Calibration, Environment, RunRecord, State
 from ranbench.runner.calibrating import calibrate
 from ranbench.runner.cost import Costs, Kind, about, choose_kind, looked_at, makespan, step_key
+from ranbench.runner.estimates import Estimates
 from ranbench.runner.hindsight import Hindsight, hindsight
 from ranbench.runner.how import How
 from ranbench.runner.plan import plan
@@ -35,7 +36,7 @@ def suite() -> Suite:
 
 
 def spec_of(suite: Suite, model: str, noise: str = "0.5", seed: int = 0) -> RunSpec:
-    return suite.runs({"model": model, "noise": noise})[seed]
+    return next(spec for spec in suite.runs({"model": model, "noise": noise}) if spec.seed == seed)
 
 
 def done(
@@ -285,3 +286,19 @@ def test_a_net_of_ones_own_is_not_imported_for_a_calibration_unless_that_is_allo
     assert notes == [
         "nowhere.at_all:net on digits: not calibrated, since importing it runs its code (--trust-imports allows it)"
     ]
+
+
+def test_within_a_budget_a_cell_is_estimated_by_the_whole_time_of_its_done_runs_be_they_smoke_runs() -> None:
+    suite = load_suite("table3", protocol="smoke", seeds=2)
+    first, second = spec_of(suite, "attention-56", "0"), spec_of(suite, "attention-56", "0", seed=1)
+    other = spec_of(suite, "attention-92", "0")
+    smoke = done(first, 60.0, 70.0)
+    assert smoke.smoke
+
+    estimates = Estimates([smoke], "cpu", {})
+
+    assert estimates.seconds(second) == pytest.approx(70.0)
+    assert estimates.seconds(other) is None
+    estimates.learn(first, first.protocol.iterations, 35.0)
+    assert estimates.seconds(second) == pytest.approx(35.0)  # what this command measured is nearer
+    assert estimates.seconds(other) is not None
