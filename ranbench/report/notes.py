@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import groupby
 
 from ranbench.records import METRICS
 from ranbench.report.collect import NOT_RUN, EnvironmentRow, RunRow
 
+MOST_STRETCHES = 6  # of seeds one after the other that are named each
 _MACHINE: Mapping[str, Callable[[EnvironmentRow], str]] = {
     "devices": lambda row: row.device_name,
     "thread counts": lambda row: f"{row.threads}",
@@ -68,13 +70,17 @@ def mixed(
 
 
 def seeds(numbers: Sequence[int]) -> str:
-    """Name seeds in words: ``seed 3``, ``seeds 0, 2 and 3``, ``seeds 0 to 4``."""
+    """Name seeds in words: ``seed 3``, ``seeds 0, 2 and 3``, ``seeds 0 to 4 and 10 to 14``; of many, their number."""
     ordered = sorted(set(numbers))
     if len(ordered) == 1:
         return f"seed {ordered[0]}"
-    if len(ordered) > 2 and ordered[-1] - ordered[0] == len(ordered) - 1:
-        return f"seeds {ordered[0]} to {ordered[-1]}"
-    return f"seeds {', '.join(map(str, ordered[:-1]))} and {ordered[-1]}"
+    words: list[str] = []
+    for _, stretch in groupby(enumerate(ordered), lambda each: each[1] - each[0]):
+        found = [number for _, number in stretch]
+        words += map(str, found) if len(found) < 3 else [f"{found[0]} to {found[-1]}"]
+    if len(words) > MOST_STRETCHES:
+        return f"{len(ordered)} seeds from {ordered[0]} to {ordered[-1]}"
+    return f"seeds {', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else f"seeds {words[0]}"
 
 
 def _failure(run: RunRow) -> str:

@@ -121,6 +121,23 @@ def test_a_committed_report_is_verified_from_its_bundle(done: Path) -> None:
     assert [bool(answer["differences"]) for answer in json.loads(other.stdout)] == [True, True]
 
 
+def test_runs_of_other_seeds_have_a_page_whose_commands_make_it_again(done: Path) -> None:
+    night = ("--seeds-from", "100", "--db", "sqlite:///night/ranbench.db")
+    assert ranbench("run", "tiny.yaml", "--seeds", "1", *night, cwd=done).returncode == 0
+    made = ranbench("report", "tiny.yaml", "--seeds", "1", *night, "--out", "night", cwd=done)
+    same = ranbench("report", "--verify", "night/tiny.md", *night[2:], cwd=done)
+    others = ranbench("report", "tiny.yaml", "--seeds-from", "-1", cwd=done)
+
+    page = (done / "night" / "tiny.md").read_text(encoding="utf-8")
+    assert made.returncode == 0, made.stderr
+    assert "2 cells, seed 100," in page
+    assert "2 of 2 done" in page
+    assert "ranbench run tiny.yaml --seeds 1 --seeds-from 100\n" in page
+    assert (same.returncode, same.stdout) == (0, "night/tiny.md: comes out again\n")
+    assert (others.returncode, others.stderr.count("\n")) == (2, 1)
+    assert "--seeds-from -1: must be 0 or more" in others.stderr
+
+
 def test_a_report_that_is_verified_opens_no_server(done: Path) -> None:
     (done / "server.md").write_text(
         "```sh\nranbench report tiny.yaml --against postgresql+psycopg://someone@127.0.0.1:9/x\n```\n"

@@ -14,6 +14,7 @@ from ranbench.errors import SpecError
 from ranbench.records import Reason, State
 from ranbench.report import FORMATS, Report, tables, write
 from ranbench.report.layout import cost_grid
+from ranbench.report.notes import seeds
 from ranbench.report.values import CostRow, ResultRow
 from ranbench.statistics import summarise
 from ranbench.suite import Suite
@@ -198,6 +199,20 @@ def test_seeds_beyond_the_suite_are_told_and_not_counted(load: Load, recorder: R
 
     assert row.ours == summarise([5.0, 6.0, 7.0])
     assert row.notes == ("seed 3 recorded beyond the suite's seeds; not counted",)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ([3], "seed 3"),
+        ([2, 0, 3, 3], "seeds 0, 2 and 3"),
+        ([0, 1, 2, 3], "seeds 0 to 3"),
+        ([20, 0, 1, 2, 10, 11, 12, 20], "seeds 0 to 2, 10 to 12 and 20"),
+        ([night * 10 + seed for night in range(7) for seed in range(3)], "21 seeds from 0 to 62"),
+    ],
+)
+def test_seeds_are_named_by_stretches_and_many_stretches_by_their_number(numbers: list[int], words: str) -> None:
+    assert seeds(numbers) == words
 
 
 def test_runs_of_other_cells_are_left_out(load: Load, recorder: Recorder) -> None:
