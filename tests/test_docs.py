@@ -236,7 +236,7 @@ def call(line: str, shorter: dict[str, list[str]], folder: Path) -> subprocess.C
 @pytest.mark.slow
 @pytest.mark.parametrize("page", SHORTER)
 def test_a_page_can_be_followed_from_its_first_command_to_its_last(page: str, tmp_path: Path) -> None:
-    """No claim is tested by runs of a few iterations, which 'claims' says with exit code 6; photographs are not here."""
+    """No claim is tested by runs of a few iterations, of which 'claims' says 6; there are no photographs."""
     done = walk(page, tmp_path)
 
     def expected(line: str) -> int:
