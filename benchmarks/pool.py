@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
@@ -105,19 +104,7 @@ def hand_out(folder: Path, runs: int) -> Handed:
     """Hand out runs that do nothing, once the workers are there."""
     suite = stores.many_runs(folder, runs)
     with Store.open(stores.database(folder)) as store, LocalPool(JOBS) as pool:
-        order = Order(
-            key="benchmark",
-            url=store.address,
-            data=folder,
-            results=folder,
-            device="cpu",
-            rerun=frozenset(),
-            how=How(),
-            probes=(),
-            codes={},
-            since=datetime.now(UTC),
-            command="",
-        )
+        order = Order("benchmark", store.address, data=folder, results=folder, device="cpu")
 
         def through(specs: tuple[RunSpec, ...], observer: Observer) -> None:
             driver = Driver(specs, suite.labels, order, Kept(pool), store, observer, Stop(), call=trivial.call)

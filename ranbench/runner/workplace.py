@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 
@@ -60,12 +60,12 @@ class Order:
     data: Path
     results: Path
     device: str
-    rerun: frozenset[str]
-    how: How
-    probes: tuple[str, ...]
-    codes: Mapping[tuple[str, str], str]
-    since: datetime
-    command: str
+    rerun: frozenset[str] = frozenset()
+    how: How = field(default_factory=How)
+    probes: tuple[str, ...] = ()
+    codes: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+    command: str = ""
     threads: int | None = None
     every: float = 0.0
     expendable: bool = False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from ranbench.environment import is_alive, new_owner
 from ranbench.errors import StoreError
 from ranbench.execution import Channel, Here, Lost, Stop
 from ranbench.records import Reason, State
-from ranbench.runner import How, Observer, Summary, driving, run
+from ranbench.runner import Observer, Summary, driving, run
 from ranbench.runner import messages as tell
 from ranbench.runner.dispatch import environments
 from ranbench.runner.driving import Driver, batch_size, batches
@@ -47,19 +46,7 @@ def suite(tiny_suite: Path) -> Suite:
 
 @pytest.fixture
 def order(store: Store, tmp_path: Path) -> Order:
-    return Order(
-        key="k",
-        url=store.address,
-        data=tmp_path,
-        results=tmp_path,
-        device="cpu",
-        rerun=frozenset(),
-        how=How(),
-        probes=(),
-        codes={},
-        since=datetime.now(UTC),
-        command="",
-    )
+    return Order("k", store.address, data=tmp_path, results=tmp_path, device="cpu")
 
 
 @pytest.fixture
