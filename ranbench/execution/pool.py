@@ -194,7 +194,8 @@ class LocalPool(Executor):
         crash = place.crash()
         place.forget()
         if task is not None:
-            handle(Lost(task.key, f"its worker process {ended(code)}", killed, crash))
+            how = "was ended by this command" if killed else ended(code)
+            handle(Lost(task.key, f"its worker process {how}", killed, crash))
         if self._unready >= STARTS:
             raise EnvironmentProblem(
                 f"{STARTS} worker processes in a row ended before they were ready: the last {ended(code)}; "

@@ -12,9 +12,10 @@ from uuid import uuid4
 
 from ranbench.catalogue import is_foreign
 from ranbench.environment import command_line
-from ranbench.errors import SpecError
+from ranbench.errors import DataError, SpecError
 from ranbench.execution import Channel
 from ranbench.records import Complexity, RunRecord, State, checkpoint_folders
+from ranbench.runner.apart import Apart, count_net, look_at
 from ranbench.runner.choice import Choice, choose, other_code_words
 from ranbench.runner.code import code_of_net, code_of_run
 from ranbench.runner.devices import check_device
@@ -110,8 +111,11 @@ def run(
         # this and the next four refuse before anything is recorded
         chosen = check_device(device, how, todo) if site is None else site.device
         work = _Work(suite, store, data, results, chosen, rerun, how, observer, stop, dispatch, ranks, site)
-        work.measure_nets(todo)
-        work.load_data(todo)
+        with Apart(stop) as apart:
+            work.measure_nets(todo, apart)
+            work.load_data(todo, apart)
+        if stop.signal is not None:  # nothing is in hand yet
+            return Summary(len(specs), len(specs) - len(todo), 0, 0, 0, left=len(todo), signal=stop.signal)
         work.identify_code(todo)
         store.record_suite(suite.name, suite.title, suite.text, suite.sha256, specs, suite.protocol_texts)
         for key, net in {spec.complexity_key: spec.model for spec in todo}.items():
@@ -176,21 +180,29 @@ class _Work:
         self.codes: dict[tuple[str, str], str] = {}
         self.began = datetime.now(UTC)
 
-    def measure_nets(self, todo: list[RunSpec]) -> None:
-        """Build and measure every net of the open runs without memory."""
+    def measure_nets(self, todo: list[RunSpec], apart: Apart) -> None:
+        """Build and measure every net of the open runs without memory; a user's own apart, where workers train it."""
         from ranbench.complexity import measure_named
         from ranbench.complexity.ledger import Memo
 
         counted: Memo = {}  # parts that our nets share
         for key, spec in {spec.complexity_key: spec for spec in todo}.items():
             name = spec.model.name
-            memo = None if is_foreign(name) else counted
-            size = measure_named(spec.model, spec.data, trusted=self.how.trust_imports, memo=memo)
+            if self.stop.signal is not None:
+                return
+            if spec.model.factory and self.dispatch.in_workers and self.how.trust_imports:
+                code_of_net(spec.model)  # refuse here what cannot be imported
+                size = apart.call(f"model {name!r}", SpecError, count_net, spec.model, spec.data)
+                if size is None:
+                    return
+            else:
+                memo = None if is_foreign(name) else counted
+                size = measure_named(spec.model, spec.data, trusted=self.how.trust_imports, memo=memo)
             if not size.parameters:
                 raise SpecError(f"model {name!r} has no parameters to train")
             self.sizes[key] = size
 
-    def load_data(self, todo: list[RunSpec]) -> None:
+    def load_data(self, todo: list[RunSpec], apart: Apart) -> None:
         """Load every dataset of the open runs onto the device, once for all of them.
 
         Workers do so themselves; what they load is only looked at here, so that a refusal comes before any record. On
@@ -204,6 +216,11 @@ class _Work:
 
         elsewhere = self.dispatch.in_workers
         for data in {spec.data: None for spec in todo}:
+            if self.stop.signal is not None:
+                return
+            if data.factory and elsewhere and self.how.trust_imports:
+                apart.call(f"dataset {data.name!r}", DataError, look_at, data, self.data)
+                continue
             device = torch.device("cpu") if elsewhere else self.device
             images = load_onto(data, self.data, device, trusted=self.how.trust_imports)
             if not elsewhere:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,10 +20,10 @@ from command import PRELOADED
 from postgres import Cluster
 
 from ranbench.environment import is_alive
-from ranbench.errors import StoreError
-from ranbench.execution import pool
+from ranbench.errors import DataError, SpecError, StoreError
+from ranbench.execution import Stop, pool
 from ranbench.records import Reason, RunRecord
-from ranbench.runner import Dispatch, How, Observer, Summary, losses, run
+from ranbench.runner import Dispatch, How, Observer, Summary, apart, losses, run
 from ranbench.runner.checking import outcome
 from ranbench.runner.comparison import compare
 from ranbench.store import Store
@@ -99,6 +101,14 @@ def slow(shape, num_classes):
     return net
 
 
+def crashes_when_built(shape, num_classes):
+    ctypes.string_at(0)
+
+
+def hangs_when_built(shape, num_classes):
+    time.sleep(600)
+
+
 def breaks_the_device(shape, num_classes):
     def fault():
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
@@ -119,6 +129,15 @@ cells:
   matrix:
     model: [{models}]
 """
+
+# The facts of a dataset of one's own, as a suite has them.
+OWN = f"""images:make:
+    checksum: sha256:{64 * "0"}
+    form: digits
+    shape: [1, 8, 8]
+    classes: 2
+    train: 4
+    test: 4"""
 
 Execute = Callable[..., Summary]
 
@@ -237,8 +256,62 @@ def test_what_one_run_does_harms_no_other(
     assert "string_at" in crash
     broken = [attempts["breaks_the_device", seed][0] for seed in (0, 1)]
     assert [attempt.resumes for attempt in broken if "illegal memory access" in (attempt.error or "")] == [1]
-    assert "did not answer" in (attempts["hangs", 0][0].error or "")
+    hung = attempts["hangs", 0][0].error or ""
+    assert "did not answer" in hung
+    assert "its worker process was ended by this command" in hung
     whole(tmp_path / "results")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls apart take five seconds at most."""
+    monkeypatch.setattr(apart, "CALL_SECONDS", 5.0)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    ("net", "said"),
+    [
+        ("crashes_when_built", "the call failed: its worker process was killed by SIGSEGV (a crash in native code)"),
+        ("hangs_when_built", "the call took more than 5 seconds, and was ended"),
+    ],
+)
+@pytest.mark.slow
+def test_a_net_that_cannot_be_built_is_refused_before_anything_is_recorded_however_it_ends(
+    net: str, said: str, faults: Callable[..., Suite], execute: Execute, store: Store
+) -> None:
+    with pytest.raises(SpecError, match=re.escape(f"model 'faults:{net}': {said}")):
+        execute(faults("good", net))
+
+    assert store.runs() == []
+
+
+@pytest.mark.slow
+def test_a_dataset_whose_making_crashes_is_refused_before_anything_is_recorded(
+    faults: Callable[..., Suite], execute: Execute, store: Store, tmp_path: Path
+) -> None:
+    suite = faults("good")
+    (tmp_path / "images.py").write_text("import ctypes\n\n\ndef make(folder):\n    ctypes.string_at(0)\n")
+    text = suite.text.replace("digits: {train: 200, test: 100}", OWN).replace("dataset: digits", "dataset: images:make")
+    (tmp_path / "faults.yaml").write_text(text)
+
+    with pytest.raises(DataError, match="dataset 'images:make': the call failed: its worker process was killed by SIG"):
+        execute(load_suite(tmp_path / "faults.yaml"))
+
+    assert store.runs() == []
+
+
+def test_a_signal_while_a_net_is_built_ends_with_nothing_in_hand(
+    faults: Callable[..., Suite], execute: Execute, store: Store
+) -> None:
+    stop = Stop()
+    timer = threading.Timer(5.0, stop.request, [signal.SIGTERM])
+    timer.start()
+
+    summary = execute(faults("hangs_when_built", "good"), stop=stop)
+
+    assert (summary.left, summary.exit_code) == (2, 143)
+    assert store.runs() == []
 
 
 class Command:
