@@ -17,7 +17,7 @@ from ranbench.errors import EnvironmentProblem, UsageError
 
 NAMES = tuple(find_scripts(benchmarks_folder(), ()))
 ON_CPU = tuple(name for name in NAMES if not is_of_gpu(name))
-FAST = ("data-path",)
+FAST = ("decoding",)
 FIELDS = {
     *("benchmark", "ratio", "target", "met", "targets", "lines", "text", "samples", "facts", "quick", "measured"),
     *("device", "device_name", "cpu", "threads", "engine_path", "python", "versions", "commit", "dirty"),
@@ -48,6 +48,7 @@ def test_a_benchmark_gives_its_targets_samples_and_place(name: str, tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_benchmark_is_a_script_of_its_own(tmp_path: Path) -> None:
     script = benchmarks_folder() / "repeat.py"
 
@@ -107,6 +108,7 @@ def test_quick_results_are_not_kept(tmp_path: Path) -> None:
     assert found.stderr == ("ranbench: bench: --quick measures nothing worth keeping; leave out --quick or --write\n")
 
 
+@pytest.mark.slow
 def test_damaged_data_is_said_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "data" / "cifar-10-batches-py").mkdir(parents=True)
 

@@ -175,7 +175,7 @@ def test_a_deleted_result_is_gone_with_4_where_nothing_is_trained(folder: Path, 
 @pytest.mark.slow
 def test_what_is_left_undecided_ends_with_5_where_strict_is_asked_for(folder: Path, tmp_path: Path) -> None:
     db = ("--db", f"sqlite:///{tmp_path / 'few.db'}")
-    words = ("check", "tiny.yaml", "--baseline", "few.jsonl", *QUICK, "--no-train", *db)
+    words = ("check", "tiny.yaml", "--baseline", "few.jsonl", *QUICK, "--no-train", "--seeds", "2", *db)
     done = [
         ranbench(folder, "run", "tiny.yaml", "--device", "cpu", "--seeds", "2", *db),
         ranbench(folder, "run", "tiny.yaml", "--device", "cpu", "--only", "learning=naive", *db),
