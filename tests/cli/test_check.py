@@ -331,17 +331,6 @@ def within(long: Path, budget: str, jobs: str) -> tuple[int, dict[str, list[str]
 
 
 @pytest.mark.slow
-def test_a_budget_ends_even_the_first_run_of_all_with_a_checkpoint(long: Path) -> None:
-    """Nothing is known of what it takes, so it is begun."""
-    code, said = within(long, "1", "0")
-
-    assert code == 6  # counts alone were compared
-    (left,) = said["runs"]
-    assert "the budget of 1 minute ended before seed 0 did" in left
-    assert "interrupted" in ranbench(long, "status", "long.yaml").stdout
-
-
-@pytest.mark.slow
 def test_a_budget_leaves_time_to_the_jobs_that_measure_a_step(long: Path) -> None:
     _, said = within(long, "0.01", "1")  # over with the first of them
 
