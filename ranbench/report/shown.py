@@ -67,7 +67,8 @@ def styles_of(names: Iterable[str]) -> dict[str, int]:
 def line_names(rows: Sequence[ResultRow], *without: str) -> dict[int, str]:
     """Name rows by the axis values that tell them apart, those of the axes ``without`` left out; by cell.
 
-    Where that is long, as in a suite that turns one screw after the other, a name is what differs from most rows.
+    Where that is long, as in a suite that turns one screw after the other, a name is what differs from most rows; but
+    of two axes neither is left out, for the other alone would not say what is compared.
     """
     seen = Counter(item for row in rows for item in row.axes.items())
     told = [
@@ -79,7 +80,7 @@ def line_names(rows: Sequence[ResultRow], *without: str) -> dict[int, str]:
         for row, some in zip(rows, told, strict=True)
     }
     whole = {cell: _joined(values) for cell, values in axes.items()}
-    if max(map(len, whole.values()), default=0) <= _LONG:
+    if max(map(len, whole.values()), default=0) <= _LONG or len({axis for some in axes.values() for axis in some}) <= 2:
         return whole
     common = {axis: value for (axis, value), _ in reversed(seen.most_common())}
     short = {
