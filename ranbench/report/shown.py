@@ -71,14 +71,15 @@ def line_names(rows: Sequence[ResultRow], *without: str) -> dict[int, str]:
     of two axes neither is left out, for the other alone would not say what is compared.
     """
     seen = Counter(item for row in rows for item in row.axes.items())
-    told = [
-        row.axes.keys() - without - {axis for axis, value in row.axes.items() if seen[axis, value] == len(rows) > 1}
+    axes: Mapping[int, Axes] = {
+        row.cell: {
+            axis: value
+            for axis, value in row.axes.items()
+            if axis not in without and not seen[axis, value] == len(rows) > 1
+        }
         for row in rows
-    ]
-    axes = {
-        row.cell: {axis: row.axes[axis] for axis in row.axes if axis in some}
-        for row, some in zip(rows, told, strict=True)
     }
+    axes = _without_implied(axes)
     whole = {cell: _joined(values) for cell, values in axes.items()}
     if max(map(len, whole.values()), default=0) <= _LONG or len({axis for some in axes.values() for axis in some}) <= 2:
         return whole
@@ -88,6 +89,20 @@ def line_names(rows: Sequence[ResultRow], *without: str) -> dict[int, str]:
         for cell, values in axes.items()
     }
     return short if len(set(short.values())) == len(set(whole.values())) else whole
+
+
+def _without_implied(axes: Mapping[int, Axes]) -> Mapping[int, Axes]:
+    """Leave out what all cells that can have it have alike, as the attention of some nets, where other axes tell more.
+
+    It is all or nothing of such axes: names stay as distinct as they were.
+    """
+    values: dict[str, set[object]] = {}
+    for each in axes.values():
+        for axis, value in each.items():
+            values.setdefault(axis, set()).add(value)
+    rest = {cell: {axis: value for axis, value in each.items() if len(values[axis]) > 1} for cell, each in axes.items()}
+    before, after = ({_joined(each) for each in some.values()} for some in (axes, rest))
+    return rest if len(after) == len(before) and "" not in after else axes
 
 
 def _joined(axes: Axes) -> str:

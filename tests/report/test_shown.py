@@ -61,6 +61,14 @@ def test_long_names_say_what_differs_from_most_cells_and_stay_distinct(load: Loa
     assert len(set(names)) == len(names)
 
 
+def test_of_two_axes_a_name_says_both_and_not_the_attention_that_all_attention_nets_have_alike(load: Load) -> None:
+    found = rows(load, "  matrix: {model: [resnet-164, attention-92], noise: [0.3], noise_drawn: [once, each-epoch]}\n")
+
+    assert list(line_names(found, "noise").values()) == [
+        f"{net}, drawn {how}" for net in ("resnet-164", "attention-92") for how in ("once", "each epoch")
+    ]
+
+
 def test_an_axis_on_which_all_agree_is_in_no_name(load: Load) -> None:
     found = [row for row in rows(load) if row.axes["learning"] == "naive"]
 
