@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
+from importlib.metadata import distribution
 from pathlib import Path
 
 from ranbench.errors import UsageError, one_line
@@ -25,7 +27,28 @@ def workflow(suites: Sequence[str]) -> str:
                 f"--suite {suite!r}: expected a name, or a file below the folder of the repository, of letters, digits "
                 "and ./_-"
             )
-    return TEXT.read_text(encoding="utf-8").replace("SUITES", " ".join(dict.fromkeys(suites)))
+    text = TEXT.read_text(encoding="utf-8").replace("SUITES", " ".join(dict.fromkeys(suites)))
+    return text.replace("PINNED", pinned())
+
+
+def pinned() -> str:
+    """Return what pip installs to have the ranbench that is here; empty where nobody else has it.
+
+    That is its version where it came from an index, the commit where it came from a repository. A folder, an archive
+    or an editable checkout is on this machine alone.
+    """
+    here = distribution("ranbench")
+    try:
+        origin = json.loads(here.read_text("direct_url.json") or "{}")
+    except ValueError:
+        origin = {}
+    if not origin:
+        return f"ranbench=={here.version}"
+    vcs = origin.get("vcs_info", {})
+    url = str(origin.get("url", ""))
+    if not (vcs.get("commit_id") and url.startswith("https://") and "@" not in url):  # else it may hold a password
+        return ""
+    return f"ranbench @ {vcs['vcs']}+{url}@{vcs['commit_id']}"
 
 
 def write_workflow(file: Path, suites: Sequence[str]) -> None:

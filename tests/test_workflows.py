@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -162,6 +164,34 @@ def test_the_written_workflow_names_the_suites_in_every_command() -> None:
     checked = [line for line in commands(text) if line.startswith("ranbench check")]
     assert [line.split(" --")[0] for line in checked] == ["ranbench check quickstart suites/mine.yaml"] * 2
     assert "for suite in quickstart suites/mine.yaml; do" in text
+
+
+@pytest.mark.parametrize(
+    ("origin", "package"),
+    [
+        (None, f"ranbench=={version('ranbench')}"),
+        ({"url": "file:///home/me/ranbench", "dir_info": {"editable": True}}, ""),
+        (
+            {"url": "https://host/project", "vcs_info": {"vcs": "git", "commit_id": "0123abc"}},
+            "ranbench @ git+https://host/project@0123abc",
+        ),
+        ({"url": "https://me:secret@host/project", "vcs_info": {"vcs": "git", "commit_id": "0123abc"}}, ""),
+    ],
+)
+def test_the_written_workflow_installs_the_ranbench_that_is_here_or_says_that_nobody_has_it(
+    origin: dict[str, Any] | None, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / f"ranbench-{version('ranbench')}.dist-info"
+    here.mkdir()
+    (here / "METADATA").write_text(f"Metadata-Version: 2.1\nName: ranbench\nVersion: {version('ranbench')}\n")
+    if origin is not None:
+        (here / "direct_url.json").write_text(json.dumps(origin))
+    monkeypatch.syspath_prepend(tmp_path)
+
+    text = workflow(["quickstart"])
+
+    assert read(text)["env"]["PACKAGE"] == package
+    assert sum('test -n "$PACKAGE" ||' in step.get("run", "") for step in steps(text)) == 2
 
 
 def test_a_workflow_is_written_once_and_only_for_suites_that_hold(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,12 +29,12 @@ from ranbench.cli.options import (
     suite_of,
     times_the_cores,
 )
-from ranbench.cli.output import answer, as_json, json_of, note
-from ranbench.cli.run import DEVICES, THREADS_PER_CORE, Device, Threads, interruptible
+from ranbench.cli.output import answer, as_json, json_of, note, plural
+from ranbench.cli.run import DEVICES, STOPPING, THREADS_PER_CORE, Device, Threads, interruptible
 from ranbench.errors import StoreError, UsageError, one_line
 
 if TYPE_CHECKING:
-    from ranbench.regression import Report
+    from ranbench.regression import Baseline, Report, SuiteResult
     from ranbench.runner.gate import Where
     from ranbench.suite import Suite
 
@@ -162,6 +162,9 @@ def save(
     ] = 8,
     device: Device = "auto",
     threads: Threads = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Let go of results in FILE that are not kept anew; else it is refused.")
+    ] = False,
     trust_imports: TrustImports = False,
     db: Db = None,
     data: Data = None,
@@ -178,17 +181,52 @@ def save(
     threads = times_the_cores("--threads", threads, THREADS_PER_CORE)
     chosen = settings(context, db, data)
     chosen.spare(f"baseline save {file}", file, *(Path(suite.file) for suite in loaded))
-    kept = read_baseline(file).exceptions if file.exists() and file.stat().st_size else ()
+    before = read_baseline(file) if file.exists() and file.stat().st_size else None
+    if before is not None and not replace:
+        _refuse_loss(file, before, loaded, layer)
     from ranbench.runner import gate
 
-    with _working(chosen, device, threads, trust_imports) as where:
+    words = "stopping: a baseline is measured whole or not at all (again: at once)"
+    with _working(chosen, device, threads, trust_imports, words) as where:
         made = gate.save(loaded, where, jobs=_number(jobs), trained=layer != "free", free=layer != "trained")
     if where.stop.signal is not None:
         note(f"stopped before all was measured; {file} was not written")
         raise typer.Exit(128 + where.stop.signal)
-    write_baseline(file, replace(made, exceptions=kept))
-    runs = sum(len(cell.places) for suite in made.suites.values() for cell in suite.cells)
+    for name, suite in made.suites.items() if before is not None and not replace else ():
+        if before is not None and _runs_of(before.suites.get(name)) and not _runs_of(suite):
+            raise UsageError(
+                f"baseline save {file}: holds runs of suite {name!r}, and the database none of the code that is here; "
+                f"'ranbench run {name} --rerun changed' makes them, --replace lets them go"
+            )
+    write_baseline(file, dataclasses.replace(made, exceptions=before.exceptions if before is not None else ()))
+    runs = sum(map(_runs_of, made.suites.values()))
     note(f"{file}: {sum(len(suite.cells) for suite in made.suites.values())} cells, {runs} runs")
+
+
+def _refuse_loss(file: Path, before: Baseline, suites: Sequence[Suite], layer: str) -> None:
+    """Refuse to lose what a baseline holds of suites that are not named, or of a layer that is not measured.
+
+    Raises:
+        UsageError: something would be lost.
+    """
+    named = {suite.name for suite in suites}
+    others = sorted(before.suites.keys() - named)
+    if others:
+        runs = sum(_runs_of(before.suites[name]) for name in others)
+        raise UsageError(
+            f"baseline save {file}: holds {', '.join(others)} as well ({plural(runs, 'run')}), which would be lost; "
+            "name all suites that it is to hold, or let go of the others by --replace"
+        )
+    if layer == "free" and any(_runs_of(suite) for suite in before.suites.values()):
+        raise UsageError(f"baseline save {file}: holds runs, which --layer free would lose; leave it out, or --replace")
+    if layer == "trained" and before.fixed:
+        raise UsageError(
+            f"baseline save {file}: holds fixed values, which --layer trained would lose; leave it out, or --replace"
+        )
+
+
+def _runs_of(suite: SuiteResult | None) -> int:
+    return 0 if suite is None else sum(len(cell.places) for cell in suite.cells)
 
 
 def _loaded(
@@ -216,7 +254,9 @@ def _number(jobs: int) -> int:
 
 
 @contextlib.contextmanager
-def _working(chosen: Settings, device: str, threads: int | None, trust_imports: bool) -> Iterator[Where]:
+def _working(
+    chosen: Settings, device: str, threads: int | None, trust_imports: bool, words: str = STOPPING
+) -> Iterator[Where]:
     """Open what a gate works with; results are shown as those of 'ranbench run'."""
     from ranbench.cli.progress import Live, observer
     from ranbench.runner.gate import Where
@@ -225,7 +265,7 @@ def _working(chosen: Settings, device: str, threads: int | None, trust_imports: 
     how = How(threads=threads, trust_imports=trust_imports)
     with chosen.store(create=True) as store:
         shown = observer()
-        with shown if isinstance(shown, Live) else contextlib.nullcontext(), interruptible() as stop:
+        with shown if isinstance(shown, Live) else contextlib.nullcontext(), interruptible(words=words) as stop:
             yield Where(store, chosen.data, chosen.results, device, how, shown, stop)
 
 

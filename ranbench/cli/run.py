@@ -45,6 +45,7 @@ RUNS_PER_CORE, THREADS_PER_CORE, JOBS_PER_CORE = 16, 4, 4  # a GPU takes 16 runs
 WORKERS_PER_CORE, PROCESSES_PER_CORE = 8, 2
 EXECUTORS = ("local", "ray")
 RERUNS = ("failed", "changed", "all")
+STOPPING = "stopping after the iteration or evaluation in hand, with a checkpoint (again: at once)"
 
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")]
 Rerun = Annotated[
@@ -273,8 +274,11 @@ def _on_ray(executor: str | None, address: str | None, gpus_per_run: float | Non
 
 
 @contextlib.contextmanager
-def interruptible(after: float | None = None) -> Iterator[Stop]:
-    """Turn the first Ctrl-C or SIGTERM, and the end of a time, into a wish to stop; the second signal stops at once."""
+def interruptible(after: float | None = None, words: str = STOPPING) -> Iterator[Stop]:
+    """Turn the first Ctrl-C or SIGTERM, and the end of a time, into a wish to stop; the second signal stops at once.
+
+    ``words``: what is said at the first.
+    """
     from ranbench.runner import Stop
 
     stop = Stop(after)
@@ -282,7 +286,7 @@ def interruptible(after: float | None = None) -> Iterator[Stop]:
 
     def ask(number: int, _frame: object) -> None:
         stop.request(number)
-        note("stopping after the iteration or evaluation in hand, with a checkpoint (again: at once)")
+        note(words)
         for which in before:
             signal.signal(which, signal.SIG_DFL if which == signal.SIGTERM else signal.default_int_handler)
 

@@ -9,7 +9,7 @@ import typer
 
 from ranbench.cli.evidence import refuse_two_of_one_name
 from ranbench.cli.options import Db, Factor, Json, Protocol, settings, suite_of
-from ranbench.cli.output import answer, as_json, plural, table
+from ranbench.cli.output import answer, as_json, note, plural, table
 from ranbench.errors import Problem, RanbenchError, SuiteError, UsageError, nearest
 from ranbench.masking import mask
 
@@ -125,13 +125,15 @@ def new_workflow(
     ] = None,
 ) -> None:
     """Write a workflow for GitHub Actions that checks suites on every push and trains at night."""
-    from ranbench.workflow import write_workflow
+    from ranbench.workflow import pinned, write_workflow
 
     names = suites or ["quickstart"]
     for name in names:
         suite_of(name)
     write_workflow(file, names)
     answer(str(file))
+    if not pinned():
+        note(f"this ranbench is installed from this machine alone: say in {file}, at PACKAGE, what pip is to install")
 
 
 def list_(

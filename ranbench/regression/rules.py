@@ -43,6 +43,7 @@ SMALLEST = 1e-12  # of what is compared on the log scale: a loss of zero has no 
 # hands it out by rule does. Of a process on a CPU the spread is measured.
 SAME_MEMORY = 0.005
 RUNS, CELL, CLAIM = "runs", "cell", "claim"
+VALUES, BITS = "fixed values", "fixed bits"  # of the free layer
 STOPPED = "stopped before it was reached"  # of what a signal left open
 NOT_DUE = "not due"  # in place of the outcome of a claim some of whose cells are not due tonight
 
@@ -137,7 +138,7 @@ def _not_asked_for(baseline: Baseline, asked: Mapping[str, int]) -> Iterator[str
 
 
 def _about_nothing(baseline: Baseline, night: Sequence[SuiteResult], findings: Sequence[Finding]) -> Iterator[str]:
-    """Tell of each exception whose suite or cell nobody knows: it is misspelt, or what it was about has gone."""
+    """Tell of each exception whose suite, cell or metric is unknown: it is misspelt, or what it was about went."""
     both = [*baseline.suites.values(), *night]
     known: dict[str, set[str]] = {suite.name: {"*"} for suite in both}
     for suite in both:
@@ -147,13 +148,18 @@ def _about_nothing(baseline: Baseline, night: Sequence[SuiteResult], findings: S
             known.setdefault(name, {"*"}).add(line.get("net", ""))
     for finding in findings:
         known[finding.suite].add(finding.cell)
+    metrics = {"*", RUNS, CELL, CLAIM, VALUES, BITS, *WATCHED, *(finding.metric for finding in findings)}
     for one in baseline.exceptions:
-        what = "suite" if one.suite not in known else "cell" if one.cell not in known[one.suite] else None
-        if what is not None:
-            name = one.suite if what == "suite" else one.cell
-            near = nearest(name, known if what == "suite" else known[one.suite])
-            about = f"exception for {one.suite} / {one.cell} / {one.metric} ({one.reason})"
-            yield f"{about} names {what} {name!r}, which is not known{near}"
+        asked = {
+            "suite": (one.suite, known),
+            "cell": (one.cell, known.get(one.suite, ())),
+            "metric": (one.metric, metrics),
+        }
+        for what, (name, there) in asked.items():
+            if name not in there:
+                about = f"exception for {one.suite} / {one.cell} / {one.metric} ({one.reason})"
+                yield f"{about} names {what} {name!r}, which is not known{nearest(name, there)}"
+                break
 
 
 def _ran(findings: Sequence[Finding]) -> bool:
@@ -314,10 +320,10 @@ class _Compared:
             decided = {was, is_now} <= {REPRODUCED, NOT_REPRODUCED}
             if decided:
                 kind = Kind.UNCHANGED if was == is_now else Kind.REGRESSED if was == REPRODUCED else Kind.IMPROVED
-            elif is_now in UNTESTED:
-                kind = Kind.NOT_COMPARABLE
             elif was == is_now:
                 kind = Kind.UNCHANGED
+            elif is_now in UNTESTED:
+                kind, text = Kind.NOT_COMPARABLE, f"{text}; 'ranbench claims' says why"
             self._say(claim, CLAIM, kind, text, compared=decided)
 
 

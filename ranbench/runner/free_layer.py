@@ -11,11 +11,11 @@ from ranbench.counts import Counts
 from ranbench.errors import NothingMeasured
 from ranbench.fixed_values import Compared, FixedValues, Net, compare, nets_of
 from ranbench.regression import STOPPED, Baseline, Finding, Kind
+from ranbench.regression.rules import BITS, VALUES
 from ranbench.runner.events import Observer, Stop
 from ranbench.spec import complexity_key
 from ranbench.suite import Suite
 
-VALUES, BITS = "fixed values", "fixed bits"
 SAID_EVERY = 10  # nets
 COMPARED = (Kind.UNCHANGED, Kind.REGRESSED)  # of a net whose values were held against others
 

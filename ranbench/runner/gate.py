@@ -132,7 +132,10 @@ def check(suites: Sequence[Suite], baseline: Baseline, where: Where, night: Nigh
         report, unmeasured=(*report.unmeasured, *lacking), notes=(*about_runs(judged, start), *report.notes)
     )
     waiting = sum(len(suite.cells) - len(cells) for suite, cells in planned if suite.trains)
-    notes = [f"{waiting} cells are not due tonight; their nets were counted"] if waiting and night.trained else []
+    notes = []
+    if waiting and night.trained:
+        one = "1 cell is not due tonight; its net was counted"
+        notes.append(one if waiting == 1 else f"{waiting} cells are not due tonight; their nets were counted")
     if late and night.trained:
         are = "1 cell is" if late == 1 else f"{late} cells are"
         notes.append(f"{are} trained tonight since no run was made on the night that was theirs")
@@ -237,10 +240,20 @@ def _ran_cells(suite: Suite, records: Sequence[RunRecord]) -> list[Cell]:
 
 def _no_runs(suite: Suite, store: Store) -> str:
     """Say that there are no runs to keep, and how they are made."""
-    made = any(record.counted for record in store.runs([spec.fingerprint for spec in suite.runs()]))
+    records = store.runs([spec.fingerprint for spec in suite.runs()])
+    command = f"ranbench run {suite.file}{suite.options}"
+    failed = [record.latest for record in of_present_code(records) if record.latest and record.state is State.FAILED]
+    if failed:
+        why = ", ".join(sorted({str(attempt.reason or "failed") for attempt in failed}))
+        return (
+            f"suite {suite.name!r}: no done run in the database, and {len(failed)} failed ({why}); "
+            f"'{command} --rerun failed' tries again"
+        )
+    made = any(record.counted for record in records)
     what = "no done run of the code that is here" if made else "no done run"
-    command = f"ranbench run {suite.file}{suite.options}{' --rerun changed' if made else ''}"
-    return f"suite {suite.name!r}: {what} in the database; '{command}' makes the runs"
+    return (
+        f"suite {suite.name!r}: {what} in the database; '{command}{' --rerun changed' if made else ''}' makes the runs"
+    )
 
 
 def _header(where: Where) -> Header:
@@ -322,7 +335,7 @@ def _train_within(  # noqa: PLR0917 - private, called once
         if stop.requested or (wanted is not None and wanted > (stop.seconds_left or 0.0)):
             why = f"{words} was spent before it was its turn"
             if wanted is not None and wanted > budget:
-                why = f"one seed takes about {wanted / 60:.2g} minutes, more than {words} has"
+                why = f"one seed takes about {wanted / 60:.2g} minutes, more than all of {words}"
             if where.stop.requested:
                 why = STOPPED
             left |= {identity(row.suite, cell): why for cell in row.cells}

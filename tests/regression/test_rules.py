@@ -300,6 +300,21 @@ def test_an_exception_for_what_nobody_knows_is_told(  # noqa: PLR0917 - fixtures
     ]
 
 
+def test_an_exception_for_a_metric_that_nobody_knows_is_told(
+    suite: SuiteResult, night: SuiteResult, baseline_of: Make
+) -> None:
+    lines = [
+        Exempt("tiny", "small", metric, "a smaller head", "2999-01-01") for metric in ("paramters", "fixed values")
+    ]
+
+    report = compare(baseline_of(suite, exceptions=tuple(lines)), [night], DAY)
+
+    assert [note for note in report.notes if "is not known" in note] == [
+        "exception for tiny / small / paramters (a smaller head) names metric 'paramters', which is not known; "
+        "did you mean 'parameters'?"
+    ]
+
+
 def test_results_of_seeds_that_were_due_and_are_lacking_are_gone(
     suite: SuiteResult, night: SuiteResult, baseline_of: Make
 ) -> None:
