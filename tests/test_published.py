@@ -12,7 +12,12 @@ from command import ranbench
 from ranbench.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
-PUBLISHED = {"quickstart": None, "figure4-digits": "figure4-digits.md", "figure4-smoke": "figure4.smoke.md"}
+PUBLISHED = {
+    "quickstart": None,
+    "figure4-digits": "figure4-digits.md",
+    "figure4-smoke": "figure4.smoke.md",
+    "table5-digits": "table5-digits.md",
+}
 
 
 def test_every_bundle_that_is_published_is_known_here_and_holds() -> None:
@@ -38,6 +43,14 @@ def test_a_published_page_comes_out_of_its_bundle_again(bundle: str, page: str, 
 
     assert [entry["differences"] for entry in json.loads(found.stdout)] == [[]], found.stderr
     assert found.returncode == 0
+
+
+def test_the_readme_says_what_the_page_on_wrong_labels_says() -> None:
+    page = (ROOT / "reports" / "table5-digits.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    assert "- **Claims:** ✗ 1 not reproduced, ~ 3 inconclusive." in page
+    assert "of the four claims, one is not reproduced *on the digits* and three are inconclusive" in readme
 
 
 def test_the_readme_says_what_the_bundle_of_the_quickstart_holds(tmp_path: Path) -> None:
