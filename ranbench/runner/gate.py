@@ -103,7 +103,7 @@ def check(suites: Sequence[Suite], baseline: Baseline, where: Where, night: Nigh
     start = datetime.now(UTC)
     training = where.stop.within(night.budget)
     seen = [_seen_from_here(suite) for suite in suites]
-    records = where.store.runs()
+    records = where.store.runs() if night.trained else []
     planned, late = _planned(seen, records, night)
     trained = [(suite, cells) for suite, cells in planned if suite.trains and cells]
     left: dict[str, str] = {}
