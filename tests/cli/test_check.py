@@ -170,9 +170,7 @@ def test_a_deleted_result_is_gone_with_4_where_nothing_is_trained(folder: Path, 
     assert ("residual", "runs", "gone") in kinds(report)
     commands = [line for line in told if line.startswith("::")]
     assert len(commands) == 1
-    assert re.fullmatch(
-        r"::error file=tiny\.yaml,title=gone%3A residual%2C runs::tiny: was due, .*", commands[0]
-    )
+    assert re.fullmatch(r"::error file=tiny\.yaml,title=gone%3A residual%2C runs::tiny: was due, .*", commands[0])
 
 
 @pytest.mark.slow
@@ -438,6 +436,30 @@ def test_the_free_layer_is_held_against_the_baseline_and_a_planted_fault_found(f
     assert saved.returncode == 0, saved.stderr
     assert (before.returncode, after.returncode) == (0, 4), before.stdout + after.stderr
     assert ("fixed values", "regressed") in {(metric, kind) for _, metric, kind in kinds(json.loads(after.stdout))}
+
+
+@pytest.mark.slow
+def test_a_net_of_one_s_own_is_checked_where_it_is_trusted_and_a_change_of_it_found(
+    folder: Path, tmp_path: Path
+) -> None:
+    made = "torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, num_classes))"
+    (tmp_path / "mine.py").write_text(f"import torch\n\n\ndef make(shape, num_classes):\n    return {made}\n")
+    shutil.copytree(folder / "protocols", tmp_path / "protocols")
+    text = (folder / "tiny.yaml").read_text().partition("cells:")[0].replace("name: tiny", "name: own")
+    (tmp_path / "own.yaml").write_text(f"{text}cells:\n  fixed: {{model: 'mine:make', dataset: digits}}\n")
+    free = ("--layer", "free", "--device", "cpu")
+    words = ("check", "own.yaml", "--baseline", "own.jsonl", *free)
+
+    saved = ranbench(tmp_path, "baseline", "save", "own.jsonl", "own.yaml", *free, "--trust-imports")
+    same = ranbench(tmp_path, *words, "--trust-imports")
+    refused = ranbench(tmp_path, *words)
+    file = tmp_path / "mine.py"
+    file.write_text(file.read_text().replace("torch.nn.Flatten()", "torch.nn.Flatten(), torch.nn.ReLU()"))
+    other = ranbench(tmp_path, *words, "--trust-imports")
+
+    assert [one.returncode for one in (saved, same, refused, other)] == [0, 0, 2, 4], saved.stderr
+    assert "--trust-imports allows it" in refused.stderr
+    assert "fixed values" in other.stdout
 
 
 # a fault -> the file of the package in which it lies, what stands there, what it becomes
