@@ -1,3 +1,4 @@
+# Tests run in two processes, so each takes one thread.
 # quickstart: install and train the small suite to a report. test: every check and the fast tests. test-all: also the slow ones.
 PYTHON ?= python3
 VENV ?= .venv
@@ -35,10 +36,10 @@ format: dev
 	$(BIN)/ruff check --fix .
 
 test: check
-	$(BIN)/python -m pytest -m "not slow and not gpu" -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" -n 2
 
 test-all: check
-	$(BIN)/python -m pytest -m "not gpu" -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gpu" -n 2
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
