@@ -103,6 +103,8 @@ class Lines(Observer):
 
     def _open(self, spec: RunSpec, label: str, step: int) -> _Pace:
         now, protocol = time.monotonic(), spec.protocol
+        if not self.worked and not self.open:
+            self.began = now  # the workers are there: what they took to start says nothing of the runs
         pace = _Pace(label, protocol.iterations, protocol.batch, step, now, now, step)
         self.open[spec.fingerprint] = pace
         return pace

@@ -110,7 +110,7 @@ GpusPerRun = Annotated[
     ),
 ]
 Retries = Annotated[
-    int, typer.Option("--retries", metavar="N", help="How often a run is tried again whose worker process died.")
+    int, typer.Option("--retries", metavar="N", help="With workers: how often a run is tried again whose process died.")
 ]
 Budget = Annotated[
     str | None,

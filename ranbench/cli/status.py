@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 LOOK_EVERY = 2.0  # seconds
 SHARE = 0.1  # of its time that watching may spend on reading the database
 LINES_EVERY = 30.0  # seconds, where there is no terminal
+STARTS_WITHIN = 60.0  # seconds in which a command that has begun takes its first run
 FAILURES = 5  # that are shown while watching
 
 _COMMANDS = {"result": "run command", "check": "'rerun --check'"}
@@ -50,12 +51,17 @@ class Look:
         return any(row["alive"] for row in self.running)
 
     @property
+    def waits(self) -> bool:
+        """Whether runs are left, which a command that starts just now may take."""
+        return self.states["planned"] + self.states["interrupted"] > 0
+
+    @property
     def line(self) -> str:
         """The counts in one line, with the rate of all and the time left while somebody works."""
         counted = ", ".join(f"{count} {state}" for state, count in sorted(self.states.items()))
         said = f"{plural(self.runs, 'run')}: {counted or 'none'}"
         if not self.works:
-            return said
+            return f"{said}; nobody is at work" if self.waits else said
         rate = sum(row["images_per_second"] or 0.0 for row in self.running if row["alive"])
         left = "" if self.seconds_left is None else f", about {duration(self.seconds_left)} left"
         return f"{said}; {rate:,.0f} images/s{left}"
@@ -181,15 +187,24 @@ def _watch(store: Store, suite: str | None) -> None:
         )
 
     found = look(store, suite)
+    quiet = time.monotonic()  # since when nobody has worked
+
+    def goes_on() -> bool:
+        nonlocal quiet
+        if found.works:
+            quiet = time.monotonic()
+        return found.works or (found.waits and time.monotonic() < quiet + STARTS_WITHIN)
+
     if not is_terminal():
         answer(found.line)
-        while found.works:
-            time.sleep(LINES_EVERY)
-            found = look(store, suite)
-            answer(found.line)
+        while goes_on():
+            time.sleep(LINES_EVERY if found.works else LOOK_EVERY)
+            before, found = found, look(store, suite)
+            if found.works or found.line != before.line:
+                answer(found.line)
         return
     with Live(drawn(found), console=Console(), auto_refresh=False) as live:
-        while found.works:
+        while goes_on():
             began = time.monotonic()
             found = look(store, suite)
             live.update(drawn(found), refresh=True)

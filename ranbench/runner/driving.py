@@ -62,6 +62,7 @@ class _Open:
     ended: int = 0
     overdue: str | None = None  # the run for which it is killed
     ending: str | None = None  # why its process said that it ends
+    starting: bool = False  # whether it was killed before it had taken any run
 
 
 class Driver:
@@ -139,6 +140,7 @@ class Driver:
         if ending and not self.losses.stopping:
             self.losses.stopping = True
             self.executor.stop(self.stop.signal)
+            self._end_what_only_starts()
         while not ending and self.executor.room > 0 and (specs := self._next()):
             self._submit(specs)
         if self.open or ending:
@@ -146,6 +148,13 @@ class Driver:
         if self.held:
             self.observer.waiting(len(self.held), self._holders())
         return bool(self.held)
+
+    def _end_what_only_starts(self) -> None:
+        """End the processes that have taken no run yet: while they load libraries and data, they do not look."""
+        for key, open_ in self.open.items():
+            if not open_.claims and not open_.ended:
+                open_.starting = True
+                self.executor.kill(key)
 
     def _next(self) -> tuple[RunSpec, ...]:
         if not self.queue and self.held and monotonic() >= self.held_until:
@@ -282,6 +291,9 @@ class Driver:
 
     def _lost(self, open_: _Open, event: Lost) -> None:
         """Record why the runs of a process were left; try them again alone, and fail those that fail again."""
+        if open_.starting and event.killed and not open_.claims:
+            self._back(list(open_.specs.values()))
+            return
         if open_.ending is not None:
             event = replace(event, why=open_.ending)
         lacked = self.losses.lacked_memory(event)

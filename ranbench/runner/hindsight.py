@@ -45,6 +45,8 @@ class Hindsight:
 
 def _off(planned: float, took: float, less: str, more: str) -> str:
     share = 100 * (took - planned) / planned
+    if share > 100:
+        return f"{took / planned:.2g} times too {less}"
     return "right to 1 %" if abs(share) < 1 else f"{abs(share):.0f} % too {less if share > 0 else more}"
 
 

@@ -110,6 +110,7 @@ def test_watching_goes_on_until_nothing_runs(
 
     for name, value in (("LINES_EVERY", 0.0), ("LOOK_EVERY", 0.0), ("SHARE", 1.0), ("look", counted)):
         monkeypatch.setattr(status, name, value)
+    monkeypatch.setattr(status, "STARTS_WITHIN", 0.0)
     monkeypatch.setattr(status, "is_terminal", lambda: terminal)
 
     result = CliRunner().invoke(app, ["status", "tiny", "--watch", "--db", store.address])
@@ -120,6 +121,34 @@ def test_watching_goes_on_until_nothing_runs(
     assert terminal or "1 running" in lines[0]
     assert any("1 interrupted" in line for line in lines)
     assert ("failed (timeout): did not answer" in result.stdout) == terminal
+
+
+def test_watching_waits_for_a_command_that_is_starting_and_not_for_ever(
+    store: Store,
+    specs: tuple[RunSpec, ...],
+    claim: Callable[[RunSpec], tuple[int, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    look, looks, held = status.look, [0], []
+
+    def counted(*given: object) -> status.Look:
+        looks[0] += 1
+        if looks[0] == 3:
+            held.append(claim(specs[0]))
+        if looks[0] == 5:
+            store.interrupt(*held[0])
+            monkeypatch.setattr(status, "STARTS_WITHIN", 0.0)
+        return look(*given)  # type: ignore[arg-type]
+
+    for name, value in (("LINES_EVERY", 0.0), ("LOOK_EVERY", 0.0), ("STARTS_WITHIN", 600.0), ("look", counted)):
+        monkeypatch.setattr(status, name, value)
+
+    result = CliRunner().invoke(app, ["status", "tiny", "--watch", "--db", store.address])
+
+    assert result.exit_code == 0, result.output
+    assert looks == [5]
+    assert "nobody is at work" in result.stdout.splitlines()[0]
+    assert any("1 running" in line for line in result.stdout.splitlines())
 
 
 def test_watching_is_for_reading(store: Store, url: str) -> None:

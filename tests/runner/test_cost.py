@@ -250,7 +250,12 @@ def test_runs_of_which_nothing_was_known_are_counted_and_not_compared(suite: Sui
 
 @pytest.mark.parametrize(
     ("planned", "took", "words"),
-    [(100.0, 112.0, "12 % too short"), (100.0, 80.0, "20 % too long"), (100.0, 100.4, "right to 1 %")],
+    [
+        (100.0, 112.0, "12 % too short"),
+        (100.0, 80.0, "20 % too long"),
+        (100.0, 100.4, "right to 1 %"),
+        (1.0, 54.1, "54 times too short"),
+    ],
 )
 def test_how_far_off_a_plan_was_is_said_in_percent_of_it(planned: float, took: float, words: str) -> None:
     assert Hindsight(1, planned, took).words == words

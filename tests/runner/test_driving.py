@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from command import PRELOADED
 from test_store import HERE
 
 from ranbench.environment import is_alive, new_owner
 from ranbench.errors import StoreError
-from ranbench.execution import Channel, Here, Lost, Stop
+from ranbench.execution import Channel, Here, LocalPool, Lost, Stop, pool
 from ranbench.records import Reason, State
 from ranbench.runner import Observer, Summary, driving, run
 from ranbench.runner import messages as tell
@@ -154,6 +157,27 @@ def test_what_is_left_of_an_interrupted_run_is_estimated(suite: Suite) -> None:
 
     assert estimates.seconds(first) == pytest.approx(12.0)
     assert estimates.seconds(second) == pytest.approx(4.0)
+
+
+def load_for_ever(channel: Channel, order: Order, assignment: Assignment) -> None:
+    """What a worker does that does not come to take a run, and does not look whether to stop."""
+    del channel, order, assignment
+    time.sleep(3600)
+
+
+def test_a_stop_ends_the_processes_that_have_not_come_to_take_a_run(
+    suite: Suite, order: Order, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(PRELOADED))
+    monkeypatch.setattr(pool, "START", "forkserver")
+    stop = Stop(after=1.0)
+
+    ended = Driver(
+        suite.runs(), suite.labels, order, LocalPool(2), store, told := Told(), stop, call=load_for_ever
+    ).through()
+
+    assert ended == {}
+    assert told.said == []
 
 
 def test_runs_that_another_command_holds_are_looked_at_again_at_the_end(
