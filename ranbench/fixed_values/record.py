@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 # The way in which values are taken. Another number makes older values incomparable, counts stay comparable.
-PROCEDURE = 1
+PROCEDURE = 2
 
 Values = tuple[float, ...]
 
