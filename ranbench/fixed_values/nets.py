@@ -147,8 +147,8 @@ def nets_of(suites: Iterable[Suite]) -> tuple[Net, ...]:
 def ten_steps(protocol: Protocol, shape: tuple[int, int, int]) -> Protocol:
     """Return ``protocol`` cut to ten iterations of eight images of ``shape``, in float32 where its precision is less.
 
-    Rates are 0.003 of them. Drops and warm-up keep their share of the whole as far as there is room, so that both are gone
-    through; an evaluation's size is that of the images, and its resizing keeps its ratio to the crop.
+    Rates are 0.003 of them. Drops and warm-up keep their share of the whole as far as there is room, so that both are
+    gone through; an evaluation's size is that of the images, and its resizing keeps its ratio to the crop.
     """
     evaluation, side = protocol.evaluation, min(shape[1:])
     resize, crop = evaluation.resize, evaluation.crop
