@@ -28,6 +28,7 @@ from ranbench.data.augmentation import BatchOrder
 from ranbench.fixed_values import TOLERANCE, Compared, Context, FixedValues, Net, compare, first_differences, nets_of
 from ranbench.fixed_values.measuring import measure
 from ranbench.fixed_values.nets import UNTRAINED, ten_steps
+from ranbench.fixed_values.record import PROCEDURE
 from ranbench.fixed_values.thinning import thinned
 from ranbench.models import build
 from ranbench.models.attention import AttentionModule, Hourglass, ResidualLearning
@@ -338,7 +339,7 @@ def test_values_that_are_not_finite_equal_nothing() -> None:
 
 
 def test_values_taken_in_another_way_are_not_comparable_and_counts_are() -> None:
-    later = stored(procedure=2, values={"other": (1.0,)}, counts={"parameters": 100, "macs": 2001})
+    later = stored(procedure=PROCEDURE + 1, values={"other": (1.0,)}, counts={"parameters": 100, "macs": 2001})
 
     assert outcomes(stored(), later) == {"counts.macs": "differs", "values": "not comparable"}
 
@@ -473,11 +474,38 @@ def test_every_net_of_every_suite_has_values_that_repeat() -> None:
         assert known is None or each.absent or (known.parameters, known.macs) == tuple(each.counts.values())[:2]
 
 
+def test_behind_the_steps_that_are_steady_nothing_is_compared() -> None:
+    (values,) = measure([net()], steadiness=True)
+    assert values.steady == 10
+    losses = values.values["steps.losses"]
+    shaken = replace(values, steady=3)
+
+    def with_loss(index: int) -> FixedValues:
+        other = tuple(2 * loss if at == index else loss for at, loss in enumerate(losses))
+        return replace(
+            values, steady=None, values={**values.values, "steps.losses": other, "after.logits": (0.0,) * 20}
+        )
+
+    differing = {
+        index: {each.field for each in compare([shaken], [with_loss(index)]) if each.outcome != "equal"}
+        for index in (2, 3)
+    }
+
+    assert differing == {2: {"values.steps.losses"}, 3: set()}
+
+
+def test_a_net_that_magnifies_what_its_weights_are_moved_by_is_not_steady(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranbench.fixed_values.measuring, "MOVED", 1e-3)
+
+    (values,) = measure([net()], steadiness=True)
+
+    assert values.steady == 0
+
+
 @pytest.mark.slow
 def test_values_agree_between_processors_of_differing_abilities(tmp_path: Path) -> None:
-    """Without vector instructions every sum has another order; the longest, widest and least steady nets are tried."""
-    names = {"attention-56", "resnet-164", "wrn-16-8", "attentioninception-56", "se-resnet-110"}
-    chosen = {(each.model.name, each.data.name): each for each in all_nets() if each.model.name in names}
+    """Without vector instructions every sum has another order."""
+    chosen = {each.key: each for each in all_nets()}
     file = tmp_path / "values.json"
     code = (
         "import json, sys; from pathlib import Path; from test_fixed_values import all_nets; "
@@ -494,9 +522,9 @@ def test_values_agree_between_processors_of_differing_abilities(tmp_path: Path) 
     subprocess.run([sys.executable, "-c", code, keys, str(file)], check=True, env=environment, cwd=tmp_path)
 
     plain = [FixedValues.read(each) for each in json.loads(file.read_text())]
-    found = compare(plain, measure(chosen.values()))
+    found = compare(measure(chosen.values(), steadiness=True), plain)
 
-    values = [each for each in found if each.field.startswith(("values", "counts", "output", "reduced"))]
+    values = [each for each in found if not each.field.startswith("hashes")]
     assert {each.outcome for each in values} == {"equal"}
     assert {each.outcome for each in found if each.field.startswith("hashes")} <= {"not comparable", "equal"}
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from ranbench.fixed_values.record import Context, FixedValues, Values
+from ranbench.fixed_values.nets import STEPS
+from ranbench.fixed_values.record import LOSSES, Context, FixedValues, Values
 
 TOLERANCE = 1e-6  # of values, relative to the largest of their kind
 Outcome = Literal["equal", "differs", "not comparable", "failed", "new", "gone"]
@@ -93,13 +94,30 @@ def _of_net(before: FixedValues, after: FixedValues) -> Iterator[Compared]:
         yield result("values", "not comparable", reason=reason)
         return
     yield from _exactly(result, "reduced", {"": before.reduced}, {"": after.reduced})
-    for name in _names(before.values, after.values):
-        yield _values(result, f"values.{name}", before.values.get(name), after.values.get(name))
+    then, now = _steady(before, after)
+    for name in _names(then, now):
+        yield _values(result, f"values.{name}", then.get(name), now.get(name))
     other = _other_context(before.context, after.context)
     if other:
         yield result("hashes", "not comparable", reason=other)
     else:
         yield from _exactly(result, "hashes", before.hashes, after.hashes)
+
+
+def _steady(before: FixedValues, after: FixedValues) -> tuple[Mapping[str, Values], Mapping[str, Values]]:
+    """Leave out what another processor's rounding drives apart: losses behind the steady ones, and what follows."""
+    steady = min((one.steady for one in (before, after) if one.steady is not None), default=STEPS)
+    if steady >= STEPS:
+        return before.values, after.values
+    then, now = (
+        {
+            name: each[:steady] if name == LOSSES else each
+            for name, each in one.values.items()
+            if name == LOSSES or not name.startswith(("steps.", "after."))
+        }
+        for one in (before, after)
+    )
+    return then, now
 
 
 def _exactly(result: Making, field: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Compared]:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from ranbench.data.streams import global_stream, stream
 from ranbench.environment import describe
 from ranbench.errors import EnvironmentProblem, RanbenchError, SpecError, one_line
 from ranbench.fixed_values.nets import BATCH, Net
-from ranbench.fixed_values.record import Context, FixedValues, Values
+from ranbench.fixed_values.record import LOSSES, Context, FixedValues, Values
 from ranbench.fixed_values.thinning import Thinned, thinned
 from ranbench.models import build
 from ranbench.models.attention import SoftMask
@@ -40,7 +40,12 @@ from ranbench.training import Training
 SEED = 0
 TRAINING_IMAGES = 60  # the eighth of ten batches runs over the end of an epoch
 MOST_MACS = 10**9  # of a foreign net that is trained: some ten seconds on one thread
+# How steady a net is: weights are moved by a hundred times what another processor rounds away, and a loss is steady
+# that moves by a hundredth of what is tolerated at most.
+MOVED = 1e-13
+STEADY = 1e-8
 CPU = torch.device("cpu")
+Found = TypeVar("Found")
 Progress = Callable[[Net, int, int], None]
 
 
@@ -49,6 +54,7 @@ def measure(
     progress: Progress | None = None,
     *,
     trusted: bool = False,
+    steadiness: bool = False,
     stopped: Callable[[], bool] = lambda: False,
 ) -> tuple[FixedValues, ...]:
     """Take the fixed values of nets, in their order.
@@ -61,10 +67,11 @@ def measure(
         nets: as ``nets_of`` lists them.
         progress: told each net before it is measured, how many were, and how many there are.
         trusted: the code of a user's own net may be run.
+        steadiness: measure as well how many steps stay where a last bit changes, which takes twice as long.
         stopped: is asked before each net; where it says so, that net and those behind it are not measured.
     """
     listed = tuple(nets)
-    measuring = _Measuring(_context(), trusted)
+    measuring = _Measuring(_context(), trusted, steadiness)
     found = []
     with _one_thread(), collector_paused():
         for index, net in enumerate(listed):
@@ -87,6 +94,7 @@ class Taken:
 
     def __init__(self) -> None:
         self.values: dict[str, Values] = {}
+        self.steady: int | None = None
         self._parts: dict[str, Any] = {}
 
     def keep(self, name: str, numbers: torch.Tensor, *, values: bool = True) -> None:
@@ -105,8 +113,8 @@ class Taken:
 class _Measuring:
     """What nets that are measured after each other have in common is taken once."""
 
-    def __init__(self, context: Context, trusted: bool):
-        self.context, self.trusted = context, trusted
+    def __init__(self, context: Context, trusted: bool, steadiness: bool):
+        self.context, self.trusted, self.steadiness = context, trusted, steadiness
         self.memo: Memo = {}
         self.counted: dict[str, _Counted] = {}
         self.reduced: dict[tuple[object, ...], Thinned] = {}
@@ -124,7 +132,8 @@ class _Measuring:
             return replace(found, problem=str(error), absent=isinstance(error, EnvironmentProblem))
         except Exception as error:  # what is broken in one net, the others are measured all the same
             return replace(found, problem=f"{type(error).__name__}: {one_line(error)}")
-        return replace(found, reduced=_words(net, small), values=taken.values, hashes=taken.hashes)
+        found = replace(found, reduced=_words(net, small), steady=taken.steady)
+        return replace(found, values=taken.values, hashes=taken.hashes)
 
     def _counts(self, net: Net) -> _Counted:
         name = counts_key(net.model, net.data)
@@ -146,7 +155,10 @@ class _Measuring:
         own = net.model.name if is_foreign(net.model.name) else ""  # the code of two that print as one may differ
         form = (own, repr(module), net.steps)
         if form not in self.taken:
-            self.taken[form] = _taken(net, copy.deepcopy(module))
+            taken = self.taken[form] = _taken(net, copy.deepcopy(module))
+            if self.steadiness:
+                losses = _moved(net, copy.deepcopy(module))
+                taken.steady = _alike(taken.values[LOSSES], losses)
         return self.taken[form]
 
 
@@ -199,11 +211,42 @@ def _taken(net: Net, module: nn.Module) -> Taken:
         SpecError: a foreign net does not work in float64.
         RanbenchError: it diverges.
     """
+    return _with_its_draws(net, lambda: _passed(net, module))
+
+
+def _moved(net: Net, module: nn.Module) -> Values:
+    """Return the losses of ten steps that begin at weights which are changed in about their last bits."""
+
+    def steps() -> Values:
+        training = _training(net, module)
+        draw = stream(SEED, "moved")
+        with torch.no_grad():
+            for value in training.net.parameters():
+                value.mul_(1.0 + MOVED * torch.from_numpy(draw.standard_normal(tuple(value.shape))))
+        return tuple(_step(training) for _ in range(net.protocol.iterations))
+
+    return _with_its_draws(net, steps)
+
+
+def _alike(losses: Values, moved: Values) -> int:
+    """Count the losses, from the first on, that moved weights leave where they are."""
+    largest = max(map(abs, losses))
+    apart = (abs(one - other) > STEADY * largest for one, other in zip(losses, moved, strict=True))
+    return next((index for index, is_apart in enumerate(apart) if is_apart), len(losses))
+
+
+def _with_its_draws(net: Net, take: Callable[[], Found]) -> Found:
+    """Take values of a net; a foreign one draws for itself, in a dropout for instance, from a stream of its own.
+
+    Raises:
+        SpecError: a foreign net does not work in float64.
+        RanbenchError: it diverges.
+    """
     if not is_foreign(net.model.name):
-        return _passed(net, module)
+        return take()
     try:
-        with global_stream(SEED, "fixed values"):  # what it draws itself, in a dropout for instance
-            return _passed(net, module)
+        with global_stream(SEED, "fixed values"):
+            return take()
     except RanbenchError:
         raise
     except Exception as error:  # whatever a foreign net raises is the user's to mend
@@ -215,7 +258,7 @@ def _passed(net: Net, module: nn.Module) -> Taken:
     taken = Taken()
     _forward(training, taken)
     losses = [_step(training) for _ in range(net.protocol.iterations)]
-    taken.keep("steps.losses", torch.tensor(losses, dtype=torch.float64))
+    taken.keep(LOSSES, torch.tensor(losses, dtype=torch.float64))
     _state(training.net, taken)
     logits = training.inspect(lambda inner, images, prepare: _logits(inner.eval(), prepare(images)))
     taken.keep("after.logits", logits[:2])

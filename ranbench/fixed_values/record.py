@@ -9,6 +9,8 @@ from typing import Any, Self
 # The way in which values are taken. Another number makes older values incomparable, counts stay comparable.
 PROCEDURE = 2
 
+LOSSES = "steps.losses"
+
 Values = tuple[float, ...]
 
 
@@ -43,6 +45,8 @@ class FixedValues:
         procedure: ``PROCEDURE`` when they were taken.
         problem: why the net has no values, or no counts either; empty if it has.
         absent: the problem is one of this machine, a library that is not installed, and no fault of the net.
+        steady: so many of the ten losses stay where a last bit changes; what comes behind them is not compared. None:
+            that was not measured.
     """
 
     key: str
@@ -57,6 +61,7 @@ class FixedValues:
     procedure: int = PROCEDURE
     problem: str = ""
     absent: bool = False
+    steady: int | None = None
 
     def plain(self) -> dict[str, Any]:
         """Return values for JSON, which keeps every digit, in a fixed order; what is not finite is a text."""
@@ -78,6 +83,8 @@ class FixedValues:
                 raise TypeError("counts are whole numbers")
             if not all(isinstance(text, str) for text in given["hashes"].values()):
                 raise TypeError("hashes are texts")
+            if not (given.get("steady") is None or type(given["steady"]) is int):
+                raise TypeError("steady is a whole number")
             given["context"] = Context(**given["context"])
             given["output"] = tuple(given["output"])
             given["values"] = {name: tuple(map(float, each)) for name, each in given["values"].items()}

@@ -28,10 +28,19 @@ class FreeLayer:
         observer: is told how far it is.
         trusted: the code of a user's own nets may be run.
         stop: where it asks for a stop, no further net is measured.
+        keeping: the values are to be kept: it is measured as well how steady each net is.
     """
 
-    def __init__(self, suites: Sequence[Suite], observer: Observer, *, trusted: bool = False, stop: Stop | None = None):
-        self.suites, self.observer, self.trusted = suites, observer, trusted
+    def __init__(
+        self,
+        suites: Sequence[Suite],
+        observer: Observer,
+        *,
+        trusted: bool = False,
+        stop: Stop | None = None,
+        keeping: bool = False,
+    ):
+        self.suites, self.observer, self.trusted, self.keeping = suites, observer, trusted, keeping
         self.stop = stop or Stop()
         self.nets = nets_of(suites)
         self.counts: dict[str, Counts] = {}  # by complexity_key, of what was measured so far
@@ -41,7 +50,13 @@ class FreeLayer:
         """Of the nets, in their order; fewer where a stop was asked for."""
         from ranbench.fixed_values.measuring import measure
 
-        found = measure(self.nets, self._say, trusted=self.trusted, stopped=lambda: self.stop.requested)
+        found = measure(
+            self.nets,
+            self._say,
+            trusted=self.trusted,
+            steadiness=self.keeping,
+            stopped=lambda: self.stop.requested,
+        )
         for net, one in zip(self.nets, found, strict=False):
             if one.counts:
                 self.counts[complexity_key(net.model, net.data)] = Counts(

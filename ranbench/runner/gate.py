@@ -214,7 +214,7 @@ def save(suites: Sequence[Suite], where: Where, *, jobs: int, trained: bool = Tr
     if trained and lacking and lacking == [suite for suite in suites if suite.trains]:
         raise NothingMeasured(_no_runs(lacking[0], where.store))
     made: dict[str, SuiteResult] = {}
-    layer = FreeLayer(suites, where.observer, trusted=where.how.trust_imports, stop=where.stop)
+    layer = FreeLayer(suites, where.observer, trusted=where.how.trust_imports, stop=where.stop, keeping=True)
     fixed = layer.lines() if free else ()
     counting = _Counting(layer.counts)
     pacing = _Pacing(
