@@ -78,7 +78,7 @@ class Machine(RuleBasedStateMachine):
     )
     def claim(self, number: int, owner: int, code: str, rerun: frozenset[str], purpose: Purpose) -> None:
         self.alive.add(owner)
-        expected = self._expected(number, code, rerun, purpose)
+        expected = self._expected(number, owner, code, rerun, purpose)
 
         answer = self.store.claim(
             self.specs[number],
@@ -100,11 +100,14 @@ class Machine(RuleBasedStateMachine):
             found = Modelled(answer.attempt_id, answer.number, purpose, code, owner)
             assert answer.number == len(self.attempts[number]) + 1
             self.attempts[number].append(found)
-        else:
-            assert answer.attempt_id == expected.identity
+            return
+        assert answer.attempt_id == expected.identity
+        if expected.owner != owner:  # else it was told so before, and asks again since the answer was lost
             expected.state, expected.owner, expected.resumes = State.RUNNING, owner, expected.resumes + 1
 
-    def _expected(self, number: int, code: str, rerun: frozenset[str], purpose: Purpose) -> Modelled | str | None:
+    def _expected(
+        self, number: int, owner: int, code: str, rerun: frozenset[str], purpose: Purpose
+    ) -> Modelled | str | None:
         """Tell what a claim is to give: an attempt to resume, a refusal, or None for a new attempt."""
         mine = [attempt for attempt in self.attempts[number] if attempt.purpose is purpose]
         if not mine:
@@ -118,10 +121,10 @@ class Machine(RuleBasedStateMachine):
                 or ("failed" in rerun and newest.state is State.FAILED)
             )
             return None if again else newest.state.value
+        if newest.code == code and (newest.owner == owner or newest.owner not in self.alive):
+            return newest
         if newest.owner in self.alive:
             return "held"
-        if newest.code == code:
-            return newest
         if newest.state is State.RUNNING:
             newest.state, newest.owner = State.INTERRUPTED, None
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,8 @@ class Loader:
     """How a dataset is loaded and verified, and fetched where it is not embedded.
 
     ``is_there`` tells whether anything of it lies in a folder, good or not; ``glance`` says in words what, without a
-    look into every image, where that takes long.
+    look into every image, where that takes long. ``contents`` yields every file by its path within the folder, of a
+    dataset that is small enough to be carried to other machines, after a check.
     """
 
     load: Callable[[DataSpec, Path], Images]
@@ -32,10 +33,14 @@ class Loader:
     fetch: Callable[[Path, str | None], str] | None
     is_there: Callable[[Path], bool]
     glance: Callable[[Path], str] | None = None
+    contents: Callable[[Path], Iterator[tuple[str, bytes]]] | None = None
 
 
 LOADERS: Mapping[str, Loader] = {
-    **{cifar.name: Loader(cifar.load, cifar.verify, cifar.fetch, cifar.is_there) for cifar in (CIFAR_10, CIFAR_100)},
+    **{
+        cifar.name: Loader(cifar.load, cifar.verify, cifar.fetch, cifar.is_there, contents=cifar.contents)
+        for cifar in (CIFAR_10, CIFAR_100)
+    },
     "imagenet": Loader(load_imagenet, verify_imagenet, fetch_imagenet, is_there, glance_at_imagenet),
     "digits": Loader(load_digits, verify_digits, None, lambda _: True),
     IMAGE_FOLDER: Loader(load_folder, verify_folder, fetch_folder, folder_is_there, glance_at_folder),

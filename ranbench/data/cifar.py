@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import urllib.error
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +75,17 @@ class Cifar:
             if found != md5:
                 raise DataError(f"{self.name}: {file}: damaged: md5 {found}, expected {md5}; delete it, then {fetch}")
         return f"{len(self.files)} files, md5 as published"
+
+    def contents(self, root: Path) -> Iterator[tuple[str, bytes]]:
+        """Yield every file by its path within ``root``.
+
+        Raises:
+            DataError: one is missing, or has another md5.
+        """
+        self.verify(root)
+        for name, _ in self.files:
+            path = f"{self.source.base_folder}/{name}"
+            yield path, (root / path).read_bytes()
 
     def fetch(self, root: Path, url: str | None = None) -> str:
         """Download and unpack the dataset (170 MB) into ``root``; torchvision shows progress and checks the md5.

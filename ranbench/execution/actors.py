@@ -10,7 +10,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from ranbench.errors import EnvironmentProblem, one_line
-from ranbench.execution.actor import Whereabouts, Worker
+from ranbench.execution.actor import Whereabouts, Worker, packed
 from ranbench.execution.calls import Executor, Handle, Lost, Raised, Resources, Returned, Task
 from ranbench.execution.cluster import Cluster
 
@@ -60,7 +60,7 @@ class _Place:
     def call(self, task: Task) -> None:
         """Begin a call."""
         self.task = task
-        self.actor.call.remote(task.key, pickle.dumps((task.call, task.args)))
+        self.actor.call.remote(task.key, *packed(task.call, task.args))
 
 
 class RayExecutor(Executor):

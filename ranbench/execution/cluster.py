@@ -137,6 +137,13 @@ class Cluster:
                 found.append(Node(each["NodeID"], each["NodeManagerHostname"], *amounts))
         return found
 
+    def put(self, value: object) -> Any:
+        """Keep a value for calls to have, as long as what is returned is held here or on its way to them.
+
+        It can be an argument of a call, where ``actor.received`` returns the value.
+        """
+        return self._ray.put(value)
+
     @property
     def elsewhere(self) -> list[str]:
         """The hosts of its nodes that are other machines than this one."""

@@ -1,6 +1,7 @@
 """A baseline against the results of a night -> findings. Nothing is trained here, and no database is read."""
 
 from ranbench.regression.baseline import Baseline, Floor, Header, read_baseline, write_baseline
+from ranbench.regression.confirmation import confirmed, doubtful
 from ranbench.regression.cycles import CYCLES, due, overdue
 from ranbench.regression.findings import Exempt, Finding, Kind, Report
 from ranbench.regression.results import identity, of_present_code, results_of
@@ -25,6 +26,8 @@ __all__ = [
     "Report",
     "SuiteResult",
     "compare",
+    "confirmed",
+    "doubtful",
     "due",
     "floors_of",
     "identity",

@@ -4,9 +4,9 @@ Counts are exact. What seeds or jobs spread is tested by ``shift.p_larger``, Hol
 ``FAMILY``, once for worse and once for better. A claim falls where it was reproduced and now is not; to be undecided is
 no fall.
 
-What is promised of false alarms was simulated with errors and losses that are near to normal (docs/statistics.md, "The
-gate"). It is not kept with heavy tails and baselines of ten seeds (1.5 to 2.1 % of nights with Student's t of 5 degrees
-of freedom), and is not known of the time of a step and of memory.
+What is promised of false alarms was simulated (docs/statistics.md, "The gate"): it is kept where errors and losses are
+near to normal, and with heavy tails by the second look alone that ``confirmation`` takes. It is not known of the time
+of a step and of memory.
 """
 
 from __future__ import annotations
@@ -71,14 +71,14 @@ def floors_of(suite: SuiteResult) -> tuple[Floor, ...]:
     """
     found = []
     for name, metric in WATCHED.items():
-        groups = [values for cell in suite.cells if len(values := _values(cell, name)) > 1]
+        groups = [values for cell in suite.cells if len(values := sorted_values(cell, name)) > 1]
         spreads = [float(np.std(scaled(metric, values), ddof=1)) for values in groups]
         if spreads:
             found.append(Floor(suite.name, name, median(spreads), len(spreads)))
     return tuple(found)
 
 
-def _values(cell: CellResult, metric: str) -> tuple[float, ...]:
+def sorted_values(cell: CellResult, metric: str) -> tuple[float, ...]:
     """The values of a metric of one cell, of its runs in the order of seeds or of its jobs."""
     if WATCHED[metric].rule == "job":
         return cell.jobs.values.get(metric, ()) if cell.jobs else ()
@@ -250,14 +250,14 @@ class _Compared:
                 self._job(was, cell, metric)
 
     def _shift(self, was: CellResult, cell: CellResult, metric: Watched) -> None:
-        before, after = _values(was, metric.name), _values(cell, metric.name)
+        before, after = sorted_values(was, metric.name), sorted_values(cell, metric.name)
         if bool(before) != bool(after):
             self._one_sided(cell, metric.name, known=bool(before))
         elif before:
             self._test(cell, metric, before, after, "seed")
 
     def _job(self, was: CellResult, cell: CellResult, metric: Watched) -> None:
-        before, after = _values(was, metric.name), _values(cell, metric.name)
+        before, after = sorted_values(was, metric.name), sorted_values(cell, metric.name)
         if cell.jobs_failed:
             if metric.name == STEP_RATIO:  # both are measured by the same job
                 self._say(cell.label, metric.name, Kind.FAILED, cell.jobs_failed)
@@ -361,6 +361,11 @@ def _told(test: _Test, worse: HolmStep, better: HolmStep, tests: int) -> Finding
         text = f"{finding.text}; perhaps worse (p {test.p_worse:.2g} alone), which is too little among {tests} tests"
         return replace(finding, kind=Kind.CANNOT_TELL, text=text, p=worse.p)
     return replace(finding, p=worse.p)
+
+
+def shown(metric: Watched, values: Sequence[float]) -> str:
+    """The mean of values with its unit, for a sentence."""
+    return _shown(metric, _mean(metric, values))
 
 
 def _mean(metric: Watched, values: Sequence[float]) -> float:

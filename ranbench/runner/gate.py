@@ -27,6 +27,8 @@ from ranbench.regression import (
     Report,
     SuiteResult,
     compare,
+    confirmed,
+    doubtful,
     due,
     floors_of,
     identity,
@@ -47,7 +49,7 @@ from ranbench.runner.pace import measure_jobs
 from ranbench.runner.suite import run
 from ranbench.spec import complexity_key
 from ranbench.store import Store
-from ranbench.suite import Cell, Counted, Suite
+from ranbench.suite import MOST_FIRST_SEED, Cell, Counted, Suite
 
 if TYPE_CHECKING:
     from ranbench.complexity.ledger import Memo
@@ -127,6 +129,8 @@ def check(suites: Sequence[Suite], baseline: Baseline, where: Where, night: Nigh
     stopped = where.stop.requested
     more = [*free, *broken.findings]
     report = compare(baseline, results, night.day.isoformat(), trained=night.trained, more=more, stopped=stopped)
+    if night.train and doubtful(report) and not training.requested:
+        report = confirmed(report, baseline, _other_seeds(report, trained, where, training, counting))
     judged = _judged(trained, where.store) if night.trained else []
     report = replace(
         report, unmeasured=(*report.unmeasured, *lacking), notes=(*about_runs(judged, start), *report.notes)
@@ -140,6 +144,26 @@ def check(suites: Sequence[Suite], baseline: Baseline, where: Where, night: Nigh
         are = "1 cell is" if late == 1 else f"{late} cells are"
         notes.append(f"{are} trained tonight since no run was made on the night that was theirs")
     return replace(report, notes=(*notes, *report.notes), stopped=where.stop.signal)
+
+
+def _other_seeds(
+    report: Report, suites: Sequence[tuple[Suite, Sequence[Cell]]], where: Where, stop: Stop, counting: _Counting
+) -> list[SuiteResult]:
+    """Train as many other seeds of the cells that became worse, those that follow; return their results."""
+    worse = {(one.suite, one.cell) for one in doubtful(report)}
+    found = []
+    for suite, cells in suites:
+        again = tuple(cell for cell in cells if (suite.name, suite.label(cell)) in worse)
+        if not again or stop.requested:
+            continue
+        first = max(suite.seeds) + 1
+        other = suite.from_seed(first if first < MOST_FIRST_SEED else 0)
+        labels = ", ".join(suite.label(cell) for cell in again)
+        where.observer.note(f"{suite.name}: worse in {labels}; {len(other.seeds)} other seeds tell whether by chance")
+        _run(replace(other, cells=again), where, stop)
+        records = of_present_code(where.store.runs([spec.fingerprint for spec in other.runs()]))
+        found.append(_result(other, records, where, counting, due_keys=()))
+    return found
 
 
 def _planned(

@@ -8,7 +8,7 @@ import sys
 import sysconfig
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,6 +22,7 @@ from ranbench.execution import Channel, Resources
 from ranbench.execution.actors import RayExecutor
 from ranbench.execution.cluster import PACKAGE, Cluster
 from ranbench.factories import Kind, factory_file
+from ranbench.runner.delivery import Offer, data_on_node, offered
 from ranbench.runner.devices import check_device
 from ranbench.runner.dispatch import Dispatch
 from ranbench.runner.how import How
@@ -40,11 +41,13 @@ class RayOrder(Order):
         host: of the command.
         folder: where the command works, and its nodes too where they have it.
         folder_id: of the folder of results.
+        offer: datasets that a node without them is brought.
     """
 
     host: str = ""
     folder: Path = Path()
     folder_id: str = ""
+    offer: Offer = field(default_factory=dict)
 
 
 def train_on_node(channel: Channel, order: RayOrder, assignment: Assignment) -> None:
@@ -57,7 +60,9 @@ def train_on_node(channel: Channel, order: RayOrder, assignment: Assignment) -> 
         with contextlib.suppress(OSError):
             os.chdir(order.folder)
         _check_node(order, assignment)
-        train(channel, replace(order, data=_data_here(order.data)), assignment)
+        data = data_on_node(assignment.specs[0].data.name, order.data, order.offer)
+        # a process keeps by the key what it has opened for a folder
+        train(channel, replace(order, key=f"{order.key} {data}", data=data), assignment)
     except OF_A_NODE as error:
         kind = next(each for each in OF_A_NODE if isinstance(error, each))
         raise kind(f"node {this_host()} of the Ray cluster: {error}") from error
@@ -78,12 +83,6 @@ _NEEDS_A_SERVER = (
     "runs on several machines need a PostgreSQL server, since SQLite is a file of one machine; "
     "--db postgresql+psycopg://USER@HOST/NAME"
 )
-
-
-def _data_here(data: Path) -> Path:
-    """The folder of datasets: the command's where it is there, else the one that the node names itself."""
-    own = os.environ.get("RANBENCH_DATA")
-    return Path(own) if own and not data.is_dir() else data
 
 
 def folder_id(results: Path) -> str | None:
@@ -133,6 +132,7 @@ class RaySite:
 
     def __init__(self, dispatch: Dispatch, how: How, device: str, specs: Sequence[RunSpec], url: str):
         self.dispatch, self.is_local = dispatch, dispatch.address is None
+        self.datasets = [spec.data.name for spec in specs]
         threads = (how.threads or 1) * (how.at_once or 1)
         modules = modules_of(specs) + ([] if self.is_local else [PACKAGE])
         if self.is_local:
@@ -167,6 +167,7 @@ class RaySite:
             host=this_host(),
             folder=Path.cwd(),
             folder_id=_known(order.results),
+            offer={} if self.is_local else offered(self.cluster, self.datasets, order.data),
         )
 
     def __enter__(self) -> Self:

@@ -6,6 +6,7 @@ from ranbench.suite.protocols import protocol_options
 from ranbench.suite.reading import heading, read_text
 from ranbench.suite.values import (
     AXES,
+    MOST_FIRST_SEED,
     Axes,
     Better,
     Cell,
@@ -27,6 +28,7 @@ from ranbench.suite.values import (
 
 __all__ = [
     "AXES",
+    "MOST_FIRST_SEED",
     "Axes",
     "Better",
     "Cell",

@@ -23,6 +23,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ranbench.cli import app
+from ranbench.data.cifar import CIFAR_10
 from ranbench.environment.owner import this_host
 from ranbench.errors import DataError, EnvironmentProblem, StoreError
 from ranbench.execution import Channel, Stop
@@ -44,6 +45,7 @@ __all__ = ["faults"]
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="RAY NOT TESTED: it is not installed")
 STORE_BYTES = 100_000_000  # of each node
+CACHE = "-cache"  # of users on the nodes: beside the cluster's folder
 
 # A net that takes its time in a worker of Ray, with many checkpoints.
 PATIENT = """
@@ -65,6 +67,7 @@ class Nodes:
     def __init__(self, folder: Path):
         from ray.cluster_utils import Cluster
 
+        self.folder = str(folder)
         common = {"object_store_memory": STORE_BYTES, "include_dashboard": False}
         self._common = {"object_store_memory": STORE_BYTES, "num_cpus": 1}
         head = {**common, "num_cpus": 0, "temp_dir": str(folder)}
@@ -95,23 +98,27 @@ class Nodes:
 def nodes() -> Iterator[Nodes]:
     """The cluster; one for this module, for it takes long to start."""
     folder = tempfile.mkdtemp(prefix="rb-")  # short, for the names of sockets
-    with alone():
+    with alone(), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", folder + CACHE)
+        patch.setenv("RAY_TMPDIR", folder)
+        (Path(folder) / "ray").mkdir()  # where Ray notes the address of a cluster
         made = Nodes(Path(folder))
         try:
             yield made
         finally:
             made.close()
             shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(folder + CACHE, ignore_errors=True)
 
 
 class OnRay(Command):
     """'ranbench run --executor ray' in a process of its own, in the folder of the suite and of its net."""
 
-    def __init__(self, folder: Path, url: str, address: str):
+    def __init__(self, folder: Path, url: str, address: str, within: tuple[str, ...] = ()):
         options = ["--executor", "ray", "--address", address, "--device", "cpu", "--trust-imports", "--db", url]
         self.url, self.results = url, folder / "results"
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "ranbench", "run", "faults.yaml", *options],
+            [*within, sys.executable, "-m", "ranbench", "run", "faults.yaml", *options],
             cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -148,8 +155,8 @@ def started(faults: Callable[..., Suite], tmp_path: Path) -> Iterator[Callable[.
     protocol.write_text(protocol.read_text().replace("iterations: 6", f"iterations: {ITERATIONS}"))
     commands: list[OnRay] = []
 
-    def call(url: str, address: str) -> OnRay:
-        commands.append(OnRay(tmp_path, url, address))
+    def call(url: str, address: str, within: tuple[str, ...] = ()) -> OnRay:
+        commands.append(OnRay(tmp_path, url, address, within))
         return commands[-1]
 
     yield call
@@ -197,6 +204,32 @@ def test_after_kill_9_of_the_command_the_same_one_goes_on(
         assert code == 0, said
         assert "goes on after iteration" in said, said
         assert sum(equal_to_undisturbed(tmp_path, url)) >= 1
+
+
+# Shows a folder in another place to one process alone, and to those that it starts.
+SEEN = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
+
+
+@needs_ray
+@pytest.mark.slow
+def test_nodes_without_the_dataset_are_brought_it(
+    started: Callable[..., OnRay], nodes: Nodes, postgres: Cluster, tmp_path: Path, real_cifar10: Path
+) -> None:
+    within = ("unshare", "--mount", "sh", "-c", SEEN, "sh", str(real_cifar10), str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    if subprocess.run([*within, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("DATASETS OF NODES NOT TESTED: this user may not mount folders")
+    suite = tmp_path / "faults.yaml"
+    suite.write_text(re.sub(r"datasets:\n.*\n", "", suite.read_text()).replace("dataset: digits", "dataset: cifar10"))
+    with postgres.database("TEMPLATE migrated") as url:
+        code, said = started(url, nodes.address, within).end()
+
+        assert code == 0, said
+        assert not list((tmp_path / "data").iterdir())
+        with Store.open(url, create=False) as store:
+            assert [record.state for record in store.runs()] == ["done"] * 4
+    cache = Path(nodes.folder + CACHE) / "ranbench" / "data"
+    assert CIFAR_10.verify(cache)
 
 
 @pytest.fixture
