@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from ranbench.records import Attempt, Environment, RunRecord, State
-from ranbench.regression import due
-from ranbench.regression.findings import Kind
-from ranbench.runner import Observer, gate
+from ranbench.regression import Baseline, Finding, Kind, Report, due
+from ranbench.runner import Observer, gate, run
 from ranbench.store import Store
 from ranbench.suite import Suite, load_suite
 
@@ -24,6 +23,10 @@ PLACE = Environment(
 class Told(Observer):
     def __init__(self) -> None:
         self.begun: list[str] = []
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def started(self, spec: object, label: str, step: int) -> None:
         self.begun.append(label)
@@ -94,3 +97,71 @@ def ended(suite: Suite, cell: int, day: date) -> RunRecord:
         owner=None, environment=PLACE, seconds=1.0, bundle=None, metrics={},
     )  # fmt: skip
     return RunRecord(spec.fingerprint, spec.cell_id, spec.seed, spec.model_dump(mode="json"), (attempt,))
+
+
+@pytest.fixture
+def ran(tiny_suite: Path, store: Store, tmp_path: Path) -> tuple[Suite, gate.Where, Baseline, Told]:
+    """Three seeds of two cells, whose values are the baseline."""
+    told = Told()
+    suite = load_suite(tiny_suite, seeds=3)
+    where = gate.Where(store, tmp_path / "data", tmp_path / "results", "cpu", observer=told)
+    run(suite, store, results=where.results, device="cpu")
+    return suite, where, gate.save([suite], where, jobs=0, free=False), told
+
+
+def lower(baseline: Baseline, label: str) -> Baseline:
+    """The baseline with losses of one cell that no run will reach."""
+    suite = baseline.suites["tiny"]
+    cells = tuple(
+        replace(cell, values={**cell.values, "loss": {seed: value / 2 for seed, value in cell.values["loss"].items()}})
+        if cell.label == label
+        else cell
+        for cell in suite.cells
+    )
+    return replace(baseline, suites={"tiny": replace(suite, cells=cells)})
+
+
+def trained_seeds(store: Store) -> set[tuple[str, int]]:
+    return {(record.spec["model"]["learning"], record.seed) for record in store.runs() if record.state == "done"}
+
+
+FIRST = {(learning, seed) for learning in ("residual", "naive") for seed in range(3)}
+
+
+def test_what_became_worse_is_trained_with_other_seeds_which_show_it_too(
+    ran: tuple[Suite, gate.Where, Baseline, Told],
+) -> None:
+    suite, where, baseline, told = ran
+
+    report = gate.check([suite], lower(baseline, "naive"), where, gate.Night(date(2027, 1, 1)))
+
+    assert report.exit_code() == 4
+    assert trained_seeds(where.store) == FIRST | {("naive", seed) for seed in (3, 4, 5)}
+    assert told.notes == ["tiny: worse in naive; 3 other seeds tell whether by chance"]
+    (worse,) = report.of(Kind.REGRESSED)
+    assert worse.text.endswith("show it too")
+
+
+def test_what_other_seeds_do_not_show_is_no_regression(
+    ran: tuple[Suite, gate.Where, Baseline, Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite, where, baseline, _ = ran
+    chance = Finding("tiny", "naive", "loss", Kind.REGRESSED, "by chance", compared=True)
+    monkeypatch.setattr(gate, "compare", lambda *_, **__: Report((chance,)))
+
+    report = gate.check([suite], baseline, where, gate.Night(date(2027, 1, 1)))
+
+    assert report.exit_code() == 0
+    (left,) = report.of(Kind.CANNOT_TELL)
+    assert left.text.startswith("by chance; 3 other seeds, at 2.")
+    assert left.text.endswith("do not show it")
+
+
+@pytest.mark.parametrize("night", [gate.Night(date(2027, 1, 1), train=False), gate.Night(date(2027, 1, 1), budget=0.0)])
+def test_where_nothing_may_be_trained_a_regression_stays(
+    ran: tuple[Suite, gate.Where, Baseline, Told], night: gate.Night
+) -> None:
+    suite, where, baseline, _ = ran
+
+    assert gate.check([suite], lower(baseline, "naive"), where, night).exit_code() == 4
+    assert trained_seeds(where.store) == FIRST
