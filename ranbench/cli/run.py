@@ -110,7 +110,10 @@ GpusPerRun = Annotated[
     ),
 ]
 Retries = Annotated[
-    int, typer.Option("--retries", metavar="N", help="With workers: how often a run is tried again whose process died.")
+    int | None,
+    typer.Option(
+        "--retries", metavar="N", help="With workers: how often a run is tried again whose process died; 1 if left out."
+    ),
 ]
 Budget = Annotated[
     str | None,
@@ -137,7 +140,7 @@ def run(
     executor: ExecutorName = None,
     address: Address = None,
     gpus_per_run: GpusPerRun = None,
-    retries: Retries = 1,
+    retries: Retries = None,
     budget: Budget = None,
     workers: Workers = None,
     nproc: Nproc = 1,
@@ -156,8 +159,10 @@ def run(
         one_of("--rerun", rerun, RERUNS)
     if executor is not None:
         one_of("--executor", executor, EXECUTORS)
-    if retries < 0:
+    if retries is not None and retries < 0:
         raise UsageError(f"--retries {retries}: must be 0 or more")
+    if retries is not None and executor is None and (jobs or 1) == 1:
+        raise UsageError(f"--retries {retries}: only with workers (--jobs 2 or more, or --executor), which may die")
     on_ray, elsewhere = _on_ray(executor, address, gpus_per_run), address is not None
     if profile and elsewhere:
         raise UsageError("--profile measures a step on this machine: not with --address")
@@ -174,7 +179,7 @@ def run(
     shared: dict[str, Any] = {
         "jobs": times_the_cores("--jobs", jobs, JOBS_PER_CORE, elsewhere=elsewhere),
         "executor": executor,
-        "retries": retries,
+        **({} if retries is None else {"retries": retries}),
         **on_ray,
     }
     several = jobs or 1

@@ -93,7 +93,7 @@ def _try_out(name: str, net: nn.Module, shape: Shape, num_classes: int) -> None:
         try:
             with torch.no_grad():
                 output = net(torch.empty((2, *shape), device="meta"))
-        except Exception as error:  # whatever a foreign net raises is the user's to mend
+        except (Exception, SystemExit) as error:  # whatever a foreign net raises is the user's to mend
             raise SpecError(f"model {name!r} {_failure(error)} images of {size}: {one_line(error)}") from error
         if not isinstance(output, torch.Tensor) or output.shape != (2, num_classes):
             given = type(output).__name__
@@ -103,6 +103,6 @@ def _try_out(name: str, net: nn.Module, shape: Shape, num_classes: int) -> None:
             raise SpecError(f"model {name!r} gives {given} in {mode}, expected logits of shape (B, {num_classes})")
 
 
-def _failure(error: Exception) -> str:
+def _failure(error: BaseException) -> str:
     """Tell a net that reads values, which cannot be counted without memory, from one that does not take the images."""
     return "cannot be counted on the meta device with" if "meta" in str(error) else "cannot take"

@@ -87,6 +87,8 @@ class Together:
                 return act(training)
             except Exception as error:
                 return error
+            except SystemExit as error:  # of a user's net; else the command would end with a code of the net's choice
+                return RuntimeError(f"the code of the net called sys.exit({error.code!r})")
 
         if self._pool is None or len(trainings) < 2:
             return [guarded(training) for training in trainings]

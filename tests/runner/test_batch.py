@@ -799,6 +799,7 @@ def command(tiny_suite: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         (("--jobs", "9"), 2, "--jobs 9: this machine has 2 cores; at most 4 times as many are allowed"),
         (("--executor", "lokal"), 2, "--executor 'lokal': not known; did you mean 'local'? (allowed: local"),
         (("--retries", "-1"), 2, "--retries -1: must be 0 or more"),
+        (("--retries", "2"), 2, "--retries 2: only with workers (--jobs 2 or more, or --executor)"),
         (("--budget", "4"), 2, "--budget '4': expected a time above zero with its unit, for instance 45s, 90m or 4h"),
         (("--path", "graphs"), 2, "--path 'graphs': not known; did you mean 'graph'? (allowed: auto, eager, graph, "),
         (

@@ -83,6 +83,10 @@ def crashes(shape, num_classes):
     return Net(shape, num_classes, lambda: ctypes.string_at(0))
 
 
+def leaves(shape, num_classes):
+    return Net(shape, num_classes, lambda: sys.exit(0))
+
+
 def hangs(shape, num_classes):
     return Net(shape, num_classes, lambda: time.sleep(600))
 
@@ -260,6 +264,19 @@ def test_what_one_run_does_harms_no_other(
     assert "did not answer" in hung
     assert "its worker process was ended by this command" in hung
     whole(tmp_path / "results")
+
+
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_net_that_ends_the_program_is_a_failed_run_and_ends_nothing(
+    jobs: int, faults: Callable[..., Suite], execute: Execute, store: Store
+) -> None:
+    summary = execute(faults("leaves", "good"), Dispatch(jobs=jobs))
+
+    assert (summary.trained, summary.failed, summary.exit_code) == (1, 1, 3)
+    left = by_net(store)["leaves"].latest
+    assert left is not None
+    assert (left.state, left.reason, left.resumes) == ("failed", Reason.ERROR, 0)
+    assert "the code of the net called sys.exit(0)" in (left.error or "")
 
 
 @pytest.fixture
