@@ -386,6 +386,9 @@ def _totals(made: Plan) -> Iterator[str]:
     loaded, left = made.suite, sum(run.open for run in made.runs)
     length = "" if loaded.factor is None else f" (factor {loaded.factor:g})"
     yield f"suite {loaded.name}, protocol {loaded.protocol_name}{length}, fidelity {loaded.fidelity}"
+    if not left:
+        yield f"none of {plural(len(made.runs), 'run')} is left to train"
+        return
     between = f" (between {duration(made.range[0])} and {duration(made.range[1])})" if made.range else ""
     yield (
         f"{left} of {plural(len(made.runs), 'run')} to train: "
