@@ -130,10 +130,17 @@ def test_a_campaign_trains_cells_of_the_tables_and_holds_their_numbers() -> None
     campaigns = [suite for suite in suites if not of_one_place(suite)]
     tables = [suite for suite in suites if of_one_place(suite) and suite.trains]
 
-    assert [suite.name for suite in campaigns] == ["attention-56"]
+    assert [suite.name for suite in campaigns] == ["attention-56", "depth"]
     assert identities(campaigns) <= identities(tables)
     assert numbers(campaigns) <= numbers(tables)
-    assert len(numbers(campaigns)) == 5
+    assert [len(numbers([suite])) for suite in campaigns] == [5, 15]
+
+
+def test_the_campaigns_are_the_whole_of_table_3_and_figure_4() -> None:
+    of = {suite.name: identities([suite]) for suite in suites_of_the_paper() if suite.trains}
+
+    assert of["table3"] | of["figure4"] <= of["attention-56"] | of["depth"]
+    assert len(of["attention-56"] & of["depth"]) == 0
 
 
 def test_every_number_of_the_paper_stands_once_under_its_own_table(printed: dict[str, Any]) -> None:
@@ -209,6 +216,9 @@ def holds(claim: Claim, of: Callable[[Cell, str], float]) -> bool:
             if claim.minus
             else values
         )
+        if claim.x == "depth":  # by which the paper's nets are named
+            depths = [int(cell.model.name.rpartition("-")[2]) for cell in claim.cells]
+            gaps = [gap for _, gap in sorted(zip(depths, gaps, strict=True))]
         middle = (len(gaps) - 1) / 2
         slope = sum((place - middle) * gap for place, gap in enumerate(gaps))
         return slope > 0 if claim.direction == "rising" else slope < 0
