@@ -119,8 +119,7 @@ def main() -> None:
     except _ClickError as error:
         note(mask(f"{getattr(error, 'format_message', error.__str__)()} (see 'ranbench --help')"))
         code = 2
-    except (KeyboardInterrupt, typer.Abort):
-        note("stopped at once")
+    except (KeyboardInterrupt, typer.Abort):  # of older versions of Typer; newer ones return the code
         code = 130
     except BrokenPipeError:
         code = _unread()

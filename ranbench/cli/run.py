@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -292,8 +293,13 @@ def interruptible(after: float | None = None, words: str = STOPPING) -> Iterator
     def ask(number: int, _frame: object) -> None:
         stop.request(number)
         note(words)
-        for which in before:
-            signal.signal(which, signal.SIG_DFL if which == signal.SIGTERM else signal.default_int_handler)
+        signal.signal(signal.SIGINT, at_once)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def at_once(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        note("stopped at once; the same command goes on from the last checkpoints")
+        signal.default_int_handler(number, frame)
 
     for number in before:
         signal.signal(number, ask)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ranbench.cli.options import Db, Json, settings
-from ranbench.cli.output import answer, as_json, duration, is_terminal, laid_out, plural, table
+from ranbench.cli.output import answer, as_json, duration, is_terminal, laid_out, note, plural, table
 from ranbench.cli.results import SuiteFilter, cell_of, chosen, state_of
 from ranbench.errors import UsageError
 
@@ -79,7 +79,13 @@ def status(
     """Show what is running and how far, and how many runs stand where."""
     if watch and json:
         raise UsageError("--watch: is for reading; leave out --json, or call 'ranbench status --json' again and again")
-    with settings(context, db).store(create=False) as store:
+    place = settings(context, db)
+    if watch and not place.exists():
+        note(f"no database there yet; waiting {STARTS_WITHIN:.0f} s for a command that makes it")
+        began = time.monotonic()
+        while not place.exists() and time.monotonic() < began + STARTS_WITHIN:
+            time.sleep(LOOK_EVERY)
+    with place.store(create=False) as store:
         if watch:
             _watch(store, suite)
             return

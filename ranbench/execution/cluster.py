@@ -11,11 +11,9 @@ import logging
 import os
 import re
 import secrets
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ from typing import Any
 
 from ranbench.errors import EnvironmentProblem, UsageError, one_line
 from ranbench.execution.calls import Resources
+from ranbench.execution.scratch import Scratch
 
 OBJECT_STORE_BYTES = 100_000_000  # of a local cluster: calls and messages are small; Ray's own choice is a third of all
 ANSWER_SECONDS = 5.0  # within which the head of a cluster takes a connection
@@ -112,7 +111,7 @@ class Cluster:
             check_address(address)
         self._ray, self.address = library(), address
         self._variables = contextlib.ExitStack()
-        self._folder: Path | None = None
+        self._folder: Scratch | None = None
         self._open = True
         if self._ray.is_initialized():
             raise EnvironmentProblem("this process is connected to a Ray cluster already; disconnect by ray.shutdown()")
@@ -157,10 +156,10 @@ class Cluster:
                 self._ray.shutdown()
         self._variables.close()
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.close()
 
     def _start(self, cores: int | None, carried: dict[str, Any] | None) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="ranbench-ray-"))
+        self._folder = Scratch("ranbench-ray-")
         self._variables.enter_context(alone())
         paths = [str(Path(each).absolute()) for each in sys.path]  # workers find modules where this process does
         before = os.environ.get("PYTHONPATH")
@@ -173,7 +172,7 @@ class Cluster:
                 include_dashboard=False,
                 object_store_memory=OBJECT_STORE_BYTES,
                 _node_ip_address=LOOPBACK,
-                _temp_dir=str(self._folder),
+                _temp_dir=str(self._folder.path),
             )
             addresses = {each["NodeManagerAddress"] for each in self._ray.nodes()}
             if addresses != {LOOPBACK}:

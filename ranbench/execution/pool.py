@@ -15,11 +15,11 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from ranbench.errors import EnvironmentProblem
 from ranbench.execution.calls import Executor, Handle, Lost, Task
+from ranbench.execution.scratch import Scratch
 from ranbench.execution.worker import Ask, Ended, Ready, work
 
 START: Literal["spawn"] = "spawn"  # a process of nothing but this one: no server between them that may die on its own
@@ -94,9 +94,9 @@ class LocalPool(Executor):
     """
 
     def __init__(self, jobs: int, environments: Sequence[Mapping[str, str]] = ()):
-        self._folder = TemporaryDirectory(prefix="ranbench-pool-")
+        self._folder = Scratch("ranbench-pool-")
         given = list(environments) or [{}]
-        self._places = [_Place(number, given[number % len(given)], Path(self._folder.name)) for number in range(jobs)]
+        self._places = [_Place(number, given[number % len(given)], self._folder.path) for number in range(jobs)]
         self._waiting: deque[Task] = deque()
         self._stopped: Ask | None = None
         self._unready = 0
@@ -151,7 +151,7 @@ class LocalPool(Executor):
                     place.process.kill()
                     place.process.join()
                 place.forget()
-        self._folder.cleanup()
+        self._folder.close()
 
     def _begin(self) -> None:
         free = [place for place in self._places if place.is_free]

@@ -72,7 +72,7 @@ class Losses:
         """
         run = spec.fingerprint
         self._tries[run] += not event.blameless
-        why = f"{event.why} {'before it began' if claim is None else f'at iteration {claim.step} or later'}"
+        why = f"{event.why} {'before it began' if claim is None else self._reached(spec, claim)}"
         if lacked_memory:
             why += "; the system has killed a process for lack of memory"
         if event.blameless or self._tries[run] <= self.retries or self.stopping:
@@ -90,7 +90,7 @@ class Losses:
         """
         text = (
             f"did not answer within {GRACE_SECONDS:.0f} s after the {self.order.how.timeout or 0:.0f} s of --timeout, "
-            f"at iteration {claim.step} or later; {event.why}; "
+            f"{self._reached(spec, claim)}; {event.why}; "
             "'ranbench run SUITE --rerun failed' with a longer one tries again"
         )
         return self._fail(spec, claim, Reason.TIMEOUT, text)
@@ -102,6 +102,11 @@ class Losses:
             StoreError: the database cannot be used.
         """
         return self._interrupt(spec, claim, f"{event.why}, since another run of its batch did not answer")
+
+    def _reached(self, spec: RunSpec, claim: Claim) -> str:
+        """Say how far a run had come at least, by what was told and what was recorded."""
+        recorded = [attempt.step for record in self.store.runs([spec.fingerprint]) for attempt in record.attempts]
+        return f"at iteration {max(claim.step, recorded[-1] if recorded else 0)} or later"
 
     def _interrupt(self, spec: RunSpec, claim: Claim | None, why: str) -> Fate:
         """Leave a run to be gone on with, which it is at once unless a stop was asked for."""

@@ -156,3 +156,25 @@ def test_watching_is_for_reading(store: Store, url: str) -> None:
 
     assert result.exit_code != 0
     assert "leave out --json" in str(result.exception)
+
+
+@pytest.mark.parametrize("comes", [True, False])
+def test_watching_waits_for_the_database_of_a_command_that_is_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, comes: bool
+) -> None:
+    url = f"sqlite:///{tmp_path}/ranbench.db"
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if comes:
+            Store.open(url).close()
+
+    monkeypatch.setattr(status, "STARTS_WITHIN", 30.0 if comes else 0.0)
+    monkeypatch.setattr(status.time, "sleep", sleep)
+
+    result = CliRunner().invoke(app, ["status", "--watch", "--db", url])
+
+    assert slept == [status.LOOK_EVERY] * comes
+    assert (getattr(result.exception, "exit_code", 0) == 7) != comes
+    assert "no database there yet; waiting" in result.stderr

@@ -448,6 +448,7 @@ def test_ctrl_c_leaves_every_run_to_be_gone_on_with_and_no_process(
 
     code, said = command.end()
     assert code == 130, said
+    assert ("stopped at once; the same command goes on from the last checkpoints" in said) == (times == 2)
     gone(workers)
     with Store.open(command.url, create=False) as store:
         assert sorted(record.state for record in store.runs()) == ["interrupted"] * 2 + ["planned"] * 2
