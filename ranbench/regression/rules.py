@@ -12,7 +12,7 @@ of a step and of memory.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -53,6 +53,7 @@ class _Test:
     """One comparison that is tested, with what is said of it before its p is adjusted."""
 
     finding: Finding
+    cell_id: str
     metric: Watched
     p_worse: float
     p_better: float
@@ -300,7 +301,7 @@ class _Compared:
         worse, better = float(p_larger(old, new, least)), float(p_larger(-old, -new, least))
         known = Finding(self.now.name, cell.label, metric.name, Kind.UNCHANGED, text, file=self.now.file, compared=True)
         finding = replace(known, before=mean_before, now=mean_now)
-        self.tests.append(_Test(finding, metric, worse, better))
+        self.tests.append(_Test(finding, cell.cell_id, metric, worse, better))
 
     def _claims(self, before: Mapping[str, str], now: Mapping[str, str]) -> None:
         for claim in dict.fromkeys([*before, *now]):
@@ -343,10 +344,18 @@ def _matched(before: SuiteResult, now: SuiteResult) -> Iterator[tuple[CellResult
 
 def _decided(tests: Sequence[_Test]) -> Iterator[Finding]:
     """Adjust the p of all tests of the night together, and say what each shows."""
-    worse = holm([test.p_worse for test in tests], FAMILY)
-    better = holm([test.p_better for test in tests], FAMILY)
+    keys = [(test.cell_id, test.metric.name, test.p_worse, test.p_better) for test in tests]
+    worse = holm_of_distinct([(key, test.p_worse) for key, test in zip(keys, tests, strict=True)], FAMILY)
+    better = holm_of_distinct([(key, test.p_better) for key, test in zip(keys, tests, strict=True)], FAMILY)
     for test, up, down in zip(tests, worse, better, strict=True):
-        yield _told(test, up, down, len(tests))
+        yield _told(test, up, down, len(set(keys)))
+
+
+def holm_of_distinct(tests: Sequence[tuple[Hashable, float]], level: float) -> list[HolmStep]:
+    """Holm's correction of keys and p values where tests of one key are one: suites may share a cell and its runs."""
+    distinct = dict(tests)
+    steps = dict(zip(distinct, holm(list(distinct.values()), level), strict=True))
+    return [steps[key] for key, _ in tests]
 
 
 def _told(test: _Test, worse: HolmStep, better: HolmStep, tests: int) -> Finding:

@@ -129,8 +129,10 @@ def check(suites: Sequence[Suite], baseline: Baseline, where: Where, night: Nigh
     stopped = where.stop.requested
     more = [*free, *broken.findings]
     report = compare(baseline, results, night.day.isoformat(), trained=night.trained, more=more, stopped=stopped)
-    if night.train and doubtful(report) and not training.requested:
-        report = confirmed(report, baseline, _other_seeds(report, trained, where, training, counting))
+    if doubtful(report):
+        again = _other_seeds(report, trained, where, training, counting) if night.train else []
+        why = "nothing is trained" if not night.train else STOPPED if where.stop.requested else "the time was over"
+        report = confirmed(report, baseline, again, why)
     judged = _judged(trained, where.store) if night.trained else []
     report = replace(
         report, unmeasured=(*report.unmeasured, *lacking), notes=(*about_runs(judged, start), *report.notes)
@@ -162,7 +164,8 @@ def _other_seeds(
         where.observer.note(f"{suite.name}: worse in {labels}; {len(other.seeds)} other seeds tell whether by chance")
         _run(replace(other, cells=again), where, stop)
         records = of_present_code(where.store.runs([spec.fingerprint for spec in other.runs()]))
-        found.append(_result(other, records, where, counting, due_keys=()))
+        due_keys = {identity(suite, cell) for cell in again}
+        found.append(_result(other, records, where, counting, due_keys=due_keys))
     return found
 
 
@@ -423,12 +426,9 @@ def _last_days(records: Sequence[RunRecord], states: Collection[State]) -> dict[
 
 
 def _present(suite: Suite, store: Store) -> list[RunRecord]:
-    """All runs of the suite's cells that the present code made, whatever their seed."""
+    """All runs of the suite's cells that the present code made, whatever their seed, and whichever suite asked."""
     cells = {identity(suite, cell) for cell in suite.cells}
-    asked = store.runs([spec.fingerprint for spec in suite.runs()])
-    known = {record.fingerprint for record in asked}
-    every = [*asked, *(record for record in store.runs(suite=suite.name) if record.fingerprint not in known)]
-    return of_present_code([record for record in every if record.cell_id in cells])
+    return of_present_code([record for record in store.runs() if record.cell_id in cells])
 
 
 def _night(  # noqa: PLR0917 - private, called once

@@ -12,6 +12,7 @@ from ranbench.regression import Baseline, Exempt, Finding, Kind, Report, SuiteRe
 from .conftest import cell, changed
 
 DAY = "2026-12-01"
+WHY = "the time was over"
 Make = Callable[..., Baseline]
 
 
@@ -32,7 +33,7 @@ def of(report: Report, metric: str) -> Finding:
 
 
 def test_other_seeds_that_are_as_bad_confirm_it(worse: tuple[Baseline, Report], night: SuiteResult) -> None:
-    report = confirmed(worse[1], worse[0], [others(night, [10.0, 9.7, 10.4])])
+    report = confirmed(worse[1], worse[0], [others(night, [10.0, 9.7, 10.4])], WHY)
 
     assert report.exit_code() == 4
     assert of(report, "error_pct").kind is Kind.REGRESSED
@@ -43,7 +44,7 @@ def test_other_seeds_that_are_as_bad_confirm_it(worse: tuple[Baseline, Report], 
 def test_other_seeds_that_are_as_good_as_before_take_it_back(
     worse: tuple[Baseline, Report], night: SuiteResult
 ) -> None:
-    report = confirmed(worse[1], worse[0], [others(night, [4.0, 3.9, 4.2])])
+    report = confirmed(worse[1], worse[0], [others(night, [4.0, 3.9, 4.2])], WHY)
 
     assert report.exit_code() == 0
     assert report.exit_code(strict=True) == 5
@@ -57,20 +58,24 @@ def test_other_seeds_that_are_as_good_as_before_take_it_back(
     [
         ({"failed": {90: "diverged"}}, "of other seeds some failed"),
         ({"failed": {90: "diverged"}, "values": {}}, "of other seeds some failed"),
-        ({"values": {}}, "there was no time for other seeds"),
+        ({"values": {}}, "not tried with other seeds: the time was over"),
+        ({"lost": (93, 94)}, "do not show it, but 2 more are lacking: the time was over"),
     ],
 )
 def test_where_other_seeds_tell_nothing_it_stays(
     worse: tuple[Baseline, Report], night: SuiteResult, again: dict[str, object], said: str
 ) -> None:
-    report = confirmed(worse[1], worse[0], [changed(others(night, [4.0, 3.9, 4.2]), "small", **again)])
+    report = confirmed(worse[1], worse[0], [changed(others(night, [4.0, 3.9, 4.2]), "small", **again)], WHY)
 
     assert report.exit_code() == 4
     assert of(report, "error_pct").text.endswith(said)
 
 
-def test_where_no_other_seeds_were_asked_for_nothing_changes(worse: tuple[Baseline, Report]) -> None:
-    assert confirmed(worse[1], worse[0], []) == worse[1]
+def test_where_no_other_seeds_were_tried_that_is_said_and_it_stays(worse: tuple[Baseline, Report]) -> None:
+    report = confirmed(worse[1], worse[0], [], "nothing is trained")
+
+    assert report.exit_code() == 4
+    assert of(report, "loss").text.endswith("; not tried with other seeds: nothing is trained")
 
 
 def test_counts_jobs_claims_and_what_is_excused_are_not_doubted(

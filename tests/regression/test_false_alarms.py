@@ -79,7 +79,7 @@ def test_the_simulation_decides_as_the_gate_does() -> None:
 
     reports = [compare(baseline(old), [suite(new)], "2026-12-01") for old, new in zip(before, now, strict=True)]
     kept = [
-        confirmed(report, baseline(old), [suite(other)])
+        confirmed(report, baseline(old), [suite(other)], "")
         for report, old, other in zip(reports, before, again, strict=True)
     ]
 

@@ -337,3 +337,19 @@ def test_a_suite_of_the_baseline_that_was_not_asked_for_is_told(
 
     assert "not checked, since not asked for, though in the baseline: deleted" in report.notes
     assert report.exit_code() == 0
+
+
+def test_a_cell_that_two_suites_share_is_one_test_and_not_two(
+    suite: SuiteResult, night: SuiteResult, baseline_of: Make
+) -> None:
+    """Else the second suite would hide what the first one shows."""
+    bad = changed(night, "small", values=cell("small", [5.1, 5.4, 5.0], first=50).values)
+    twins = [replace(one, name="twin", claims={}) for one in (suite, bad)]
+
+    alone = compare(baseline_of(suite), [bad], DAY)
+    both = compare(baseline_of(suite, twins[0]), [bad, twins[1]], DAY)
+
+    p_values = [{one.metric: one.p for one in report.findings if one.cell == "small"} for report in (alone, both)]
+    assert p_values[0] == p_values[1]
+    assert "6 tests" in str(alone)
+    assert "12 tests" not in str(both)

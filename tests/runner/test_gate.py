@@ -165,3 +165,16 @@ def test_where_nothing_may_be_trained_a_regression_stays(
 
     assert gate.check([suite], lower(baseline, "naive"), where, night).exit_code() == 4
     assert trained_seeds(where.store) == FIRST
+
+
+def test_a_baseline_holds_every_seed_of_a_cell_whichever_suite_has_asked_for_it(
+    ran: tuple[Suite, gate.Where, Baseline, Told],
+) -> None:
+    suite, where, _, _ = ran
+    twin = replace(suite, name="twin", seeds=(0,), claims=())
+
+    found = gate.save([suite, twin], where, jobs=0, free=False).suites
+
+    values = [[cell.values["loss"] for cell in found[name].cells] for name in ("tiny", "twin")]
+    assert values[0] == values[1]
+    assert [sorted(of_cell) for of_cell in values[1]] == [[0, 1, 2]] * 2
