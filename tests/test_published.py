@@ -17,6 +17,7 @@ PUBLISHED = {
     "figure4-digits": "figure4-digits.md",
     "figure4-smoke": "figure4.smoke.md",
     "table5-digits": "table5-digits.md",
+    "table5-smoke": "table5.smoke.md",
 }
 
 
