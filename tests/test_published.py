@@ -14,6 +14,8 @@ from ranbench.store import Store
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = {
     "quickstart": None,
+    "attention-56-scaled": "attention-56.cifar-scaled-0.005.md",
+    "depth-smoke": "depth.smoke.md",
     "figure4-digits": "figure4-digits.md",
     "figure4-smoke": "figure4.smoke.md",
     "table5-digits": "table5-digits.md",
@@ -52,6 +54,18 @@ def test_the_readme_says_what_the_page_on_wrong_labels_says() -> None:
 
     assert "- **Claims:** ✗ 1 not reproduced, ~ 3 inconclusive." in page
     assert "of the four claims, one is not reproduced *on the digits* and three are inconclusive" in readme
+
+
+def test_the_readme_says_what_the_page_of_attention_56_says() -> None:
+    page = (ROOT / "reports" / "attention-56.cifar-scaled-0.005.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    on_page = re.findall(r"^\| (?:residual|naive) \| .* scaled \| ([\d.]+) \| ([\d.]+) \(a", page, re.MULTILINE)
+    in_readme = re.findall(r"^\| (?:mixed|channel|spatial) \| .* \| ([\d.]+) % \| ([\d.]+) % \|$", readme, re.MULTILINE)
+
+    assert len(on_page) == 5
+    assert in_readme == on_page
+    assert "- **Claims:** ≠ 9 not comparable." in page
 
 
 def test_the_readme_says_what_the_bundle_of_the_quickstart_holds(tmp_path: Path) -> None:
