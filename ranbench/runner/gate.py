@@ -236,7 +236,8 @@ def save(suites: Sequence[Suite], where: Where, *, jobs: int, trained: bool = Tr
         NothingMeasured: there is no run of any suite that the present code made, or a fixed value is not finite.
         EnvironmentProblem: a job that measures a step failed.
     """
-    present = {suite.name: _present(suite, where.store) if suite.trains and trained else [] for suite in suites}
+    known = where.store.runs() if trained else []
+    present = {suite.name: _present(suite, known) if suite.trains else [] for suite in suites}
     lacking = [suite for suite in suites if suite.trains and not any(one.counted for one in present[suite.name])]
     if trained and lacking and lacking == [suite for suite in suites if suite.trains]:
         raise NothingMeasured(_no_runs(lacking[0], where.store))
@@ -425,10 +426,10 @@ def _last_days(records: Sequence[RunRecord], states: Collection[State]) -> dict[
     return last
 
 
-def _present(suite: Suite, store: Store) -> list[RunRecord]:
-    """All runs of the suite's cells that the present code made, whatever their seed, and whichever suite asked."""
+def _present(suite: Suite, records: Sequence[RunRecord]) -> list[RunRecord]:
+    """Those of the suite's cells that the present code made, whatever their seed, and whichever suite asked."""
     cells = {identity(suite, cell) for cell in suite.cells}
-    return of_present_code([record for record in store.runs() if record.cell_id in cells])
+    return of_present_code([record for record in records if record.cell_id in cells])
 
 
 def _night(  # noqa: PLR0917 - private, called once
